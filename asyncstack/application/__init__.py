@@ -1,0 +1,1 @@
+"""Protocols on top of the transports: HTTP and WebSocket."""

@@ -1,0 +1,51 @@
+"""Settings, with their units and the sources of their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class TcpConfig:
+    """TCP's settings. Times are seconds, sizes bytes. Defaults follow Linux where the RFCs leave a choice."""
+
+    congestion: str = "cubic"
+    initial_window: int = 10  # segments, RFC 6928
+    receive_buffer: int = 1 << 20  # largest receive window
+    send_buffer: int = 4 << 20  # most bytes in flight and queued below the transport's own write buffer
+    nodelay: bool = True  # asyncio sets TCP_NODELAY on its sockets; False is Nagle (RFC 896)
+    timestamps: bool = True  # RFC 7323
+    sack: bool = True  # RFC 2018
+    window_scaling: bool = True  # RFC 7323
+    min_rto: float = 0.2
+    max_rto: float = 120.0
+    initial_rto: float = 1.0  # RFC 6298
+    syn_retries: int = 6
+    synack_retries: int = 5
+    user_timeout: float = 924.0  # unacknowledged data this old ends the connection; Linux's tcp_retries2 = 15
+    delayed_ack: float = 0.04
+    keepalive: bool = False
+    keepalive_idle: float = 7200.0
+    keepalive_interval: float = 75.0
+    keepalive_count: int = 9
+    time_wait: float = 60.0  # 2 MSL
+    fin_wait_2: float = 60.0  # after close(); RFC 9293 leaves it open, Linux: tcp_fin_timeout
+    max_out_of_order_ranges: int = 128
+
+
+@dataclass(slots=True)
+class StackConfig:
+    """A stack's settings. Every table has its bound here."""
+
+    tcp: TcpConfig = field(default_factory=TcpConfig)
+    ttl: int = 64
+    neighbor_limit: int = 1024
+    fragment_datagrams: int = 256
+    fragment_bytes: int = 4 << 20
+    time_wait_limit: int = 16384
+    connection_limit: int = 65536
+    udp_queue: int = 256 << 10  # bytes a datagram endpoint holds while it can not send
+    write_buffer_limit: int = 256 << 20  # bytes all transports of a stack may hold before a write raises
+    icmp_errors_per_second: float = 1000.0
+    ephemeral_ports: tuple[int, int] = (32768, 60999)
+    close_timeout: float = 2.0  # leaving `async with`: seconds for a graceful end before RST

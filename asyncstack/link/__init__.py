@@ -1,0 +1,1 @@
+"""Devices, framing, neighbours, segmentation and capture: everything below IP."""

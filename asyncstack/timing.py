@@ -1,0 +1,78 @@
+"""The two things the shells need of time: which clock to read, and a timer that is cheap to move."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+
+Clock = Callable[[], float]
+
+# uvloop rounds a delay to its 1 ms tick; below half a tick it means "now", and a lazy timer that re-arms
+# for the rest would spin until the deadline.
+RESOLUTION = 0.001
+
+
+def clock_of(loop: asyncio.AbstractEventLoop) -> Clock:
+    """The clock that `now` comes from: seconds, monotonic.
+
+    A loop in pure Python may run in virtual time, so its own `time` is the truth. uvloop's `time` is rounded
+    to milliseconds and can not be overridden: there the system's monotonic clock is read.
+    """
+    if isinstance(loop, asyncio.BaseEventLoop):
+        return loop.time
+    return time.monotonic
+
+
+class LoopTimer:
+    """One `loop.call_later` handle behind a deadline that moves often.
+
+    Moving the deadline later, or away, touches only a float; the handle re-arms itself when it fires early.
+    `callback(now)` runs once the deadline has passed.
+    """
+
+    __slots__ = ("_callback", "_clock", "_fires_at", "_handle", "_loop", "deadline")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, callback: Callable[[float], None]
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+        self._fires_at = math.inf
+        self.deadline = math.inf
+
+    def arm(self, deadline: float) -> None:
+        """Fire at `deadline` (clock seconds; `math.inf` for never) instead of the last one given."""
+        self.deadline = deadline
+        if deadline < self._fires_at:
+            self._schedule(deadline)
+
+    def cancel(self) -> None:
+        """Forget the deadline and free the handle."""
+        self.deadline = self._fires_at = math.inf
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _schedule(self, deadline: float) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        delay = deadline - self._clock()
+        self._fires_at = deadline
+        self._handle = self._loop.call_later(
+            delay if delay > RESOLUTION else max(delay, 0.0) and RESOLUTION, self._fire
+        )
+
+    def _fire(self) -> None:
+        self._handle = None
+        self._fires_at = math.inf
+        now = self._clock()
+        if self.deadline > now:
+            if self.deadline < math.inf:
+                self._schedule(self.deadline)
+            return
+        self.deadline = math.inf
+        self._callback(now)

@@ -1,0 +1,1 @@
+"""Ports, UDP, ping and TCP, and their asyncio transports."""
