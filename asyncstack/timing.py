@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 Clock = Callable[[], float]
 
-# uvloop rounds a delay to its 1 ms tick; below half a tick it means "now", and a lazy timer that re-arms
-# for the rest would spin until the deadline.
-RESOLUTION = 0.001
+# uvloop rounds a delay to its tick; below half a tick it means "now", and a lazy timer that re-arms for the
+# rest would spin until the deadline.
+UVLOOP_TICK = 0.001
 
 
 def clock_of(loop: asyncio.AbstractEventLoop) -> Clock:
@@ -60,11 +60,11 @@ class LoopTimer:
     def _schedule(self, deadline: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        delay = deadline - self._clock()
+        delay = max(deadline - self._clock(), 0.0)
+        if 0.0 < delay < UVLOOP_TICK and not isinstance(self._loop, asyncio.BaseEventLoop):
+            delay = UVLOOP_TICK
         self._fires_at = deadline
-        self._handle = self._loop.call_later(
-            delay if delay > RESOLUTION else max(delay, 0.0) and RESOLUTION, self._fire
-        )
+        self._handle = self._loop.call_later(delay, self._fire)
 
     def _fire(self) -> None:
         self._handle = None

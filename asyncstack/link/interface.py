@@ -134,7 +134,10 @@ class Interface:
             tap(self, frame)
         if frame.gso_size and len(frame) > device.max_segment + (14 if device.ethernet else 0):
             pieces = segment(frame, 14 if device.ethernet else 0)
-            return all([device.send(piece) for piece in pieces])
+            sent = True
+            for piece in pieces:
+                sent = device.send(piece) and sent
+            return sent
         if frame.checksum_start and not device.checksum_offload:
             frame = complete_checksum(frame)
         return device.send(frame)
