@@ -1,0 +1,232 @@
+"""The TCP header (RFC 9293 3.1) and its options (RFC 9293 3.2, 2018, 7323).
+
+parse(data: memoryview) -> Segment
+build(segment: Segment, checksum: int) -> bytes        header with options, the checksum field set as given
+
+`Segment` is the one record for both directions. The checksum needs the pseudo-header:
+`checksum.verify(data, pseudo_header_sum(src, dst, 6, len(data)))`.
+
+Handshake options (MSS, window scale, SACK permitted) live on SYN segments: build writes them and parse reads
+them only there.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from asyncstack.errors import WireError
+
+PROTOCOL: Final = 6
+HEADER_SIZE: Final = 20
+CHECKSUM_OFFSET: Final = 16
+MAX_OPTIONS: Final = 40
+MAX_WINDOW_SCALE: Final = 14  # RFC 7323 2.3
+
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
+URG: Final = 0x20
+ECE: Final = 0x40
+CWR: Final = 0x80
+
+# option kinds
+_END: Final = 0
+_NOP: Final = 1
+_MSS: Final = 2
+_WINDOW_SCALE: Final = 3
+_SACK_PERMITTED: Final = 4
+_SACK: Final = 5
+_TIMESTAMPS: Final = 8
+
+_NOP_NOP_TIMESTAMPS: Final = 0x0101080A  # RFC 7323 appendix A: how nearly every sender lays them out
+
+_HEADER = struct.Struct("!HHIIHHHH")
+_HEADER_TIMESTAMPS = struct.Struct("!HHIIHHHHIII")
+_TIMESTAMPS_BLOCK = struct.Struct("!III")
+_PAIR = struct.Struct("!II")
+_unpack_header = _HEADER.unpack_from
+_unpack_timestamps = _TIMESTAMPS_BLOCK.unpack_from
+_unpack_pair = _PAIR.unpack_from
+_pack_header = _HEADER.pack
+_pack_header_timestamps = _HEADER_TIMESTAMPS.pack
+
+
+@dataclass(slots=True)
+class Segment:
+    """A segment, received or to be sent. `seq`, `ack` and timestamps are raw 32-bit numbers.
+
+    `window` is the field, unscaled. An absent option is `ts_val` -1, `window_scale` -1, `mss` 0, `sack` ().
+    `sack` holds (left edge, right edge) pairs in the order of the wire. `gso_size` not 0: this is a
+    super-segment, cut below us into pieces of that many payload bytes. `checksum` is the field as received.
+    """
+
+    src_port: int
+    dst_port: int
+    seq: int
+    ack: int
+    flags: int
+    window: int
+    payload: bytes | memoryview = b""
+    ts_val: int = -1
+    ts_ecr: int = 0
+    sack: tuple[tuple[int, int], ...] = ()
+    mss: int = 0
+    window_scale: int = -1
+    sack_permitted: bool = False
+    urgent: int = 0
+    gso_size: int = 0
+    checksum: int = 0
+
+
+def parse(data: memoryview) -> Segment:
+    """The segment in `data`, which starts at the TCP header and ends where the IP packet ends.
+
+    Raises WireError when the data offset is below 5 or past the end. Broken options do not make a segment
+    invalid: what comes before the break counts, as in Linux. Unknown options are skipped.
+    """
+    size = len(data)
+    if size < 20:
+        raise WireError(f"TCP: {size} bytes, a header has 20")
+    src_port, dst_port, seq, ack, offset_flags, window, checksum, urgent = _unpack_header(data)
+    header = offset_flags >> 10 & 0x3C
+    if not 20 <= header <= size:
+        raise WireError(f"TCP: data offset {header}, {size} bytes received")
+    ts_val, ts_ecr, options = -1, 0, header > 20
+    if header == 32:
+        layout, value, echo = _unpack_timestamps(data, 20)
+        if layout == _NOP_NOP_TIMESTAMPS:
+            ts_val, ts_ecr, options = value, echo, False
+    segment = Segment(
+        src_port,
+        dst_port,
+        seq,
+        ack,
+        offset_flags & 0xFF,
+        window,
+        data[header:] if size > header else b"",
+        ts_val,
+        ts_ecr,
+        (),
+        0,
+        -1,
+        False,
+        urgent,
+        0,
+        checksum,
+    )
+    if options:
+        _parse_options(bytes(data[20:header]), segment)
+    return segment
+
+
+def _parse_options(options: bytes, segment: Segment) -> None:
+    at, end = 0, len(options)
+    while at < end:
+        kind = options[at]
+        if kind == _NOP:
+            at += 1
+            continue
+        if kind == _END or at + 1 >= end:
+            return
+        length = options[at + 1]
+        if length < 2 or at + length > end:
+            return
+        _parse_option(kind, options[at + 2 : at + length], segment)
+        at += length
+
+
+def _parse_option(kind: int, value: bytes, segment: Segment) -> None:
+    length = len(value)
+    if kind == _TIMESTAMPS:
+        if length == 8:
+            segment.ts_val, segment.ts_ecr = _unpack_pair(value)
+    elif kind == _SACK:
+        if length and length % 8 == 0:
+            segment.sack = tuple(_PAIR.iter_unpack(value))
+    elif not segment.flags & SYN:
+        return
+    elif kind == _MSS:
+        if length == 2:
+            segment.mss = value[0] << 8 | value[1]
+    elif kind == _WINDOW_SCALE:
+        if length == 1:
+            segment.window_scale = min(value[0], MAX_WINDOW_SCALE)
+    elif kind == _SACK_PERMITTED and length == 0:
+        segment.sack_permitted = True
+
+
+def build(segment: Segment, checksum: int) -> bytes:
+    """The header with options; `checksum` (partial or complete) goes into its field as it is.
+
+    SACK blocks that do not fit the 40 bytes of options are left out, the last ones first. A number that does
+    not fit its field raises struct.error.
+    """
+    flags = segment.flags
+    if segment.sack or flags & SYN:
+        options = _build_options(segment)
+        return (
+            _pack_header(
+                segment.src_port,
+                segment.dst_port,
+                segment.seq,
+                segment.ack,
+                0x5000 + (len(options) << 10) | flags,
+                segment.window,
+                checksum,
+                segment.urgent,
+            )
+            + options
+        )
+    if segment.ts_val >= 0:
+        return _pack_header_timestamps(
+            segment.src_port,
+            segment.dst_port,
+            segment.seq,
+            segment.ack,
+            0x8000 | flags,
+            segment.window,
+            checksum,
+            segment.urgent,
+            _NOP_NOP_TIMESTAMPS,
+            segment.ts_val,
+            segment.ts_ecr,
+        )
+    return _pack_header(
+        segment.src_port,
+        segment.dst_port,
+        segment.seq,
+        segment.ack,
+        0x5000 | flags,
+        segment.window,
+        checksum,
+        segment.urgent,
+    )
+
+
+def _build_options(segment: Segment) -> bytes:
+    """The option block, each option brought to a multiple of 4 bytes by NOPs in front of it."""
+    options = b""
+    timestamps = segment.ts_val >= 0
+    sack_permitted = False
+    if segment.flags & SYN:
+        if segment.mss:
+            options = bytes((_MSS, 4, segment.mss >> 8, segment.mss & 0xFF))
+        sack_permitted = segment.sack_permitted
+        if sack_permitted:
+            # takes the place of the two NOPs of the timestamps that follow
+            options += bytes((_SACK_PERMITTED, 2)) if timestamps else bytes((_NOP, _NOP, _SACK_PERMITTED, 2))
+    if timestamps:
+        padding = b"" if sack_permitted else b"\x01\x01"
+        options += padding + bytes((_TIMESTAMPS, 10)) + _PAIR.pack(segment.ts_val, segment.ts_ecr)
+    if segment.window_scale >= 0 and segment.flags & SYN:
+        options += bytes((_NOP, _WINDOW_SCALE, 3, segment.window_scale))
+    if segment.sack:
+        blocks = segment.sack[: (MAX_OPTIONS - 4 - len(options)) >> 3]
+        if blocks:
+            options += bytes((_NOP, _NOP, _SACK, 2 + 8 * len(blocks)))
+            options += b"".join([_PAIR.pack(left, right) for left, right in blocks])
+    return options
