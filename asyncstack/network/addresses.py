@@ -1,0 +1,251 @@
+"""Our own addresses, and text to bytes and back.
+
+`AddressTable.local` is looked into once per received packet, by the `bytes` of the destination. What else has
+to be known about an address (is it a broadcast, a group we listen to, no possible source) is in dicts of the
+same kind, kept up to date when an address is added or removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from asyncstack.errors import os_error
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
+
+AddressLike = str | bytes | ipaddress.IPv4Address | ipaddress.IPv6Address
+InterfaceLike = str | ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+ANY_IPV4: Final = bytes(4)
+ANY_IPV6: Final = bytes(16)
+LOOPBACK_IPV4: Final = b"\x7f\x00\x00\x01"
+LOOPBACK_IPV6: Final = bytes(15) + b"\x01"
+LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
+ALL_HOSTS: Final = b"\xe0\x00\x00\x01"  # 224.0.0.1
+ALL_NODES: Final = b"\xff\x02" + bytes(13) + b"\x01"  # ff02::1
+ALL_NODES_HOST: Final = b"\xff\x01" + bytes(13) + b"\x01"  # ff01::1
+_SOLICITED_NODE: Final = b"\xff\x02" + bytes(9) + b"\x01\xff"
+
+
+def parse_address(address: AddressLike) -> bytes:
+    """4 or 16 bytes of `address`: text, an `ipaddress` object, or such bytes already.
+
+    The scope of a link-local IPv6 address ("fe80::1%eth0") is dropped: `scope_of` gives it. Raises ValueError.
+    """
+    if isinstance(address, bytes):
+        if len(address) not in (4, 16):
+            raise ValueError(f"an address has 4 or 16 bytes, not {len(address)}: {address!r}")
+        return address
+    if isinstance(address, str):
+        parsed = ipaddress.ip_address(address)
+        if parsed.version == 6 and parsed.scope_id is not None and not parsed.is_link_local:
+            raise ValueError(f"{address!r}: only a link-local address has a scope")
+        return parsed.packed
+    return address.packed
+
+
+def scope_of(address: str) -> str:
+    """What follows the % of an IPv6 address: the name of an interface; "" without one."""
+    return address.partition("%")[2]
+
+
+def format_address(address: bytes) -> str:
+    """Text of 4 or 16 bytes, as RFC 5952 writes it."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
+def parse_interface(text: InterfaceLike) -> tuple[bytes, int]:
+    """(address, prefix length) of "10.0.0.1/24"; without a length the prefix is the one address.
+
+    Raises ValueError.
+    """
+    parsed = ipaddress.ip_interface(text)
+    return parsed.packed, parsed.network.prefixlen
+
+
+def parse_network(text: str) -> tuple[bytes, int]:
+    """(prefix, prefix length) of "10.0.0.0/8"; "default" is not one. Raises ValueError on host bits."""
+    network = ipaddress.ip_network(text)
+    return network.network_address.packed, network.prefixlen
+
+
+def is_multicast(address: bytes) -> bool:
+    """Whether `address` is a group (224.0.0.0/4, ff00::/8)."""
+    return address[0] == 0xFF if len(address) == 16 else 0xE0 <= address[0] <= 0xEF
+
+
+def is_link_local(address: bytes) -> bool:
+    """Whether `address` is valid on one link only (169.254.0.0/16, fe80::/10)."""
+    if len(address) == 16:
+        return address[0] == 0xFE and address[1] & 0xC0 == 0x80
+    return address[0] == 169 and address[1] == 254
+
+
+def is_loopback(address: bytes) -> bool:
+    """Whether `address` never leaves a host (127.0.0.0/8, ::1)."""
+    return address[0] == 127 if len(address) == 4 else address == LOOPBACK_IPV6
+
+
+def common_prefix(a: bytes, b: bytes) -> int:
+    """The number of leading bits that two addresses of one family share."""
+    bits = 8 * len(a)
+    return bits - (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_length()
+
+
+def prefix_mask(prefix_length: int, size: int) -> int:
+    """The mask of `prefix_length` bits for an address of `size` bytes, as an int."""
+    bits = 8 * size
+    return ((1 << prefix_length) - 1) << (bits - prefix_length)
+
+
+@dataclass(slots=True)
+class InterfaceAddress:
+    """One address of one interface. `broadcast` is b"" where there is none (IPv6, /31, /32)."""
+
+    address: bytes
+    prefix_length: int
+    interface: Interface
+    broadcast: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{format_address(self.address)}/{self.prefix_length}"
+
+    def covers(self, address: bytes) -> bool:
+        """Whether `address` is on the network that this one is on."""
+        return (
+            len(address) == len(self.address) and common_prefix(address, self.address) >= self.prefix_length
+        )
+
+
+class AddressTable:
+    """The addresses of a stack, by interface, and the multicast groups it listens to.
+
+    `local`: our unicast addresses. `no_source`: what no packet from outside may have as its source (RFC 1122
+    3.2.1.3): our own addresses and our broadcasts, the unspecified and the loopback address. Both are read
+    directly on the receive path.
+    """
+
+    __slots__ = ("_broadcasts", "_groups", "generation", "local", "no_source")
+
+    def __init__(self) -> None:
+        self.local: dict[bytes, InterfaceAddress] = {}
+        self.no_source: dict[bytes, bool] = {}
+        self.generation = 0  # bumped at every change; a Path chosen before may be stale
+        self._broadcasts: dict[bytes, list[Interface]] = {}
+        self._groups: dict[tuple[bytes, int], int] = {}  # (group, interface index) -> users
+        self._derive()
+
+    def add(self, address: bytes, prefix_length: int, interface: Interface) -> InterfaceAddress:
+        """Make `address` ours. Raises ValueError for what can be no host's address, OSError EEXIST if it is ours."""
+        text = f"{format_address(address)}/{prefix_length}"
+        if not 0 <= prefix_length <= 8 * len(address):
+            raise ValueError(f"{text}: the prefix length has to be 0 to {8 * len(address)}")
+        if is_multicast(address) or not any(address) or address == LIMITED_BROADCAST:
+            raise ValueError(f"{text} can not be the address of an interface")
+        if address in self.local:
+            owner = self.local[address].interface.name
+            raise os_error(errno.EEXIST, f"{format_address(address)} is already an address of {owner}")
+        entry = InterfaceAddress(address, prefix_length, interface)
+        if len(address) == 4 and prefix_length <= 30:
+            host_bits = ~prefix_mask(prefix_length, 4) & 0xFFFFFFFF
+            entry.broadcast = (int.from_bytes(address, "big") | host_bits).to_bytes(4, "big")
+            if address == entry.broadcast:
+                raise ValueError(f"{text} is the broadcast address of its network")
+        self.local[address] = entry
+        if len(address) == 16:
+            self.join(solicited_node(address), interface)
+        self._derive()
+        return entry
+
+    def remove(self, address: bytes) -> None:
+        """Give `address` up. Raises OSError EADDRNOTAVAIL if it is not ours."""
+        entry = self.local.pop(address, None)
+        if entry is None:
+            raise os_error(errno.EADDRNOTAVAIL, f"{format_address(address)} is not an address of this stack")
+        if len(address) == 16:
+            self.leave(solicited_node(address), entry.interface)
+        self._derive()
+
+    def remove_interface(self, interface: Interface) -> None:
+        """Give up all that `interface` has."""
+        for entry in self.of(interface):
+            self.remove(entry.address)
+        self._groups = {key: users for key, users in self._groups.items() if key[1] != interface.index}
+
+    def of(self, interface: Interface, family_size: int = 0) -> list[InterfaceAddress]:
+        """The addresses of `interface` in the order they were added; of one family if a size (4, 16) is given."""
+        return [
+            entry
+            for entry in self.local.values()
+            if entry.interface is interface and family_size in (0, len(entry.address))
+        ]
+
+    def is_local(self, address: bytes) -> bool:
+        """Whether a packet to `address` stays on this host: our addresses and all of 127.0.0.0/8."""
+        return address in self.local or (len(address) == 4 and address[0] == 127)
+
+    def is_broadcast(self, address: bytes, interface: Interface | None = None) -> bool:
+        """Whether `address` means every host: 255.255.255.255, or the broadcast address of a network of ours.
+
+        With `interface`, only networks on that one count.
+        """
+        if address == LIMITED_BROADCAST:
+            return True
+        interfaces = self._broadcasts.get(address)
+        return interfaces is not None and (interface is None or interface in interfaces)
+
+    def join(self, group: bytes, interface: Interface) -> None:
+        """Accept packets to `group` that arrive on `interface`. Every join needs its `leave`."""
+        key = (group, interface.index)
+        self._groups[key] = self._groups.get(key, 0) + 1
+
+    def leave(self, group: bytes, interface: Interface) -> None:
+        """Undo one `join`."""
+        key = (group, interface.index)
+        users = self._groups.pop(key, 0)
+        if users > 1:
+            self._groups[key] = users - 1
+
+    def accepts_multicast(self, group: bytes, interface: Interface) -> bool:
+        """Whether packets to `group` on `interface` are for us: every host's group, solicited-node, joined."""
+        return group in (ALL_HOSTS, ALL_NODES, ALL_NODES_HOST) or (group, interface.index) in self._groups
+
+    def select_source(self, destination: bytes, next_hop: bytes, interface: Interface) -> bytes:
+        """Our address for a packet that leaves `interface` towards `next_hop`; b"" if there is none.
+
+        The best by (the scope that the destination has, on the network of the next hop, bits shared with the
+        destination), a part of RFC 6724 section 5; of equals the one added first. Without one on `interface`,
+        any other interface's address serves, as on other hosts.
+        """
+        size = len(destination)
+        candidates = self.of(interface, size)
+        if not candidates:
+            candidates = [
+                e for e in self.local.values() if len(e.address) == size and not is_loopback(e.address)
+            ]
+        scope = is_link_local(destination)
+
+        def merit(entry: InterfaceAddress) -> tuple[bool, bool, int]:
+            shared = min(common_prefix(entry.address, destination), entry.prefix_length) if size == 16 else 0
+            return is_link_local(entry.address) == scope, entry.covers(next_hop), shared
+
+        return max(candidates, key=merit).address if candidates else b""
+
+    def _derive(self) -> None:
+        self.generation += 1
+        self._broadcasts = {}
+        self.no_source = dict.fromkeys((*self.local, ANY_IPV4, ANY_IPV6, LOOPBACK_IPV6), True)
+        for entry in self.local.values():
+            if entry.broadcast:
+                self._broadcasts.setdefault(entry.broadcast, []).append(entry.interface)
+                self.no_source[entry.broadcast] = True
+
+
+def solicited_node(address: bytes) -> bytes:
+    """The group that a host with this IPv6 address has to listen to (RFC 4291 section 2.7.1)."""
+    return _SOLICITED_NODE + address[13:]
