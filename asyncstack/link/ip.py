@@ -1,0 +1,63 @@
+"""The link layer of a TUN: frames start at the IP header, and there are no neighbours to resolve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncstack.link.frame import Frame, OutgoingFrame
+from asyncstack.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface, Sender
+
+
+class IpLink:
+    """Bare IP. Has the methods of `EthernetLink`, most of them with nothing to do."""
+
+    def __init__(self, interface: Interface) -> None:
+        self._interface = interface
+        self.addresses: dict[bytes, None] = {}
+
+    async def receive(self, frame: Frame) -> None:
+        """Pass `frame` to the handler of its IP version."""
+        data = frame.data
+        version = data[0] >> 4 if data else 0
+        ethertype = ETHERTYPE_IPV4 if version == 4 else ETHERTYPE_IPV6 if version == 6 else 0
+        handler = self._interface.handlers.get(ethertype)
+        if handler is None:
+            self._interface.counters["ip_link.unknown_version"] += 1
+            return
+        await handler(data, frame, self._interface)
+
+    def resolve(self, next_hop: bytes, now: float) -> bytes | None:
+        """b"": frames carry no link address."""
+        return b""
+
+    def send(self, frame: OutgoingFrame, mac: bytes, ethertype: int) -> bool:
+        """Pass `frame` to the interface. False: dropped."""
+        return self._interface.transmit(frame)
+
+    def enqueue(self, next_hop: bytes, frame: OutgoingFrame, ethertype: int) -> None:
+        """Never needed, since `resolve` always answers; sends at once."""
+        self._interface.transmit(frame)
+
+    def park(self, next_hop: bytes, sender: Sender) -> None:
+        """Never needed, since `resolve` always answers; makes `sender` ready."""
+        self._interface.mark_ready(sender)
+
+    def unpark(self, sender: Sender) -> None:
+        """Nobody waits here."""
+
+    def confirm(self, next_hop: bytes, now: float) -> None:
+        """There is no neighbour whose reachability could be confirmed."""
+
+    def add_address(self, address: bytes, now: float) -> None:
+        """Take `address` (4 or 16 bytes) as ours. Nobody on this link asks for it."""
+        self.addresses[address] = None
+
+    def remove_address(self, address: bytes) -> None:
+        """`address` is ours no longer."""
+        self.addresses.pop(address, None)
+
+    def close(self) -> None:
+        """Nothing to give back."""
