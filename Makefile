@@ -1,0 +1,45 @@
+# Everything runs in .venv, which every target makes when it is missing or out of date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench coverage clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/demo: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/demo
+
+demo: $(VENV)/demo ## serve the demo site from a simulated network on http://127.0.0.1:8080/ (no root)
+	$(BIN)/asyncstack demo $(DEMO)
+
+test: $(VENV)/dev ## run every test (TUN/TAP tests in network namespaces of their own)
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/dev ## ruff (format and lint) and mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev ## let ruff lay the code out and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev ## measure against the kernel and pmd-pytcp side by side (root; writes build/bench.json and .png)
+	$(BIN)/python -m tests.bench $(BENCH)
+
+coverage: $(VENV)/dev ## line coverage of the package by the tests
+	$(BIN)/python -m coverage run --source=asyncstack -m pytest -q $(TESTS)
+	$(BIN)/python -m coverage report
+
+clean: ## remove what was built, and the environment
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

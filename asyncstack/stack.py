@@ -1,0 +1,255 @@
+"""`Stack`: the composition root. Owns the layers, the interfaces and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+
+from asyncstack.calls import Calls
+from asyncstack.config import StackConfig
+from asyncstack.counters import Counters
+from asyncstack.errors import os_error
+from asyncstack.events import Event, InterfaceDown, InterfaceUp
+from asyncstack.link.device import Device
+from asyncstack.link.interface import Interface
+from asyncstack.link.loopback import LoopbackDevice
+from asyncstack.names import Host, Names
+from asyncstack.network.addresses import AddressTable, parse_address, parse_interface
+from asyncstack.network.icmp import Icmp
+from asyncstack.network.icmpv6 import Icmpv6
+from asyncstack.network.ipv4 import Ipv4
+from asyncstack.network.ipv6 import Ipv6
+from asyncstack.network.routing import RoutingTable
+from asyncstack.timing import clock_of
+from asyncstack.transport.context import TransportContext
+from asyncstack.transport.ping import Ping, PingReply
+from asyncstack.transport.tcp.info import TcpInfo
+from asyncstack.transport.tcp.layer import TcpLayer
+from asyncstack.transport.tcp.server import Server
+from asyncstack.transport.udp import UdpLayer
+from asyncstack.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
+
+
+class Stack(Calls):
+    """A TCP/IP stack on the running event loop, with its own addresses.
+
+    Made inside a coroutine; `async with` ends it: listeners close, connections end gracefully within
+    `config.close_timeout` seconds and then by RST, devices are closed. `hosts` maps names to addresses.
+    `seed` makes every random choice repeatable (simulation only; real stacks leave it None).
+    """
+
+    def __init__(
+        self,
+        config: StackConfig | None = None,
+        *,
+        name: str = "",
+        hosts: Mapping[str, list[str]] | None = None,
+        seed: int | str | None = None,
+    ) -> None:
+        try:
+            self.loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("Stack() needs a running event loop: make it inside a coroutine") from None
+        self.config = StackConfig() if config is None else config
+        self.name = name
+        self.names = Names(hosts)
+        self.counters = Counters()
+        self.clock = clock = clock_of(self.loop)
+        self._rng = rng = random.SystemRandom() if seed is None else random.Random(seed)
+        self.interfaces: list[Interface] = []
+        self.servers: dict[Server, None] = {}
+        self._subscribers: list[Callable[[Event], None]] = []
+        self._closing: list[asyncio.Task[None]] = []  # of devices that died
+        self._closed = False
+        self.addresses = AddressTable()
+        self.routes = RoutingTable(self.addresses)
+        counters, loop = self.counters, self.loop
+        self.ipv4 = Ipv4(self.addresses, self.routes, counters=counters, clock=clock, rng=rng, loop=loop)
+        self.ipv6 = Ipv6(self.addresses, self.routes, counters=counters, clock=clock, rng=rng, loop=loop)
+        self.icmp = Icmp(self.ipv4)
+        self.icmpv6 = Icmpv6(self.ipv6)
+        context = TransportContext(
+            loop, clock, self.config, counters, rng, self.addresses, self.routes, self.ipv4, self.ipv6
+        )
+        self.udp = UdpLayer(context)
+        self.tcp = TcpLayer(context)
+        self._ping = Ping(clock, self.routes, self.icmp, self.icmpv6, rng)
+        self.routes.loopback = self.attach(LoopbackDevice(), ["127.0.0.1/8", "::1/128"], name="lo")
+
+    def __repr__(self) -> str:
+        return f"<Stack {self.name or hex(id(self))} {self.interfaces}>"
+
+    async def __aenter__(self) -> Stack:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # interfaces
+
+    async def add_interface(
+        self,
+        device: Device,
+        addresses: Iterable[str] = (),
+        gateway: str | Iterable[str] | None = None,
+        *,
+        name: str | None = None,
+    ) -> Interface:
+        """Open `device` and give it `addresses` ("10.9.0.2/24", also IPv6), and a default route by `gateway`.
+
+        Raises OSError with what is missing (a capability, /dev/net/tun), ValueError for what is no address.
+        """
+        self._check_open()
+        parsed = [parse_interface(text) for text in addresses]  # complain before the device is open
+        await device.open(self.loop)
+        try:
+            return self._attach(device, parsed, gateway, name)
+        except BaseException:
+            await device.close()
+            raise
+
+    def attach(
+        self,
+        device: Device,
+        addresses: Iterable[str] = (),
+        gateway: str | Iterable[str] | None = None,
+        *,
+        name: str | None = None,
+    ) -> Interface:
+        """`add_interface` for a device that is open already, or needs no opening."""
+        self._check_open()
+        return self._attach(device, [parse_interface(text) for text in addresses], gateway, name)
+
+    def _attach(
+        self,
+        device: Device,
+        addresses: list[tuple[bytes, int]],
+        gateway: str | Iterable[str] | None,
+        name: str | None,
+    ) -> Interface:
+        index = 1 + max((interface.index for interface in self.interfaces), default=0)
+        interface = Interface(
+            name or device.name or f"if{index}",
+            index,
+            device,
+            loop=self.loop,
+            clock=self.clock,
+            counters=self.counters,
+            rng=self._rng,
+            neighbor_limit=self.config.neighbor_limit,
+        )
+        interface.handlers[ETHERTYPE_IPV4] = self.ipv4.receive
+        interface.handlers[ETHERTYPE_IPV6] = self.ipv6.receive
+        interface.on_unsent = self._report_unsent
+        device.on_down = lambda error: self._device_down(interface, error)
+        self.interfaces.append(interface)
+        try:
+            for address, prefix_length in addresses:
+                self.add_address(interface, address, prefix_length)
+            for one in [gateway] if isinstance(gateway, str) else gateway or ():
+                hop = parse_address(one)
+                self.routes.add(bytes(len(hop)), 0, interface, hop)
+        except BaseException:
+            self._forget(interface)
+            raise
+        interface.start()
+        self._tell(InterfaceUp(interface))
+        return interface
+
+    def add_address(self, interface: Interface, address: bytes, prefix_length: int) -> None:
+        """Make `address` ours on `interface`, with the route to its network. Raises ValueError, OSError EEXIST."""
+        self.addresses.add(address, prefix_length, interface)
+        if interface.device.ethernet or prefix_length < 8 * len(address):
+            self.routes.add(address, prefix_length, interface)
+        interface.link.add_address(address)
+
+    def _report_unsent(self, packet: memoryview, interface: Interface) -> None:
+        (self.ipv4 if packet[0] >> 4 == 4 else self.ipv6).report_unsent(packet, interface)
+
+    async def remove_interface(self, interface: Interface) -> None:
+        """Take `interface` down and close its device. Its connections end with ENETDOWN."""
+        self._interface_down(interface, None)
+        await interface.device.close()
+
+    def _device_down(self, interface: Interface, error: OSError) -> None:
+        self._closing.append(self.loop.create_task(interface.device.close()))
+        self._interface_down(interface, error)
+
+    def _interface_down(self, interface: Interface, error: OSError | None) -> None:
+        if interface not in self.interfaces:
+            return
+        self._forget(interface)
+        down = error or os_error(errno.ENETDOWN, f"interface {interface.name} was removed")
+        self.tcp.interface_down(interface, down)
+        self.udp.interface_down(interface, down)
+        self._tell(InterfaceDown(interface, error))
+
+    def _forget(self, interface: Interface) -> None:
+        self.interfaces.remove(interface)
+        interface.stop()
+        self.routes.remove_interface(interface)
+        self.addresses.remove_interface(interface)
+
+    # what happens
+
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Have `callback(event)` called for InterfaceUp and InterfaceDown. Returns what ends that."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    def _tell(self, event: Event) -> None:
+        for callback in list(self._subscribers):
+            self.loop.call_soon(callback, event)
+
+    def connections(self) -> list[TcpInfo]:
+        """The numbers of every TCP connection, in the order they were made."""
+        now = self.clock()
+        return [endpoint.connection.info(now) for endpoint in self.tcp.connections.values()]
+
+    # calls beyond asyncio's
+
+    async def ping(
+        self,
+        host: Host,
+        *,
+        source: Host = None,
+        sequence: int | None = None,
+        timeout: float = 1.0,
+        size: int = 56,
+    ) -> PingReply:
+        """One ICMP echo of `size` bytes to `host`. Raises TimeoutError after `timeout` seconds, or the OSError
+        that came back instead."""
+        self._check_open()
+        remote = self.names.resolve(host)[0]
+        local = b"" if source is None else self.names.resolve(source)[0]
+        return await self._ping.ping(remote, source=local, sequence=sequence, timeout=timeout, size=size)
+
+    # the end
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"{self!r} is closed")
+
+    async def close(self) -> None:
+        """Close listeners and connections, in order within `config.close_timeout` seconds, then by RST; then all."""
+        if self._closed:
+            return
+        self._closed = True
+        for server in list(self.servers):
+            server.close()
+        await self.tcp.drain(self.config.close_timeout)
+        self.udp.close()
+        self.tcp.close()
+        self.ipv4.close()
+        self.ipv6.close()
+        await asyncio.sleep(0)  # connection_lost() comes by call_soon
+        for interface in list(self.interfaces):
+            self._forget(interface)
+            await interface.device.close()
+            self._tell(InterfaceDown(interface, None))
+        await asyncio.gather(*self._closing)

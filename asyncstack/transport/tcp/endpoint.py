@@ -1,0 +1,247 @@
+"""One TCP connection on the loop: feeds the sans-I/O machine and carries what it says to IP and to its owner.
+
+The endpoint knows nothing of asyncio's transports. Its owner (a `TcpTransport`, a listener while the handshake
+lasts) is told what happened; the layer keeps the endpoint until the machine has ended, also after the owner
+has gone, as the kernel keeps an orphan.
+"""
+
+from __future__ import annotations
+
+from errno import ECONNABORTED, ENOBUFS
+from typing import TYPE_CHECKING, Final, Protocol
+
+from asyncstack.errors import os_error
+from asyncstack.network.routing import Path
+from asyncstack.timing import LoopTimer
+from asyncstack.transport.tcp.connection import Connection
+from asyncstack.transport.tcp.state import Event
+from asyncstack.wire.tcp import Segment, build
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.layer import TcpLayer
+
+PROTOCOL_TCP: Final = 6
+CHECKSUM_OFFSET: Final = 16
+HEADER_ESTIMATE: Final = 60  # charged to the sender's quantum for each segment beside its payload
+
+Key = tuple[bytes, int, bytes, int]  # local address, local port, remote address, remote port
+
+
+class Owner(Protocol):
+    """Told what became of a connection. Called with the machine consistent; may call back into the endpoint."""
+
+    def opened(self, endpoint: TcpEndpoint) -> None:
+        """The handshake is complete."""
+
+    def readable(self) -> None:
+        """In-order data is there to be read."""
+
+    def ended(self) -> None:
+        """The peer has sent its FIN, after all the data."""
+
+    def writable(self) -> None:
+        """The peer acknowledged data: the send queue is shorter."""
+
+    def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
+        """The connection is over; `error` says why if it did not end in order."""
+
+    def finish(self, endpoint: TcpEndpoint) -> None:
+        """The stack is about to end: close in order what is open."""
+
+
+class Orphan:
+    """The owner of a connection whose application has gone."""
+
+    def opened(self, endpoint: TcpEndpoint) -> None:
+        pass
+
+    def readable(self) -> None:
+        pass
+
+    def ended(self) -> None:
+        pass
+
+    def writable(self) -> None:
+        pass
+
+    def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
+        pass
+
+    def finish(self, endpoint: TcpEndpoint) -> None:
+        pass
+
+
+ORPHAN: Final = Orphan()
+
+
+class TcpEndpoint:
+    """A connection in the layer's table. It is also what queues for a turn on the interface (`Sender`)."""
+
+    __slots__ = ("_held", "_released", "_timer", "connection", "key", "layer", "owner", "path", "queued")
+
+    def __init__(self, layer: TcpLayer, connection: Connection, key: Key, path: Path, owner: Owner) -> None:
+        self.layer = layer
+        self.connection = connection
+        self.key = key
+        self.path = path
+        self.owner = owner
+        self.queued = False
+        self._released = False
+        self._held = 0  # bytes of ours in layer.buffered
+        self._timer = LoopTimer(layer.loop, layer.clock, self._timer_expired)
+
+    # inputs
+
+    def receive_segment(self, segment: Segment, now: float) -> None:
+        """A segment for this connection, its checksum verified."""
+        self.connection.receive_segment(segment, now)
+        self.settle()
+
+    def open(self) -> None:
+        """Start an active open."""
+        self.connection.open(self.layer.clock())
+        self.settle()
+
+    def write(self, data: bytes) -> None:
+        """Append to the send queue. Raises OSError(ENOBUFS) at the stack's limit."""
+        layer = self.layer
+        if layer.buffered > layer.config.write_buffer_limit:
+            detail = f"{layer.buffered} bytes wait to be sent; await drain(), or obey pause_writing()"
+            raise os_error(ENOBUFS, detail)
+        self.connection.write(data)
+        self._held += len(data)
+        layer.buffered += len(data)
+        if not self.queued:
+            self.path.interface.mark_ready(self)
+
+    def shutdown(self) -> None:
+        """Half-close: FIN after the data."""
+        self.connection.shutdown(self.layer.clock())
+        self.settle()
+
+    def close(self) -> None:
+        """The application has gone; the machine finishes alone."""
+        self.connection.close(self.layer.clock())
+        self.settle()
+
+    def abort(self) -> None:
+        """RST, and the end."""
+        self.connection.abort(self.layer.clock())
+        self.settle()
+
+    def discard(self) -> None:
+        """End without a word to the peer."""
+        self.connection.fail(ECONNABORTED)
+        self.settle()
+        self.release()
+
+    def path_mtu_changed(self) -> None:
+        """A router could not pass a segment of ours on: make them fit (RFC 1191, RFC 8201)."""
+        if not self._released and self._reroute():
+            self.connection.set_path_mss(self.layer.sizes(self.path)[0], self.layer.clock())
+            self.settle()
+
+    def receive_error(self, errno: int, hard: bool, seq: int) -> None:
+        """An ICMP error about a segment of ours that began at `seq` (raw, 32 bits)."""
+        self.connection.receive_error(errno, hard, seq, self.layer.clock())
+        self.settle()
+
+    def fail(self, errno: int) -> None:
+        """The interface is gone: no segment can be sent any more."""
+        self.connection.fail(errno)
+        self.settle()
+
+    def _timer_expired(self, now: float) -> None:
+        self.connection.timer_expired(now)
+        self.settle()
+
+    def unreachable(self, error: OSError) -> None:
+        """The next hop does not answer: fatal while connecting, a hint afterwards (RFC 1122 4.2.3.9)."""
+        self.connection.receive_unreachable(error.errno or 0, self.layer.clock())
+        self.settle()
+
+    # outputs
+
+    def settle(self) -> None:
+        """Carry out what the machine says after any input or command: events, timer, a turn to send."""
+        connection = self.connection
+        for event in connection.events():
+            if event is Event.READABLE:
+                self.owner.readable()
+            elif event is Event.WRITABLE:
+                self._release_memory(connection.queued)
+                self.owner.writable()
+            elif event is Event.EOF:
+                self.owner.ended()
+            elif event is Event.OPENED:
+                self.owner.opened(self)
+            elif event is Event.CLOSED:
+                self._end()
+        if not self._released:
+            if connection.deadline != self._timer.deadline:
+                self._timer.arm(connection.deadline)
+            if not self.queued:
+                self.path.interface.mark_ready(self)
+
+    def _release_memory(self, held: int) -> None:
+        self.layer.buffered -= self._held - held
+        self._held = held
+
+    def _end(self) -> None:
+        self._release_memory(0)
+        owner, self.owner = self.owner, ORPHAN
+        errno = self.connection.error
+        owner.closed(self, os_error(errno) if errno else None)
+        if not self.path.interface.up:
+            self.release()
+
+    def release(self) -> None:
+        """Leave the layer's table. The machine has ended and its last segment is sent, or will never be."""
+        if not self._released:
+            self._released = True
+            self._timer.cancel()
+            self.path.interface.forget(self)
+            self.path.interface.link.unpark(self.path.next_hop, self)
+            self.layer.remove(self)
+
+    def transmit(self, now: float, quantum: int) -> bool:
+        """Build and send what may leave now (`Sender`)."""
+        path = self.path
+        if path.generation != self.layer.routes.generation and not self._reroute():
+            return False
+        interface = path.interface
+        if interface.link.resolve(path.next_hop, now) is None:
+            interface.link.park(path.next_hop, self)
+            return self._sent_all()
+        connection, device, send = self.connection, interface.device, self.layer.context.ip_of(path).send
+        while quantum > 0 and device.writable:
+            segment = connection.segment_to_send(now)
+            if segment is None:
+                return self._sent_all()
+            payload = segment.payload
+            quantum -= len(payload) + HEADER_ESTIMATE
+            header = build(segment, path.address_sum + PROTOCOL_TCP)
+            send(
+                path,
+                PROTOCOL_TCP,
+                (header, payload) if payload else (header,),
+                checksum_offset=CHECKSUM_OFFSET,
+                gso_size=segment.gso_size,
+            )
+        return True
+
+    def _sent_all(self) -> bool:
+        if self.connection.ended:
+            self.release()
+        elif self.connection.deadline != self._timer.deadline:
+            self._timer.arm(self.connection.deadline)
+        return False
+
+    def _reroute(self) -> bool:
+        """Routes have changed: find the way anew. Without one the segments wait for the retransmission timer."""
+        try:
+            self.path = self.layer.routes.lookup(self.key[2], self.key[0])
+        except OSError:
+            self.layer.counters["tcp.no_route"] += 1
+            return False
+        return True

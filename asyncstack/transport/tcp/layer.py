@@ -1,0 +1,327 @@
+"""TCP over both IP families: finds the connection of a segment by its 4-tuple, or the listener, or answers RST."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import errno
+from typing import Final
+
+from asyncstack.errors import WireError, os_error
+from asyncstack.network.addresses import format_address
+from asyncstack.network.errors import IcmpError
+from asyncstack.network.routing import Path
+from asyncstack.timing import LoopTimer
+from asyncstack.transport.context import TransportContext
+from asyncstack.transport.ports import check_port, choose_ephemeral
+from asyncstack.transport.tcp.connection import Connection
+from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key, Owner, TcpEndpoint
+from asyncstack.transport.tcp.isn import InitialSequence
+from asyncstack.transport.tcp.listener import Listener
+from asyncstack.transport.tcp.reset import reset_for
+from asyncstack.transport.tcp.server import Server
+from asyncstack.transport.tcp.time_wait import TimeWaitTable
+from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
+from asyncstack.wire.checksum import pseudo_header_sum, verify
+from asyncstack.wire.packet import Packet
+from asyncstack.wire.tcp import ACK, RST, SYN, Segment, build, parse
+
+TCP_HEADER: Final = 20
+HEADERS_MAX: Final = 60  # a TCP header with all its options
+SOFTWARE_SEGMENTS: Final = 16  # MSS in a super-segment that software below us will cut
+
+
+class Connecting:
+    """Owns an endpoint during an active open; makes the transport once it is open."""
+
+    def __init__(self, factory: ProtocolFactory, result: asyncio.Future[TcpTransport]) -> None:
+        self._factory = factory
+        self._result = result
+        self._context = contextvars.copy_context()
+
+    def opened(self, endpoint: TcpEndpoint) -> None:
+        """Make the protocol and its transport. What the factory raises goes to who is connecting."""
+        if self._result.done():
+            endpoint.abort()
+            return
+        waiter: asyncio.Future[None] = endpoint.layer.loop.create_future()
+        try:
+            transport = TcpTransport(endpoint, self._factory(), self._context, waiter=waiter)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._result.set_exception(exc)
+            endpoint.abort()
+            return
+        waiter.add_done_callback(lambda _: self._result.done() or self._result.set_result(transport))
+
+    def readable(self) -> None:
+        pass
+
+    def ended(self) -> None:
+        pass
+
+    def writable(self) -> None:
+        pass
+
+    def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
+        """The peer refused, or nobody answered."""
+        if not self._result.done():
+            reason = error or os_error(errno.ECONNABORTED)
+            remote = f"{format_address(endpoint.key[2])} port {endpoint.key[3]}"
+            self._result.set_exception(os_error(reason.errno or errno.ECONNABORTED, f"connect to {remote}"))
+
+    def finish(self, endpoint: TcpEndpoint) -> None:
+        """Nobody will wait for the answer."""
+        endpoint.abort()
+
+
+class TcpLayer:
+    """The TCP of one stack. Registered with both IP layers."""
+
+    def __init__(self, context: TransportContext) -> None:
+        self.context = context
+        self.loop = context.loop
+        self.clock = context.clock
+        self.config = context.config
+        self.addresses = context.addresses
+        self.routes = context.routes
+        self.counters = context.counters
+        self.buffered = 0  # bytes that all endpoints hold for sending
+        self.connections: dict[Key, TcpEndpoint] = {}
+        self.listeners: dict[tuple[bytes, int], Listener] = {}
+        self._isn = InitialSequence(context.rng)
+        self._time_wait = TimeWaitTable(self.config.tcp.time_wait, self.config.time_wait_limit)
+        self._drained: asyncio.Future[None] | None = None
+        self._time_wait_timer = LoopTimer(self.loop, self.clock, self._time_wait_expired)
+        context.ipv4.register(PROTOCOL_TCP, self)
+        context.ipv6.register(PROTOCOL_TCP, self)
+
+    # receive
+
+    async def receive(self, packet: Packet) -> None:
+        """A TCP packet for one of our addresses."""
+        payload = packet.payload
+        try:
+            segment = parse(payload)
+        except WireError:
+            self.counters["tcp.malformed"] += 1
+            return
+        src, dst = packet.src, packet.dst
+        if not packet.checksum_valid and not verify(
+            payload, pseudo_header_sum(src, dst, PROTOCOL_TCP, len(payload))
+        ):
+            self.counters["tcp.bad_checksum"] += 1
+            return
+        segment.gso_size = packet.gso_size
+        endpoint = self.connections.get((dst, segment.dst_port, src, segment.src_port))
+        if endpoint is not None:
+            endpoint.receive_segment(segment, self.clock())
+        else:
+            self._receive_unknown(packet, segment)
+
+    def _receive_unknown(self, packet: Packet, segment: Segment) -> None:
+        """A segment of no connection: TIME-WAIT, a SYN for a listener, or RST (RFC 9293 3.10.7.1)."""
+        if not self.addresses.is_local(packet.dst) or not segment.src_port:
+            self.counters["tcp.not_unicast"] += 1
+            return
+        key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
+        if key in self._time_wait:
+            answer, reopen = self._time_wait.receive_segment(key, segment, self.clock())
+            if not reopen:
+                if answer is not None:
+                    self._reply(packet, answer)
+                return
+        if segment.flags & (SYN | ACK | RST) == SYN:
+            listener = self.find_listener(packet.dst, segment.dst_port)
+            if listener is not None and listener.receive_syn(packet, segment):
+                return
+        reset = reset_for(segment)
+        if reset is not None:
+            self.counters["tcp.reset_sent"] += 1
+            self._reply(packet, reset)
+
+    def find_listener(self, address: bytes, port: int) -> Listener | None:
+        """The listener for `address` itself, else the one for any address of its family."""
+        return self.listeners.get((address, port)) or self.listeners.get((bytes(len(address)), port))
+
+    def _reply(self, packet: Packet, segment: Segment) -> None:
+        """Send one segment that belongs to no connection."""
+        try:
+            path = self.routes.lookup(packet.src, packet.dst)
+        except OSError:
+            self.counters["tcp.no_route"] += 1
+            return
+        header = build(segment, path.address_sum + PROTOCOL_TCP)
+        self.context.ip_of(path).send(path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET)
+
+    def receive_error(self, error: IcmpError) -> bool:
+        """An ICMP error about a segment of ours: hand it to the connection it concerns.
+
+        False: no connection can have sent that segment (RFC 5927), so the error is not to be believed.
+        """
+        quoted = error.quoted
+        head = quoted.payload
+        local_port, remote_port = int.from_bytes(head[:2], "big"), int.from_bytes(head[2:4], "big")
+        endpoint = self.connections.get((quoted.src, local_port, quoted.dst, remote_port))
+        if endpoint is None:
+            return False
+        seq = int.from_bytes(head[4:8], "big")
+        if not endpoint.connection.owns_sequence(seq):
+            return False
+        if error.mtu:
+            # the path MTU table learns of it when we return
+            self.loop.call_soon(endpoint.path_mtu_changed)
+        else:
+            endpoint.receive_error(error.errno, error.hard, seq)
+        return True
+
+    # open
+
+    async def connect(
+        self, factory: ProtocolFactory, remote: bytes, port: int, local: bytes = b"", local_port: int = 0
+    ) -> TcpTransport:
+        """Open a connection; its protocol has seen `connection_made`. Raises the OSError that explains a failure."""
+        path = self.routes.lookup(remote, local)
+        if not check_port(port):
+            raise os_error(errno.ECONNREFUSED, f"connect to {format_address(remote)} port 0")
+        key = (path.source, self._local_port(path.source, local_port, remote, port), remote, port)
+        result: asyncio.Future[TcpTransport] = self.loop.create_future()
+        endpoint = self._add(key, path, Connecting(factory, result))
+        endpoint.open()
+        try:
+            return await result
+        except asyncio.CancelledError:
+            endpoint.abort()
+            raise
+
+    def accept(self, packet: Packet, segment: Segment, listener: Listener) -> TcpEndpoint | None:
+        """A half-open connection for a SYN; None when there is no way back or no room."""
+        if len(self.connections) >= self.config.connection_limit:
+            self.counters["tcp.connection_limit"] += 1
+            return None
+        try:
+            path = self.routes.lookup(packet.src, packet.dst)
+        except OSError:
+            self.counters["tcp.no_route"] += 1
+            return None
+        key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
+        endpoint = self._add(key, path, listener)
+        endpoint.connection.accept(segment, self.clock())
+        return endpoint
+
+    def _add(self, key: Key, path: Path, owner: Owner) -> TcpEndpoint:
+        if len(self.connections) >= self.config.connection_limit:
+            raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
+        self._time_wait.discard(key)
+        now = self.clock()
+        mss, most = self.sizes(path)
+        iss = self._isn.next(key, now)
+        connection = Connection(
+            self.config.tcp,
+            local_port=key[1],
+            remote_port=key[3],
+            mss=mss,
+            max_payload=most,
+            iss=iss,
+            ts_offset=self._isn.timestamp_offset(key),
+        )
+        endpoint = self.connections[key] = TcpEndpoint(self, connection, key, path, owner)
+        return endpoint
+
+    @staticmethod
+    def sizes(path: Path) -> tuple[int, int]:
+        """(MSS, largest payload of a super-segment) on `path`, bytes."""
+        ip_header = 20 if len(path.destination) == 4 else 40
+        mss = path.mtu - ip_header - TCP_HEADER
+        device = path.interface.device
+        if device.max_segment > device.mtu:
+            return mss, max(device.max_segment - ip_header - HEADERS_MAX, mss)
+        return mss, min(SOFTWARE_SEGMENTS * mss, 0xFFFF - ip_header - HEADERS_MAX)
+
+    def _local_port(self, local: bytes, wanted: int, remote: bytes, port: int) -> int:
+        def in_use(candidate: int) -> bool:
+            key = (local, candidate, remote, port)
+            return (
+                key in self.connections
+                or key in self._time_wait
+                or bool(self.find_listener(local, candidate))
+            )
+
+        if not check_port(wanted):
+            return choose_ephemeral(self.context.rng, self.config.ephemeral_ports, in_use)
+        if (local, wanted, remote, port) in self.connections:
+            raise os_error(errno.EADDRINUSE, f"local port {wanted}")
+        return wanted
+
+    # listen
+
+    def listen(
+        self, factory: ProtocolFactory, hosts: list[bytes], port: int, backlog: int, server: Server
+    ) -> None:
+        """Give `server` a listener for each of `hosts` (all zeros: any address) on one port; 0 picks a free one."""
+        if not check_port(port):
+            port = choose_ephemeral(
+                self.context.rng,
+                self.config.ephemeral_ports,
+                lambda candidate: any((host, candidate) in self.listeners for host in hosts),
+            )
+        for host in hosts:
+            where = f"{format_address(host)} port {port}"
+            if any(host) and not self.addresses.is_local(host):
+                raise os_error(errno.EADDRNOTAVAIL, f"listen on {where}: not an address of this stack")
+            if (host, port) in self.listeners:
+                raise os_error(errno.EADDRINUSE, f"listen on {where}")
+        for host in hosts:
+            listener = self.listeners[host, port] = Listener(self, host, port, factory, server, backlog)
+            server.add(listener)
+
+    def forget_listener(self, listener: Listener) -> None:
+        """The listener is closed."""
+        if self.listeners.get((listener.address, listener.port)) is listener:
+            del self.listeners[listener.address, listener.port]
+
+    # the end
+
+    def remove(self, endpoint: TcpEndpoint) -> None:
+        """The endpoint has ended; TIME-WAIT, if due, is kept in a table of a few numbers."""
+        if self.connections.get(endpoint.key) is endpoint:
+            del self.connections[endpoint.key]
+            if not self.connections and self._drained is not None and not self._drained.done():
+                self._drained.set_result(None)
+        entry = endpoint.connection.time_wait_entry()
+        if entry is not None:
+            self._time_wait.add(endpoint.key, entry, self.clock())
+            self._time_wait_timer.arm(self._time_wait.deadline)
+
+    def _time_wait_expired(self, now: float) -> None:
+        self._time_wait.timer_expired(now)
+        self._time_wait_timer.arm(self._time_wait.deadline)
+
+    def interface_down(self, interface: object, error: OSError) -> None:
+        """Tell every connection on `interface` that nothing can be sent any more."""
+        for endpoint in [e for e in self.connections.values() if e.path.interface is interface]:
+            endpoint.fail(error.errno or errno.ENETDOWN)
+
+    async def drain(self, timeout: float) -> None:
+        """Close every connection; wait at most `timeout` seconds for all of them to end in order."""
+        for endpoint in list(self.connections.values()):
+            endpoint.owner.finish(endpoint)
+        until = self.clock() + timeout
+        while self.connections and (left := until - self.clock()) > 0:
+            self._drained = self.loop.create_future()
+            try:
+                async with asyncio.timeout(left):
+                    await self._drained
+            except TimeoutError:
+                return
+            finally:
+                self._drained = None
+
+    def close(self) -> None:
+        """Forget everything: no timer is left."""
+        for endpoint in list(self.connections.values()):
+            endpoint.abort()
+            endpoint.path.interface.flush()  # the RST
+            endpoint.release()
+        self._time_wait_timer.cancel()

@@ -1,0 +1,117 @@
+"""What `create_server` returns: the listening addresses and the connections they accepted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from asyncstack.transport.endpoint_socket import EndpointSocket
+from asyncstack.transport.tcp.listener import Listener
+from asyncstack.transport.tcp.transport import TcpTransport
+
+
+class Server(asyncio.AbstractServer):
+    """Listens on one port of one or several addresses, with the methods of `asyncio.Server`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_close: Callable[[Server], None]) -> None:
+        self._loop = loop
+        self._on_close = on_close
+        self._listeners: list[Listener] = []
+        self._transports: dict[TcpTransport, None] = {}  # a set in order of acceptance
+        self._waiters: list[asyncio.Future[None]] = []
+        self._serving_forever: asyncio.Future[None] | None = None
+        self._serving = self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {[listener.sockname for listener in self._listeners]}>"
+
+    def add(self, listener: Listener) -> None:
+        """Own `listener`. It answers from `start_serving` on."""
+        self._listeners.append(listener)
+
+    @property
+    def sockets(self) -> tuple[EndpointSocket, ...]:
+        """One socket-like object for each address; empty once closed."""
+        return () if self._closed else tuple(listener.socket() for listener in self._listeners)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop this server runs on."""
+        return self._loop
+
+    def is_serving(self) -> bool:
+        """Whether new connections are accepted."""
+        return self._serving
+
+    async def start_serving(self) -> None:
+        """Accept connections from now on."""
+        self._start()
+        await asyncio.sleep(0)
+
+    def _start(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"server {self!r} is closed")
+        if not self._serving:
+            for listener in self._listeners:
+                listener.start()
+            self._serving = True
+
+    async def serve_forever(self) -> None:
+        """Accept connections until this task is cancelled; then close and wait until the server is closed."""
+        if self._serving_forever is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        self._start()
+        self._serving_forever = self._loop.create_future()
+        try:
+            await self._serving_forever
+        except asyncio.CancelledError:
+            self.close()
+            await self.wait_closed()
+            raise
+        finally:
+            self._serving_forever = None
+
+    def close(self) -> None:
+        """Stop listening. Connections that are open stay open."""
+        if self._closed:
+            return
+        self._closed, self._serving = True, False
+        for listener in self._listeners:
+            listener.close()
+        if self._serving_forever is not None and not self._serving_forever.done():
+            self._serving_forever.cancel()
+        self._on_close(self)
+        self._wake_if_done()
+
+    def close_clients(self) -> None:
+        """Close every open connection."""
+        for transport in list(self._transports):
+            transport.close()
+
+    def abort_clients(self) -> None:
+        """Abort every open connection."""
+        for transport in list(self._transports):
+            transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed and its last connection is too (as Python 3.12 and later do)."""
+        if self._closed and not self._transports:
+            return
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def attach(self, transport: TcpTransport) -> None:
+        """A connection was accepted."""
+        self._transports[transport] = None
+
+    def detach(self, transport: TcpTransport) -> None:
+        """One of its connections is over."""
+        self._transports.pop(transport, None)
+        self._wake_if_done()
+
+    def _wake_if_done(self) -> None:
+        if self._closed and not self._transports:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)

@@ -1,0 +1,362 @@
+"""`asyncio.Transport` over a TCP endpoint: the whole public contract, so that asyncio's ecosystem runs on it.
+
+The protocol's callbacks run in the context saved when the protocol was made, with no current task, as on the
+kernel's transports. What a callback raises goes to the loop's exception handler and aborts this transport alone.
+`connection_made` and `connection_lost` come by `call_soon`.
+
+The write buffer that asyncio's flow control speaks of is what lies beyond the connection's own send buffer,
+which stands where the kernel's would. `close()` ends, as there, when the last byte is in the send buffer; the
+endpoint lives on without us until the peer has everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import socket
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from asyncstack.errors import is_connection_loss
+from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
+from asyncstack.transport.tcp.endpoint import ORPHAN, TcpEndpoint
+from asyncstack.transport.tcp.options import socket_options
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.server import Server
+
+HIGH_WATER: Final = 64 << 10  # asyncio's default
+
+
+class TcpTransport(asyncio.Transport):
+    """A connection as asyncio knows it. Made by `Stack.create_connection` and `Stack.create_server`."""
+
+    __slots__ = (
+        "_buffered",
+        "_closing",
+        "_context",
+        "_endpoint",
+        "_eof_received",
+        "_eof_written",
+        "_high",
+        "_loop",
+        "_lost",
+        "_low",
+        "_made",
+        "_paused",
+        "_protocol",
+        "_remainder",
+        "_server",
+        "_write_paused",
+        "_writes_after_loss",
+    )
+
+    # `loop.sendfile` reads the file and writes its bytes; there is no descriptor to hand to the kernel.
+    _sendfile_compatible = asyncio.constants._SendfileMode.FALLBACK  # type: ignore[attr-defined]
+
+    def __init__(
+        self,
+        endpoint: TcpEndpoint,
+        protocol: asyncio.BaseProtocol,
+        context: contextvars.Context,
+        *,
+        server: Server | None = None,
+        waiter: asyncio.Future[None] | None = None,
+    ) -> None:
+        self._loop = endpoint.layer.loop
+        self._endpoint = endpoint
+        self._context = context
+        self._server = server
+        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
+        self._paused = self._write_paused = False
+        self._made = self._closing = self._lost = False
+        self._eof_received = self._eof_written = False
+        self._remainder = memoryview(b"")
+        self._writes_after_loss = 0
+        self.set_protocol(protocol)
+        endpoint.owner = self
+        if server is not None:
+            server.attach(self)
+        self._loop.call_soon(self._connection_made, waiter, context=context)
+
+    def __repr__(self) -> str:
+        connection = self._endpoint.connection
+        state = "closed" if self._lost else "closing" if self._closing else connection.state.name
+        return (
+            f"<TcpTransport {self.get_extra_info('sockname')} -> {self.get_extra_info('peername')} {state}>"
+        )
+
+    # what the endpoint tells
+
+    def opened(self, endpoint: TcpEndpoint) -> None:
+        """Never: a transport is made for a connection that is open."""
+
+    def readable(self) -> None:
+        """In-order data is there: pass it on, unless the protocol has paused reading."""
+        if self._made and not self._paused and not self._closing:
+            self._read()
+
+    def ended(self) -> None:
+        """The peer's FIN came in; `eof_received` follows once all data before it has been passed on."""
+        self._eof_received = True
+        self.readable()
+
+    def writable(self) -> None:
+        """The send queue has shrunk: let the protocol write again, or finish a close that waited for it."""
+        if self._write_paused and self.get_write_buffer_size() <= self._low:
+            self._write_paused = False
+            self._call("resume_writing")
+        if self._closing and not self._lost and self.get_write_buffer_size() == 0:
+            self._finish_close()
+
+    def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
+        """The connection is over. Data that came before an orderly end still waits for a paused reader."""
+        unread = endpoint.connection.unread or self._remainder or (self._eof_received and self._paused)
+        if error is None and unread and not self._closing:
+            return
+        self._lose(error)
+
+    def finish(self, endpoint: TcpEndpoint) -> None:
+        """The stack is about to end."""
+        self.close()
+
+    # the protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The protocol that receives what this transport reads."""
+        return cast(asyncio.BaseProtocol, self._protocol)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Put `protocol` in the place of the present one (as `start_tls` does)."""
+        self._protocol: Any = protocol
+        self._buffered = hasattr(protocol, "buffer_updated")
+
+    def _connection_made(self, waiter: asyncio.Future[None] | None) -> None:
+        self._made = True
+        try:
+            self._protocol.connection_made(self)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "connection_made() of the protocol raised")
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        self._resume()
+
+    def _call(self, method: str, *args: Any) -> Any:
+        """Call the protocol in its context. What it raises is reported and aborts this transport."""
+        try:
+            return getattr(self._protocol, method)(*args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, f"{method}() of the protocol raised")
+            return None
+
+    # reading
+
+    def is_reading(self) -> bool:
+        """Whether `data_received` may be called."""
+        return not self._paused and not self._closing
+
+    def pause_reading(self) -> None:
+        """Stop calling the protocol. What arrives fills the receive window, which then closes."""
+        if not self._closing:
+            self._paused = True
+
+    def resume_reading(self) -> None:
+        """Go on calling the protocol, from the next loop turn."""
+        if self._paused and not self._closing:
+            self._paused = False
+            self._loop.call_soon(self._resume, context=self._context)
+
+    def _resume(self) -> None:
+        if self._lost or self._paused or self._closing:
+            return
+        self._read()
+        self._endpoint.settle()
+        if self._endpoint.connection.ended and not self._paused:
+            self._lose(None)
+
+    def _read(self) -> None:
+        connection = self._endpoint.connection
+        if connection.unread:
+            chunks = connection.read()
+            data = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+            if self._buffered or self._remainder:
+                self._remainder = memoryview(bytes(self._remainder) + data if self._remainder else data)
+                self._context.run(self._feed_buffered)
+            else:
+                self._context.run(self._call, "data_received", data)
+        elif self._remainder:
+            self._context.run(self._feed_buffered)
+        if self._eof_received and not (self._paused or self._closing or self._remainder):
+            self._eof_received = False
+            self._context.run(self._deliver_eof)
+
+    def _feed_buffered(self) -> None:
+        """Copy into the buffers the protocol lends, until all is passed on or it pauses."""
+        protocol = self._protocol
+        while self._remainder and not self._paused and not self._closing:
+            if not self._buffered:
+                data, self._remainder = bytes(self._remainder), memoryview(b"")
+                self._call("data_received", data)
+                return
+            buffer = self._call("get_buffer", len(self._remainder))
+            if self._closing or buffer is None:
+                return
+            view = memoryview(buffer).cast("B")
+            if not len(view):
+                self._fatal_error(RuntimeError("get_buffer() returned an empty buffer"), "reading")
+                return
+            count = min(len(view), len(self._remainder))
+            view[:count] = self._remainder[:count]
+            self._remainder = self._remainder[count:]
+            try:
+                protocol.buffer_updated(count)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._fatal_error(exc, "buffer_updated() of the protocol raised")
+                return
+            protocol = self._protocol
+
+    def _deliver_eof(self) -> None:
+        keep_open = self._call("eof_received")
+        if not keep_open:
+            self.close()
+
+    # writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send `data`, in order, after all that was written before. Never blocks; see `drain` of the streams.
+
+        Mutable buffers are copied. Raises RuntimeError after `write_eof`, OSError(ENOBUFS) when all transports of
+        the stack together hold `StackConfig.write_buffer_limit` bytes because flow control was ignored.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if self._eof_written:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if not data:
+            return
+        if self._lost or self._closing:
+            self._warn_of_lost_write()
+            return
+        self._endpoint.write(data if type(data) is bytes else bytes(data))
+        if not self._write_paused and self.get_write_buffer_size() > self._high:
+            self._write_paused = True
+            self._call("pause_writing")
+
+    def writelines(self, list_of_data: Iterable[Any]) -> None:
+        """Send the buffers one after the other."""
+        self.write(b"".join(list_of_data))
+
+    def _warn_of_lost_write(self) -> None:
+        self._writes_after_loss += 1
+        if self._writes_after_loss == 5:  # as asyncio: now and then a late write is normal
+            asyncio.log.logger.warning("asyncstack: write() on a transport that is closed: %r", self)  # type: ignore[attr-defined]
+
+    def can_write_eof(self) -> bool:
+        """True: TCP has half-close."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send FIN after the data written so far; reading goes on."""
+        if not self._eof_written and not self._closing:
+            self._eof_written = True
+            self._endpoint.shutdown()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that wait beyond the connection's send buffer."""
+        connection = self._endpoint.connection
+        return max(connection.queued - connection.send_buffer_limit, 0)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """(low, high), bytes."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Call `pause_writing` above `high` bytes and `resume_writing` at `low`; defaults as in asyncio."""
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self._high, self._low = high, low
+
+    # the end
+
+    def is_closing(self) -> bool:
+        """Whether the transport is closed or about to be."""
+        return self._closing
+
+    def close(self) -> None:
+        """Send what is written, then close. No more data is received; `connection_lost(None)` follows."""
+        if self._closing:
+            return
+        self._closing = True
+        if self.get_write_buffer_size() == 0:
+            self._finish_close()
+        elif not self._eof_written:
+            self._endpoint.shutdown()
+
+    def abort(self) -> None:
+        """Close at once with RST; what was written and not yet received is lost."""
+        self._force_close(None)
+
+    def _finish_close(self) -> None:
+        endpoint = self._endpoint
+        self._lose(None)
+        endpoint.close()
+
+    def _force_close(self, exc: BaseException | None) -> None:
+        """Also called by `asyncio.sslproto`, by this name."""
+        if not self._lost:
+            endpoint = self._endpoint
+            self._lose(exc)
+            endpoint.abort()
+
+    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
+        if not is_connection_loss(exc):
+            context = {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
+            self._loop.call_exception_handler(context)
+        self._force_close(exc)
+
+    def _lose(self, exc: BaseException | None) -> None:
+        if self._lost:
+            return
+        self._lost = self._closing = True
+        self._endpoint.owner = ORPHAN
+        self._loop.call_soon(self._connection_lost, exc, context=self._context)
+
+    def _connection_lost(self, exc: BaseException | None) -> None:
+        try:
+            self._protocol.connection_lost(exc)
+        finally:
+            self._remainder = memoryview(b"")
+            self._protocol = None
+            server, self._server = self._server, None
+            if server is not None:
+                server.detach(self)
+
+    # facts
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """ "sockname", "peername", "socket"; and "tcp_info" (`TcpInfo`), which a kernel transport lacks."""
+        local, local_port, remote, remote_port = self._endpoint.key
+        if name == "sockname":
+            return socket_address(local, local_port)
+        if name == "peername":
+            return socket_address(remote, remote_port)
+        if name == "socket":
+            kind, proto = socket.SOCK_STREAM, socket.IPPROTO_TCP
+            own, peer = socket_address(local, local_port), socket_address(remote, remote_port)
+            return EndpointSocket(kind, proto, own, peer, socket_options(self._endpoint.connection))
+        if name == "tcp_info":
+            return self._endpoint.connection.info(self._endpoint.layer.clock())
+        return default
+
+
+ProtocolFactory = Callable[[], asyncio.BaseProtocol]
