@@ -29,17 +29,35 @@ class LoopTimer:
     """One `loop.call_later` handle behind a deadline that moves often.
 
     Moving the deadline later, or away, touches only a float; the handle re-arms itself when it fires early.
-    `callback(now)` runs once the deadline has passed.
+    `callback(now)` runs once the deadline has passed. `background` is for housekeeping that repeats for ever: a
+    loop in virtual time does not go on for its sake alone.
     """
 
-    __slots__ = ("_callback", "_clock", "_fires_at", "_handle", "_loop", "deadline")
+    __slots__ = (
+        "_background",
+        "_callback",
+        "_clock",
+        "_exact",
+        "_fires_at",
+        "_handle",
+        "_loop",
+        "deadline",
+    )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, callback: Callable[[float], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        callback: Callable[[float], None],
+        *,
+        background: bool = False,
     ) -> None:
         self._loop = loop
         self._clock = clock
         self._callback = callback
+        # the loop's own clock: no delay to compute, whose rounding would fire the handle a little early
+        self._exact = clock == loop.time
+        self._background = background and hasattr(loop, "call_at_background")
         self._handle: asyncio.TimerHandle | None = None
         self._fires_at = math.inf
         self.deadline = math.inf
@@ -60,10 +78,16 @@ class LoopTimer:
     def _schedule(self, deadline: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
+        self._fires_at = deadline
+        if self._background:
+            self._handle = self._loop.call_at_background(deadline, self._fire)  # type: ignore[attr-defined]
+            return
+        if self._exact:
+            self._handle = self._loop.call_at(deadline, self._fire)
+            return
         delay = max(deadline - self._clock(), 0.0)
         if 0.0 < delay < UVLOOP_TICK and not isinstance(self._loop, asyncio.BaseEventLoop):
             delay = UVLOOP_TICK
-        self._fires_at = deadline
         self._handle = self._loop.call_later(delay, self._fire)
 
     def _fire(self) -> None:
