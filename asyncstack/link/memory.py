@@ -34,8 +34,8 @@ class MemoryDevice(Device):
     the device an `address` (given, or random from `rng`, or from the system).
     inbox_frames, inbox_bytes: what may wait here to be received; the peer is not `writable` beyond that.
 
-    counters: `device.unplugged` (nobody receives at the other end), `device.too_long` (larger than the MTU, or than max_segment),
-    `device.no_room`: frames dropped instead of sent.
+    counters, of frames dropped instead of sent: `device.unplugged` (nobody receives at the other end),
+    `device.too_long` (larger than the MTU, or a super-segment larger than `max_segment`), `device.no_room`.
     """
 
     def __init__(
