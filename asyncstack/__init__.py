@@ -1,5 +1,125 @@
-"""asyncstack: a TCP/IP stack that runs on your asyncio event loop."""
+"""asyncstack: a TCP/IP stack that runs on your asyncio event loop.
+
+It gives async servers and clients IP addresses of their own: on a TUN or TAP device, on a simulated network
+inside a test, or on both at once. The same TCP runs on a wire, in memory and in virtual time, and its
+connections are `asyncio.Transport`s.
+
+How it works
+============
+
+The folders are the layers, and an import never points upward::
+
+    wire  <-  link  <-  network  <-  transport  <-  application
+    headers   devices    IP, ICMP     TCP, UDP       HTTP, WebSocket
+
+`stack.py` puts one of each together. `testing/` has virtual time and simulated networks; `cli/` the commands.
+
+Receiving. A device's fd is on the loop's reader. Its callback reads a bounded batch and sends it straight into
+the interface's receive coroutine, which awaits the layers one inside the other, frame by frame, down to
+`data_received` of the application, and comes back for the next batch. That `await device.receive()` is the only
+place where it suspends: no queues, no tasks between the layers, one loop turn per batch. What a layer has to
+answer while it receives (ARP, echo, RST) it sends at once or not at all; nothing waits.
+
+Sending is pull. Whoever has something to send (a write, a timer, a segment that came in) puts the connection on
+the interface's ready queue; `Interface.flush` lets one connection after the other build what may leave now. It
+runs at the end of each batch received, so one ACK with the answer's data on it serves many segments, and by
+`call_soon` for what becomes ready elsewhere. A segment is built only when it can leave: until then it is a
+few numbers, and a window, an ACK or a lost neighbour may still change it.
+
+Machines and shells. Protocol logic does no I/O and reads no clock: `now` goes in; segments, events and a
+`deadline` come out. Machines have inputs `receive_*` and `timer_expired`, commands that are verbs, outputs
+`*_to_send`, `events` and `deadline`. Shells (devices, layers, transports, servers) put them on the loop.
+
+Super-segments. TCP builds segments of up to 64 KiB, with only the pseudo-header's part of the checksum. A TUN
+with virtio-net offload takes and gives them whole; for every other device `link/segmentation.py` cuts them.
+TCP has one code path.
+
+Time. One lazy timer per connection moves its deadline by storing a float. On a virtual-time loop everything,
+the stack, the links and `asyncio.sleep`, jumps to the next deadline together.
+
+Where it differs from the first design
+======================================
+
+- The transmit side is no coroutine: `flush` never waits for anything, so a callback on the ready queue does the
+  same with less.
+- A connection has one lazy timer for the earliest of its deadlines, not one for each kind: the handle is re-armed
+  early at most once per RTO or delayed ACK, and an idle connection has none.
+- A payload is one buffer: a slice of what the application wrote, or joined where a segment spans several writes.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from asyncstack.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from asyncstack.config import StackConfig, TcpConfig
+    from asyncstack.events import InterfaceDown, InterfaceUp
+    from asyncstack.link.capture import Capture
+    from asyncstack.link.device import Device
+    from asyncstack.link.interface import Interface
+    from asyncstack.link.loopback import LoopbackDevice
+    from asyncstack.link.memory import MemoryDevice, memory_pair
+    from asyncstack.link.tap import TapDevice
+    from asyncstack.link.tun import TunDevice
+    from asyncstack.stack import Stack
+    from asyncstack.testing.network import Network
+    from asyncstack.transport.ping import PingReply
+    from asyncstack.transport.tcp.info import TcpInfo
+    from asyncstack.transport.tcp.server import Server
+
+# Where each public name lives. They are imported on first use, so that `import asyncstack` costs little.
+_HOMES = {
+    "Capture": "asyncstack.link.capture",
+    "Device": "asyncstack.link.device",
+    "Interface": "asyncstack.link.interface",
+    "InterfaceDown": "asyncstack.events",
+    "InterfaceUp": "asyncstack.events",
+    "LoopbackDevice": "asyncstack.link.loopback",
+    "MemoryDevice": "asyncstack.link.memory",
+    "Network": "asyncstack.testing.network",
+    "PingReply": "asyncstack.transport.ping",
+    "Server": "asyncstack.transport.tcp.server",
+    "Stack": "asyncstack.stack",
+    "StackConfig": "asyncstack.config",
+    "TapDevice": "asyncstack.link.tap",
+    "TcpConfig": "asyncstack.config",
+    "TcpInfo": "asyncstack.transport.tcp.info",
+    "TunDevice": "asyncstack.link.tun",
+    "memory_pair": "asyncstack.link.memory",
+}
+
+__all__ = [
+    "Capture",
+    "Device",
+    "Interface",
+    "InterfaceDown",
+    "InterfaceUp",
+    "LoopbackDevice",
+    "MemoryDevice",
+    "Network",
+    "PingReply",
+    "Server",
+    "Stack",
+    "StackConfig",
+    "TapDevice",
+    "TcpConfig",
+    "TcpInfo",
+    "TunDevice",
+    "__version__",
+    "memory_pair",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'asyncstack' has no attribute {name!r}")
+    found: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,6 +7,7 @@ import errno
 import random
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
+from typing import TypeVar
 
 from asyncstack.calls import Calls
 from asyncstack.config import StackConfig
@@ -18,8 +19,6 @@ from asyncstack.link.interface import Interface
 from asyncstack.link.loopback import LoopbackDevice
 from asyncstack.names import Host, Names
 from asyncstack.network.addresses import AddressTable, parse_address, parse_interface
-from asyncstack.network.icmp import Icmp
-from asyncstack.network.icmpv6 import Icmpv6
 from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
 from asyncstack.network.routing import RoutingTable
@@ -31,6 +30,8 @@ from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.server import Server
 from asyncstack.transport.udp import UdpLayer
 from asyncstack.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
+
+IpT = TypeVar("IpT", Ipv4, Ipv6)
 
 
 class Stack(Calls):
@@ -66,18 +67,38 @@ class Stack(Calls):
         self._closed = False
         self.addresses = AddressTable()
         self.routes = RoutingTable(self.addresses)
-        counters, loop = self.counters, self.loop
-        self.ipv4 = Ipv4(self.addresses, self.routes, counters=counters, clock=clock, rng=rng, loop=loop)
-        self.ipv6 = Ipv6(self.addresses, self.routes, counters=counters, clock=clock, rng=rng, loop=loop)
-        self.icmp = Icmp(self.ipv4)
-        self.icmpv6 = Icmpv6(self.ipv6)
+        self.ipv4 = self._ip(Ipv4)
+        self.ipv6 = self._ip(Ipv6)
         context = TransportContext(
-            loop, clock, self.config, counters, rng, self.addresses, self.routes, self.ipv4, self.ipv6
+            self.loop,
+            clock,
+            self.config,
+            self.counters,
+            rng,
+            self.addresses,
+            self.routes,
+            self.ipv4,
+            self.ipv6,
         )
         self.udp = UdpLayer(context)
         self.tcp = TcpLayer(context)
-        self._ping = Ping(clock, self.routes, self.icmp, self.icmpv6, rng)
+        self._ping = Ping(clock, self.routes, self.ipv4.icmp, self.ipv6.icmp, rng)
         self.routes.loopback = self.attach(LoopbackDevice(), ["127.0.0.1/8", "::1/128"], name="lo")
+
+    def _ip(self, family: type[IpT]) -> IpT:
+        config = self.config
+        return family(
+            self.addresses,
+            self.routes,
+            loop=self.loop,
+            clock=self.clock,
+            counters=self.counters,
+            rng=self._rng,
+            ttl=config.ttl,
+            fragment_datagrams=config.fragment_datagrams,
+            fragment_bytes=config.fragment_bytes,
+            icmp_errors_per_second=config.icmp_errors_per_second,
+        )
 
     def __repr__(self) -> str:
         return f"<Stack {self.name or hex(id(self))} {self.interfaces}>"
@@ -166,7 +187,7 @@ class Stack(Calls):
         self.addresses.add(address, prefix_length, interface)
         if interface.device.ethernet or prefix_length < 8 * len(address):
             self.routes.add(address, prefix_length, interface)
-        interface.link.add_address(address)
+        interface.link.add_address(address, self.clock())
 
     def _report_unsent(self, packet: memoryview, interface: Interface) -> None:
         (self.ipv4 if packet[0] >> 4 == 4 else self.ipv6).report_unsent(packet, interface)

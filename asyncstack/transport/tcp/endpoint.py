@@ -14,7 +14,7 @@ from asyncstack.errors import os_error
 from asyncstack.network.routing import Path
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.tcp.connection import Connection
-from asyncstack.transport.tcp.state import Event
+from asyncstack.transport.tcp.state import CLOSED, TIME_WAIT, Event
 from asyncstack.wire.tcp import Segment, build
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PROTOCOL_TCP: Final = 6
 CHECKSUM_OFFSET: Final = 16
+ENDED: Final = (CLOSED, TIME_WAIT)  # of TIME-WAIT the layer keeps a few numbers
 HEADER_ESTIMATE: Final = 60  # charged to the sender's quantum for each segment beside its payload
 
 Key = tuple[bytes, int, bytes, int]  # local address, local port, remote address, remote port
@@ -201,7 +202,7 @@ class TcpEndpoint:
             self._released = True
             self._timer.cancel()
             self.path.interface.forget(self)
-            self.path.interface.link.unpark(self.path.next_hop, self)
+            self.path.interface.link.unpark(self)
             self.layer.remove(self)
 
     def transmit(self, now: float, quantum: int) -> bool:
@@ -231,7 +232,7 @@ class TcpEndpoint:
         return True
 
     def _sent_all(self) -> bool:
-        if self.connection.ended:
+        if self.connection.state in ENDED:
             self.release()
         elif self.connection.deadline != self._timer.deadline:
             self._timer.arm(self.connection.deadline)

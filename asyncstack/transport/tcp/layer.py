@@ -16,7 +16,7 @@ from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key, Owner, TcpEndpoint
-from asyncstack.transport.tcp.isn import InitialSequence
+from asyncstack.transport.tcp.isn import InitialNumbers
 from asyncstack.transport.tcp.listener import Listener
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.server import Server
@@ -90,8 +90,8 @@ class TcpLayer:
         self.buffered = 0  # bytes that all endpoints hold for sending
         self.connections: dict[Key, TcpEndpoint] = {}
         self.listeners: dict[tuple[bytes, int], Listener] = {}
-        self._isn = InitialSequence(context.rng)
-        self._time_wait = TimeWaitTable(self.config.tcp.time_wait, self.config.time_wait_limit)
+        self._initial = InitialNumbers(context.rng)
+        self._time_wait = TimeWaitTable(self.config.time_wait_limit, self.config.tcp.time_wait)
         self._drained: asyncio.Future[None] | None = None
         self._time_wait_timer = LoopTimer(self.loop, self.clock, self._time_wait_expired)
         context.ipv4.register(PROTOCOL_TCP, self)
@@ -126,15 +126,17 @@ class TcpLayer:
             self.counters["tcp.not_unicast"] += 1
             return
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
+        iss: int | None = None
         if key in self._time_wait:
-            answer, reopen = self._time_wait.receive_segment(key, segment, self.clock())
-            if not reopen:
+            iss = self._time_wait.take_syn(key, segment)
+            if iss is None:
+                answer = self._time_wait.receive_segment(key, segment, self.clock())
                 if answer is not None:
                     self._reply(packet, answer)
                 return
         if segment.flags & (SYN | ACK | RST) == SYN:
             listener = self.find_listener(packet.dst, segment.dst_port)
-            if listener is not None and listener.receive_syn(packet, segment):
+            if listener is not None and listener.receive_syn(packet, segment, iss):
                 return
         reset = reset_for(segment)
         if reset is not None:
@@ -167,7 +169,7 @@ class TcpLayer:
         if endpoint is None:
             return False
         seq = int.from_bytes(head[4:8], "big")
-        if not endpoint.connection.owns_sequence(seq):
+        if not endpoint.connection.in_flight(seq):
             return False
         if error.mtu:
             # the path MTU table learns of it when we return
@@ -195,7 +197,9 @@ class TcpLayer:
             endpoint.abort()
             raise
 
-    def accept(self, packet: Packet, segment: Segment, listener: Listener) -> TcpEndpoint | None:
+    def accept(
+        self, packet: Packet, segment: Segment, listener: Listener, iss: int | None
+    ) -> TcpEndpoint | None:
         """A half-open connection for a SYN; None when there is no way back or no room."""
         if len(self.connections) >= self.config.connection_limit:
             self.counters["tcp.connection_limit"] += 1
@@ -206,17 +210,16 @@ class TcpLayer:
             self.counters["tcp.no_route"] += 1
             return None
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
-        endpoint = self._add(key, path, listener)
+        endpoint = self._add(key, path, listener, iss)
         endpoint.connection.accept(segment, self.clock())
         return endpoint
 
-    def _add(self, key: Key, path: Path, owner: Owner) -> TcpEndpoint:
+    def _add(self, key: Key, path: Path, owner: Owner, iss: int | None = None) -> TcpEndpoint:
         if len(self.connections) >= self.config.connection_limit:
             raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
-        self._time_wait.discard(key)
-        now = self.clock()
         mss, most = self.sizes(path)
-        iss = self._isn.next(key, now)
+        if iss is None:
+            iss = self._initial.sequence(*key, self.clock())
         connection = Connection(
             self.config.tcp,
             local_port=key[1],
@@ -224,7 +227,7 @@ class TcpLayer:
             mss=mss,
             max_payload=most,
             iss=iss,
-            ts_offset=self._isn.timestamp_offset(key),
+            ts_offset=self._initial.timestamp_offset(key[0], key[2]),
         )
         endpoint = self.connections[key] = TcpEndpoint(self, connection, key, path, owner)
         return endpoint

@@ -68,8 +68,11 @@ class Listener:
             endpoint.abort()
         self._half_open.clear()
 
-    def receive_syn(self, packet: Packet, segment: Segment) -> bool:
-        """A SYN for us. False: nobody listens yet, so the caller answers as for a closed port."""
+    def receive_syn(self, packet: Packet, segment: Segment, iss: int | None) -> bool:
+        """A SYN for us; `iss` is given where it follows a connection in TIME-WAIT.
+
+        False: nobody listens yet, so the caller answers as for a closed port.
+        """
         if not self._listening:
             return False
         counters = self.layer.counters
@@ -81,7 +84,7 @@ class Listener:
             del self._half_open[oldest]
             oldest.discard()
             counters["tcp.syn_backlog_full"] += 1
-        endpoint = self.layer.accept(packet, segment, self)
+        endpoint = self.layer.accept(packet, segment, self, iss)
         if endpoint is not None:
             self._half_open[endpoint] = None
             endpoint.settle()

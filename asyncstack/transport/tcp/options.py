@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from typing import Final
 
+from asyncstack.timing import Clock
 from asyncstack.transport.endpoint_socket import Option
 from asyncstack.transport.tcp.connection import Connection
 
@@ -23,16 +25,16 @@ _SETTINGS: Final[dict[tuple[int, int], tuple[str, type]]] = {
 }
 
 
-def socket_options(connection: Connection) -> dict[tuple[int, int], Option]:
+def socket_options(connection: Connection, clock: Clock) -> dict[tuple[int, int], Option]:
     """(level, option) -> (getter, setter) for one connection. Times are whole seconds, as sockets have them."""
-    return {key: _setting(connection, name, kind) for key, (name, kind) in _SETTINGS.items()}
+    return {key: _setting(connection, clock, name, kind) for key, (name, kind) in _SETTINGS.items()}
 
 
-def _setting(connection: Connection, name: str, kind: type) -> Option:
+def _setting(connection: Connection, clock: Clock, name: str, kind: type) -> Option:
     def get() -> int:
         return int(getattr(connection.config, name))
 
     def change(value: int) -> None:
-        connection.configure(name, kind(value))
+        connection.configure(replace(connection.config, **{name: kind(value)}), clock())
 
     return get, change

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncstack.errors import is_connection_loss
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
-from asyncstack.transport.tcp.endpoint import ORPHAN, TcpEndpoint
+from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, TcpEndpoint
 from asyncstack.transport.tcp.options import socket_options
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class TcpTransport(asyncio.Transport):
             return
         self._read()
         self._endpoint.settle()
-        if self._endpoint.connection.ended and not self._paused:
+        if self._endpoint.connection.state in ENDED and not self._paused:
             self._lose(None)
 
     def _read(self) -> None:
@@ -353,7 +353,8 @@ class TcpTransport(asyncio.Transport):
         if name == "socket":
             kind, proto = socket.SOCK_STREAM, socket.IPPROTO_TCP
             own, peer = socket_address(local, local_port), socket_address(remote, remote_port)
-            return EndpointSocket(kind, proto, own, peer, socket_options(self._endpoint.connection))
+            options = socket_options(self._endpoint.connection, self._endpoint.layer.clock)
+            return EndpointSocket(kind, proto, own, peer, options)
         if name == "tcp_info":
             return self._endpoint.connection.info(self._endpoint.layer.clock())
         return default

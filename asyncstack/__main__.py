@@ -1,0 +1,5 @@
+"""`python -m asyncstack`."""
+
+from asyncstack.cli import main
+
+main()

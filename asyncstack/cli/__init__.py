@@ -1,0 +1,10 @@
+"""The command line. Everything heavy is imported when a command runs."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Entry point of `asyncstack` and of `python -m asyncstack`."""
+    from asyncstack.cli.commands import cli
+
+    cli(prog_name="asyncstack")

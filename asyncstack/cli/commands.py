@@ -1,0 +1,79 @@
+"""The commands, their options and their help."""
+
+from __future__ import annotations
+
+import click
+
+from asyncstack.cli.interface import InterfaceOptions, interface_options
+from asyncstack.version import __version__
+
+
+class HostPort(click.ParamType[tuple[str, int]]):
+    """HOST:PORT, or [HOST]:PORT for IPv6."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: object, param: object, ctx: object) -> tuple[str, int]:
+        """(host, port)."""
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdigit() or int(port) > 0xFFFF:
+            self.fail(f"{value!r} is not HOST:PORT")
+        return host.strip("[]"), int(port)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="asyncstack")
+def cli() -> None:
+    """A TCP/IP stack on your asyncio event loop."""
+
+
+@cli.command()
+@click.argument("target")
+@interface_options
+@click.option(
+    "--publish", type=HostPort(), help="Serve in a simulated network, reached through this kernel address."
+)
+@click.option("--port", default=80, show_default=True, help="The port on the stack.")
+def serve(target: str, interface: InterfaceOptions, publish: tuple[str, int] | None, port: int) -> None:
+    """Serve TARGET: a folder of static files, or module:attribute.
+
+    module:attribute names an async handler(reader, writer) or an asyncstack HTTP application; the module is
+    found from the current folder.
+
+    \b
+      asyncstack serve ./site --tun as0 --address 10.9.0.2/24 --peer 10.9.0.1/24
+      asyncstack serve app:handler --publish 127.0.0.1:8080
+    """
+    from asyncstack.cli.running import run
+    from asyncstack.cli.serve import serve_on_interface, serve_published
+    from asyncstack.cli.target import load_target
+
+    if publish is None:
+        interface.check()
+    elif interface.tun is not None or interface.tap is not None:
+        raise click.UsageError("--publish is for the simulated network: leave out --tun and --tap")
+    handler = load_target(target)
+    if publish is None:
+        run(serve_on_interface(handler, interface, port))
+    else:
+        run(serve_published(handler, publish, port))
+
+
+@cli.command()
+@click.argument("host")
+@interface_options
+@click.option(
+    "--count", "-c", default=4, show_default=True, help="Echo requests to send; 0 goes on until Ctrl-C."
+)
+@click.option("--interval", "-i", default=1.0, show_default=True, help="Seconds between two.")
+@click.option("--timeout", "-W", default=1.0, show_default=True, help="Seconds to wait for a reply.")
+@click.option("--size", "-s", default=56, show_default=True, help="Payload bytes.")
+def ping(
+    host: str, interface: InterfaceOptions, count: int, interval: float, timeout: float, size: int
+) -> None:
+    """Ping HOST from a stack on a TUN or TAP."""
+    from asyncstack.cli.ping import ping as ping_host
+    from asyncstack.cli.running import run
+
+    interface.check()
+    run(ping_host(interface, host, count, interval, timeout, size))

@@ -1,0 +1,98 @@
+"""The options that say which interface a command's stack has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from asyncstack.link.device import Device
+    from asyncstack.stack import Stack
+
+
+@dataclass(slots=True)
+class InterfaceOptions:
+    """What was asked for on the command line. Addresses are "10.9.0.2/24"."""
+
+    tun: str | None
+    tap: str | None
+    address: tuple[str, ...]
+    peer: tuple[str, ...]
+    gateway: str | None
+    mtu: int
+    offload: bool
+    capture: str | None
+
+    def check(self) -> None:
+        """Raises click.UsageError for a combination that makes no interface."""
+        if (self.tun is None) == (self.tap is None):
+            raise click.UsageError("say which interface: one of --tun NAME and --tap NAME")
+        if not self.address:
+            raise click.UsageError("the stack needs an address of its own: --address 10.9.0.2/24")
+
+    def device(self) -> Device:
+        """The device, not yet open."""
+        from asyncstack.link.tap import TapDevice
+        from asyncstack.link.tun import TunDevice
+
+        kind, name = (TapDevice, self.tap) if self.tap is not None else (TunDevice, self.tun)
+        return kind(name or "", peer=list(self.peer) or None, mtu=self.mtu, offload=self.offload)
+
+    @asynccontextmanager
+    async def stack(self) -> AsyncIterator[Stack]:
+        """A stack with that interface. `--peer` is its gateway unless `--gateway` names another."""
+        from asyncstack.link.capture import Capture
+        from asyncstack.stack import Stack
+
+        gateways = [self.gateway] if self.gateway else [peer.partition("/")[0] for peer in self.peer]
+        async with Stack() as stack:
+            interface = await stack.add_interface(self.device(), self.address, gateways)
+            if self.capture is None:
+                yield stack
+                return
+            async with Capture(self.capture) as capture:
+                capture.attach(interface)
+                yield stack
+
+
+def interface_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a click command, which gets them as `interface: InterfaceOptions`."""
+
+    def with_options(**values: Any) -> Any:
+        taken = {name: values.pop(name) for name in InterfaceOptions.__slots__}
+        return command(interface=InterfaceOptions(**taken), **values)
+
+    with_options.__name__ = command.__name__
+    with_options.__doc__ = command.__doc__
+    decorated: Callable[..., Any] = with_options
+    decorated.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+_OPTIONS = (
+    click.option("--tun", metavar="NAME", help="Work on the TUN device NAME, made if it is not there."),
+    click.option("--tap", metavar="NAME", help="Work on the TAP device NAME, made if it is not there."),
+    click.option(
+        "--address", multiple=True, metavar="A/LEN", help="An address of the stack; may be repeated."
+    ),
+    click.option(
+        "--peer",
+        multiple=True,
+        metavar="A/LEN",
+        help="The kernel's address on the device; undone at the end.",
+    ),
+    click.option("--gateway", metavar="A", help="The default route; --peer unless given."),
+    click.option("--mtu", default=1500, show_default=True, help="Largest packet, bytes."),
+    click.option(
+        "--offload/--no-offload", default=True, help="Super-segments and checksums left to the kernel."
+    ),
+    click.option("--capture", metavar="FILE", help="Write every packet to FILE (pcapng)."),
+)
