@@ -1,0 +1,218 @@
+"""Ethernet II: framing, dispatch by ethertype, and the link addresses of next hops.
+
+IPv4 next hops are resolved by ARP (RFC 826), IPv6 ones by neighbour discovery, which lives a layer up and hooks
+itself in: it sets `solicit_ipv6` and `announce_ipv6`, and reports what it hears with `neighbor_advertised` and
+`neighbor_asked`.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from asyncstack.errors import os_error
+from asyncstack.link.arp import LOCK_TIME, ArpProtocol
+from asyncstack.link.frame import Frame, OutgoingFrame
+from asyncstack.link.neighbors import Event, Failed, NeighborTable
+from asyncstack.timing import LoopTimer
+from asyncstack.wire.ethernet import BROADCAST, ETHERTYPE_ARP, HEADER_SIZE, build
+from asyncstack.wire.ndp import multicast_mac
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface, Sender
+
+_LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
+
+
+class EthernetLink:
+    """The link layer of a TAP, a simulated network, or anything else with MAC addresses. Made by `Interface`.
+
+    Hooks, set by the layer above: `is_broadcast(address)` says whether an IPv4 address means a whole subnet;
+    `solicit_ipv6(target, mac)` sends a neighbour solicitation, to all where `mac` is None; `announce_ipv6(address)`
+    sends an unsolicited advertisement.
+    """
+
+    def __init__(self, interface: Interface) -> None:
+        device = interface.device
+        if len(device.address) != 6:
+            raise ValueError(
+                f"{device.name} has no MAC address yet: open the device before its interface is made"
+            )
+        self.mac = bytes(device.address)
+        self.addresses: dict[bytes, None] = {}  # ours, of both families
+        self.is_broadcast: Callable[[bytes], bool] = lambda address: False
+        self.solicit_ipv6: Callable[[bytes, bytes | None], None] = lambda target, mac: None
+        self.announce_ipv6: Callable[[bytes], None] = lambda address: None
+        self._interface = interface
+        limit = interface.neighbor_limit
+        rng, counters = interface.rng, interface.counters
+        self.neighbors4 = NeighborTable("arp", rng=rng, counters=counters, limit=limit, lock_time=LOCK_TIME)
+        self.neighbors6 = NeighborTable("ndp", rng=rng, counters=counters, limit=limit)
+        self._arp = ArpProtocol(
+            self.mac, self.addresses, self.neighbors4, counters, lambda address: self.is_broadcast(address)
+        )
+        self._timer = LoopTimer(interface.loop, interface.clock, self._timer_expired)
+        self._closed = False
+
+    # receive
+
+    async def receive(self, frame: Frame) -> None:
+        """Pass `frame` to the handler of its ethertype, if it is for us, for a group or for all."""
+        data = frame.data
+        interface = self._interface
+        if len(data) < HEADER_SIZE:
+            interface.counters["ethernet.malformed"] += 1
+            return
+        if data[:6] != self.mac and not data[0] & 1:
+            interface.counters["ethernet.not_for_us"] += 1
+            return
+        ethertype = data[12] << 8 | data[13]
+        handler = interface.handlers.get(ethertype)
+        if handler is not None:
+            await handler(data[HEADER_SIZE:], frame, interface)
+        elif ethertype == ETHERTYPE_ARP:
+            now = interface.clock()
+            self._arp.receive(data[HEADER_SIZE:], not data[0] & 1, now)
+            self._serve(now)
+        else:
+            interface.counters["ethernet.unknown_type"] += 1
+
+    def neighbor_advertised(
+        self, address: bytes, mac: bytes, now: float, *, solicited: bool, override: bool
+    ) -> None:
+        """Neighbour discovery heard an advertisement (RFC 4861 7.2.5); `mac` is b"" if it held none."""
+        self.neighbors6.receive_reply(address, mac, now, solicited=solicited, override=override)
+        self._serve(now)
+
+    def neighbor_asked(self, address: bytes, mac: bytes, now: float) -> None:
+        """Neighbour discovery heard `address`, at `mac`, ask for one of our addresses (RFC 4861 7.2.3)."""
+        self.neighbors6.receive_request(address, mac, now)
+        self._serve(now)
+
+    def confirm(self, next_hop: bytes, now: float) -> None:
+        """An upper layer made progress by way of `next_hop` (RFC 4861 7.3.1): it is reachable. Cheap."""
+        (self.neighbors4 if len(next_hop) == 4 else self.neighbors6).confirm(next_hop, now)
+
+    # send
+
+    def resolve(self, next_hop: bytes, now: float) -> bytes | None:
+        """The MAC for `next_hop`, None while it is unknown; then `park` or `enqueue`."""
+        table = self.neighbors4 if len(next_hop) == 4 else self.neighbors6
+        if next_hop not in table.entries:
+            mac = self._without_lookup(next_hop)
+            if mac is not None:
+                return mac
+            if self._closed:
+                return None
+        mac = table.lookup(next_hop, now)
+        if table.pending:
+            self._serve(now)
+        return mac
+
+    def _without_lookup(self, next_hop: bytes) -> bytes | None:
+        """The MAC of a group or a broadcast address."""
+        if len(next_hop) == 16:
+            return multicast_mac(next_hop) if next_hop[0] == 0xFF else None
+        if 224 <= next_hop[0] < 240:
+            return multicast_mac(next_hop)
+        if next_hop == _LIMITED_BROADCAST or self.is_broadcast(next_hop):
+            return BROADCAST
+        return None
+
+    def send(self, frame: OutgoingFrame, mac: bytes, ethertype: int) -> bool:
+        """Put the header for `mac` before `frame` and pass it on. False: dropped."""
+        frame.parts = [build(mac, self.mac, ethertype), *frame.parts]
+        if frame.checksum_start:
+            frame.checksum_start += HEADER_SIZE
+        return self._interface.transmit(frame)
+
+    def enqueue(self, next_hop: bytes, frame: OutgoingFrame, ethertype: int) -> None:
+        """Send `frame` (without link header) when `next_hop` is resolved. Bounded: the oldest are dropped."""
+        table = self.neighbors4 if len(next_hop) == 4 else self.neighbors6
+        if table.enqueue(next_hop, frame, ethertype):
+            return
+        mac = self.resolve(next_hop, self._interface.clock())
+        if mac is not None:
+            self.send(frame, mac, ethertype)
+        else:
+            table.enqueue(next_hop, frame, ethertype)
+
+    def park(self, next_hop: bytes, sender: Sender) -> None:
+        """Make `sender` ready when `next_hop` is resolved, or tell it that it is unreachable."""
+        table = self.neighbors4 if len(next_hop) == 4 else self.neighbors6
+        if not table.park(next_hop, sender):
+            self._interface.mark_ready(sender)
+
+    def unpark(self, sender: Sender) -> None:
+        """`sender` was closed and waits no longer."""
+        self.neighbors4.unpark(sender)
+        self.neighbors6.unpark(sender)
+
+    # addresses
+
+    def add_address(self, address: bytes, now: float) -> None:
+        """`address` (4 or 16 bytes) is ours: answer for it, and announce it to the link."""
+        self.addresses[address] = None
+        if len(address) == 4:
+            self._arp.announce(address)
+            self._serve(now)
+        else:
+            self.announce_ipv6(address)
+
+    def remove_address(self, address: bytes) -> None:
+        """`address` is ours no longer."""
+        self.addresses.pop(address, None)
+        self._arp.forget(address)
+
+    def close(self) -> None:
+        """Forget all neighbours, and those who wait for them; stop the timer."""
+        self._closed = True
+        self._timer.cancel()
+        self.neighbors4.clear()
+        self.neighbors6.clear()
+
+    # what the tables want done
+
+    def _timer_expired(self, now: float) -> None:
+        self.neighbors4.timer_expired(now)
+        self.neighbors6.timer_expired(now)
+        self._serve(now)
+
+    def _serve(self, now: float) -> None:
+        if self._closed:
+            return
+        four, six = self.neighbors4, self.neighbors6
+        four.pending = six.pending = False
+        for mac, packet in self._arp.packets_to_send(now):
+            self.send(OutgoingFrame([packet]), mac, ETHERTYPE_ARP)
+        for target, unicast_mac in six.solicitations_to_send(now):
+            self.solicit_ipv6(target, unicast_mac)
+        for event in four.events() + six.events():
+            self._settle(event)
+        deadline = min(four.deadline, six.deadline)
+        if deadline < math.inf:
+            self._timer.arm(deadline)
+        else:
+            self._timer.cancel()  # not just disarmed: an idle stack has no timer at all
+
+    def _settle(self, event: Event) -> None:
+        interface = self._interface
+        if isinstance(event, Failed):
+            packets = [list(frame.parts) for frame, _ in event.frames]
+            interface.unreachable(event.senders, packets, _unreachable(event, interface.name))
+            return
+        for frame, ethertype in event.frames:
+            self.send(frame, event.mac, ethertype)
+        for sender in event.senders:
+            interface.mark_ready(sender)
+
+
+def _unreachable(event: Failed, interface: str) -> OSError:
+    from ipaddress import ip_address  # only here: addresses are bytes everywhere else
+
+    address = ip_address(event.address)
+    if event.evicted:
+        return os_error(errno.EHOSTUNREACH, f"the neighbour table of {interface} has no room for {address}")
+    return os_error(errno.EHOSTUNREACH, f"no answer from {address} on {interface}")
