@@ -10,10 +10,12 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
+from asyncstack.wire.ndp import solicited_node_multicast
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
@@ -29,7 +31,6 @@ LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
 ALL_HOSTS: Final = b"\xe0\x00\x00\x01"  # 224.0.0.1
 ALL_NODES: Final = b"\xff\x02" + bytes(13) + b"\x01"  # ff02::1
 ALL_NODES_HOST: Final = b"\xff\x01" + bytes(13) + b"\x01"  # ff01::1
-_SOLICITED_NODE: Final = b"\xff\x02" + bytes(9) + b"\x01\xff"
 
 
 def parse_address(address: AddressLike) -> bytes:
@@ -127,15 +128,15 @@ class AddressTable:
 
     `local`: our unicast addresses. `no_source`: what no packet from outside may have as its source (RFC 1122
     3.2.1.3): our own addresses and our broadcasts, the unspecified and the loopback address. Both are read
-    directly on the receive path.
+    directly on the receive path. `on_change` is the routing table's.
     """
 
-    __slots__ = ("_broadcasts", "_groups", "generation", "local", "no_source")
+    __slots__ = ("_broadcasts", "_groups", "local", "no_source", "on_change")
 
     def __init__(self) -> None:
         self.local: dict[bytes, InterfaceAddress] = {}
         self.no_source: dict[bytes, bool] = {}
-        self.generation = 0  # bumped at every change; a Path chosen before may be stale
+        self.on_change: Callable[[], None] = lambda: None  # a Path chosen before may be stale
         self._broadcasts: dict[bytes, list[Interface]] = {}
         self._groups: dict[tuple[bytes, int], int] = {}  # (group, interface index) -> users
         self._derive()
@@ -158,7 +159,7 @@ class AddressTable:
                 raise ValueError(f"{text} is the broadcast address of its network")
         self.local[address] = entry
         if len(address) == 16:
-            self.join(solicited_node(address), interface)
+            self.join(solicited_node_multicast(address), interface)
         self._derive()
         return entry
 
@@ -168,7 +169,7 @@ class AddressTable:
         if entry is None:
             raise os_error(errno.EADDRNOTAVAIL, f"{format_address(address)} is not an address of this stack")
         if len(address) == 16:
-            self.leave(solicited_node(address), entry.interface)
+            self.leave(solicited_node_multicast(address), entry.interface)
         self._derive()
 
     def remove_interface(self, interface: Interface) -> None:
@@ -237,15 +238,12 @@ class AddressTable:
         return max(candidates, key=merit).address if candidates else b""
 
     def _derive(self) -> None:
-        self.generation += 1
+        # in place: the receive path holds on to this dict
+        self.no_source.clear()
+        self.no_source.update(dict.fromkeys((*self.local, ANY_IPV4, ANY_IPV6, LOOPBACK_IPV6), True))
         self._broadcasts = {}
-        self.no_source = dict.fromkeys((*self.local, ANY_IPV4, ANY_IPV6, LOOPBACK_IPV6), True)
         for entry in self.local.values():
             if entry.broadcast:
                 self._broadcasts.setdefault(entry.broadcast, []).append(entry.interface)
                 self.no_source[entry.broadcast] = True
-
-
-def solicited_node(address: bytes) -> bytes:
-    """The group that a host with this IPv6 address has to listen to (RFC 4291 section 2.7.1)."""
-    return _SOLICITED_NODE + address[13:]
+        self.on_change()

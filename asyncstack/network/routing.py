@@ -108,20 +108,16 @@ class RoutingTable:
     """Longest prefix first, then the smallest metric, then the order of `add`. Interfaces that are down do not count.
 
     `loopback` is set by the stack: packets to our own addresses go there. `generation` is bumped by every
-    change that may alter a Path, path MTUs included.
+    change that may alter a Path (addresses and path MTUs included): a Path with another generation is stale.
     """
 
     def __init__(self, addresses: AddressTable, pmtu: PathMtuTable | None = None) -> None:
         self.addresses = addresses
         self.pmtu = pmtu if pmtu is not None else PathMtuTable()
         self.loopback: Interface | None = None
-        self._generation = 0
+        self.generation = 0
         self._families: dict[int, list[_Prefixes]] = {4: [], 16: []}  # longest first
-
-    @property
-    def generation(self) -> int:
-        """Compare with `Path.generation`: different means look up again."""
-        return self._generation + self.addresses.generation
+        addresses.on_change = self.changed
 
     def add(
         self,
@@ -148,7 +144,7 @@ class RoutingTable:
             raise os_error(errno.EEXIST, f"route {route}")
         same.append(route)
         same.sort(key=lambda r: r.metric)
-        self._generation += 1
+        self.generation += 1
         return route
 
     def remove(self, route: Route) -> None:
@@ -167,8 +163,8 @@ class RoutingTable:
                 self.remove(route)
 
     def changed(self) -> None:
-        """Have every Path looked up again: an interface went up or down, or its MTU changed."""
-        self._generation += 1
+        """Have every Path looked up again: addresses changed; an interface went up or down, or its MTU changed."""
+        self.generation += 1
 
     def routes(self) -> list[Route]:
         """All routes, in the order that `lookup` tries them, IPv4 first."""
@@ -204,13 +200,13 @@ class RoutingTable:
         """A router takes no more than `mtu` bytes. Returns whether that changed anything."""
         changed = self.pmtu.update(destination, mtu, now)
         if changed:
-            self._generation += 1
+            self.generation += 1
         return changed
 
     def timer_expired(self, now: float) -> None:
         """Forget path MTUs that are too old."""
         if self.pmtu.timer_expired(now):
-            self._generation += 1
+            self.generation += 1
 
     def _local_path(self, destination: bytes, source: bytes) -> Path:
         loopback = self.loopback
@@ -323,4 +319,4 @@ class RoutingTable:
             del prefixes.routes[value]
         if not prefixes.routes:
             self._families[len(route.prefix)].remove(prefixes)
-        self._generation += 1
+        self.generation += 1

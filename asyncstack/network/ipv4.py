@@ -1,0 +1,231 @@
+"""IPv4: receives packets that are for us, sends ours (RFC 791, RFC 1122 section 3).
+
+`receive` and `send` are the hot path of every transport. The rare cases (other destinations, odd sources,
+fragments) leave it early, into methods of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from asyncstack.counters import Counters
+from asyncstack.errors import WireError
+from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
+from asyncstack.network.addresses import ANY_IPV4, LIMITED_BROADCAST, AddressTable, is_multicast
+from asyncstack.network.errors import Unreachable
+from asyncstack.network.fragments import IPV4_TIMEOUT, LARGEST_DATAGRAM, Reassembly
+from asyncstack.network.layer import NetworkLayer
+from asyncstack.network.routing import Path, RoutingTable
+from asyncstack.timing import Clock
+from asyncstack.wire import ipv4
+from asyncstack.wire.checksum import checksum
+from asyncstack.wire.ethernet import ETHERTYPE_IPV4
+from asyncstack.wire.packet import Packet
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
+
+_TCP: Final = 6
+_parse = ipv4.parse
+
+# As in wire.ipv4, with both addresses as one field: a Path has them joined, and their sum.
+_HEADER = struct.Struct("!BBHHHBBH8s")
+_pack = _HEADER.pack
+
+# First bytes of addresses that need a closer look: this network, loopback, groups, reserved.
+_SUSPECT: Final = bytes(first in (0, 127) or first >= 224 for first in range(256))
+
+_IDENT_COUNTERS: Final = 1024
+
+
+class Ipv4(NetworkLayer):
+    """The IPv4 of one stack. `receive` is the interfaces' handler for ETHERTYPE_IPV4."""
+
+    name = "ipv4"
+    ethertype = ETHERTYPE_IPV4
+
+    def __init__(
+        self,
+        addresses: AddressTable,
+        routes: RoutingTable,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        counters: Counters,
+        rng: random.Random,
+        ttl: int = 64,
+        fragment_datagrams: int = 256,
+        fragment_bytes: int = 4 << 20,
+    ) -> None:
+        super().__init__(
+            addresses,
+            routes,
+            loop=loop,
+            clock=clock,
+            counters=counters,
+            rng=rng,
+            ttl=ttl,
+            reassembly=Reassembly(
+                self.name,
+                counters,
+                timeout=IPV4_TIMEOUT,
+                datagrams=fragment_datagrams,
+                max_bytes=fragment_bytes,
+            ),
+        )
+        self._local = addresses.local
+        self._no_source = addresses.no_source
+        self._idents = [rng.randrange(1 << 16) for _ in range(_IDENT_COUNTERS)]
+        self._ident_key = rng.randrange(1 << 16)
+
+    # receive
+
+    async def receive(self, data: memoryview, frame: Frame, interface: Interface) -> None:
+        """Process one packet to the end. Raises nothing whatever `data` holds; never suspends."""
+        try:
+            packet: Packet | None = _parse(data)
+        except WireError:
+            self.counters["ipv4.malformed"] += 1
+            return
+        assert packet is not None
+        src, dst = packet.src, packet.dst
+        if dst not in self._local or src in self._no_source or _SUSPECT[src[0]] or _SUSPECT[dst[0]]:
+            refusal = self._refusal(packet, interface)
+            if refusal:
+                self.counters[refusal] += 1
+                return
+        packet.interface = interface
+        if packet.more_fragments or packet.fragment_offset:
+            packet = self._reassemble(packet, interface)
+            if packet is None:
+                return
+        else:
+            packet.checksum_valid = frame.checksum_valid
+            packet.gso_size = frame.gso_size
+        handler = self.handlers.get(packet.protocol)
+        if handler is None:
+            self.counters["ipv4.unknown_protocol"] += 1
+            self.send_error(packet, Unreachable.PROTOCOL)
+            return
+        await handler.receive(packet)
+
+    def parse(self, data: memoryview) -> Packet:
+        """The packet in `data`. Raises WireError."""
+        return _parse(data)
+
+    def _refusal(self, packet: Packet, interface: Interface) -> str:
+        """The counter for why `packet` is not for us, "" if it is."""
+        src, dst = packet.src, packet.dst
+        if interface is self.routes.loopback:
+            return "" if self.addresses.is_local(dst) else "ipv4.not_ours"
+        if src[0] == 127 or dst[0] == 127:
+            return "ipv4.martian"
+        link_wide = is_multicast(dst) or dst == LIMITED_BROADCAST
+        if src == ANY_IPV4:
+            if not link_wide:  # a host without an address may only ask around
+                return "ipv4.martian"
+        elif src in self._no_source or _SUSPECT[src[0]]:
+            return "ipv4.martian"  # with dst == src: the LAND attack
+        if dst in self._local:
+            return ""
+        if packet.protocol == _TCP:
+            return "ipv4.not_ours"  # RFC 9293 3.9.2: connections are between two hosts
+        if self.addresses.is_broadcast(dst, interface) or self.addresses.accepts_multicast(dst, interface):
+            return ""
+        return "ipv4.not_ours"
+
+    def _rebuild(self, first: Packet, payload: bytes) -> Packet:
+        header = bytearray(first.raw[: len(first.raw) - len(first.payload)])
+        total = len(header) + len(payload)
+        if total > LARGEST_DATAGRAM:
+            raise WireError(f"IPv4: {total} bytes after reassembly")
+        header[1] = first.tos
+        header[2:4] = total.to_bytes(2, "big")
+        header[6:8] = header[10:12] = b"\0\0"
+        header[10:12] = checksum(header).to_bytes(2, "big")
+        return _parse(memoryview(bytes(header) + payload))
+
+    # send
+
+    def send(
+        self,
+        path: Path,
+        protocol: int,
+        parts: Sequence[Buffer],
+        *,
+        checksum_offset: int = -1,
+        gso_size: int = 0,
+        ttl: int = 0,
+        tos: int = 0,
+        dont_fragment: bool = True,
+    ) -> bool:
+        """Send a packet along `path`; `parts[0]` begins with the transport header.
+
+        checksum_offset: where in that header the folded pseudo-header sum is; the device or the link completes
+        it. -1: the checksum is complete. gso_size: payload bytes per wire segment of a super-segment. ttl 0: the
+        stack's. A packet larger than the path takes is cut into fragments if `dont_fragment` is False. The
+        buffers must not change until the packet is gone.
+
+        Returns False if there was no room and the packet is lost. Raises OSError EMSGSIZE.
+        """
+        length = 20
+        for part in parts:
+            length += len(part)
+        if length > path.mtu and not gso_size:
+            return self._send_fragments(
+                path, protocol, parts, length, checksum_offset, ttl, tos, dont_fragment
+            )
+        ident, fragment = 0, 0x4000  # RFC 6864 4.1: the ident of what is never cut has no meaning
+        if path.fragile or not dont_fragment:
+            ident, fragment = self._next_ident(path, protocol), 0
+        ttl = ttl or self.ttl
+        words = path.address_sum + 0x4500 + tos + length + ident + fragment + (ttl << 8) + protocol
+        header = _pack(0x45, tos, length, ident, fragment, ttl, protocol, -words % 0xFFFF, path.addresses)
+        if checksum_offset < 0:
+            return self.transmit(path, OutgoingFrame([header, *parts]))
+        return self.transmit(path, OutgoingFrame([header, *parts], 20, checksum_offset, gso_size))
+
+    def _send_fragments(
+        self,
+        path: Path,
+        protocol: int,
+        parts: Sequence[Buffer],
+        length: int,
+        checksum_offset: int,
+        ttl: int,
+        tos: int,
+        dont_fragment: bool,
+    ) -> bool:
+        if dont_fragment or length > LARGEST_DATAGRAM:
+            raise self.too_big(path, length)
+        payload = self.joined(path, parts, checksum_offset)
+        ident = self._next_ident(path, protocol)
+        step = (path.mtu - 20) & ~7
+        sent = True
+        for offset in range(0, len(payload), step):
+            piece = payload[offset : offset + step]
+            header = ipv4.build(
+                path.source,
+                path.destination,
+                protocol,
+                len(piece),
+                ttl=ttl or self.ttl,
+                tos=tos,
+                ident=ident,
+                dont_fragment=False,
+                more_fragments=offset + step < len(payload),
+                fragment_offset=offset,
+            )
+            sent = self.transmit(path, OutgoingFrame([header, piece])) and sent
+        self.counters["ipv4.fragmented"] += 1
+        return sent
+
+    def _next_ident(self, path: Path, protocol: int) -> int:
+        """Idents do not repeat soon between two hosts (RFC 6864 4.3), and tell little about other traffic."""
+        slot = (path.address_sum * 31 + protocol + self._ident_key) % _IDENT_COUNTERS
+        ident = self._idents[slot] = (self._idents[slot] + 1) & 0xFFFF
+        return ident

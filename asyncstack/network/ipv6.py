@@ -1,0 +1,252 @@
+"""IPv6: receives packets that are for us, sends ours (RFC 8200). The twin of `network.ipv4`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from asyncstack.counters import Counters
+from asyncstack.errors import WireError
+from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
+from asyncstack.network.addresses import ANY_IPV6, AddressTable
+from asyncstack.network.errors import Unreachable
+from asyncstack.network.fragments import IPV6_TIMEOUT, LARGEST_DATAGRAM, Reassembly
+from asyncstack.network.layer import NetworkLayer
+from asyncstack.network.routing import Path, RoutingTable
+from asyncstack.timing import Clock
+from asyncstack.wire import icmpv6, ipv6
+from asyncstack.wire.ethernet import ETHERTYPE_IPV6
+from asyncstack.wire.packet import Packet
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
+
+_TCP: Final = 6
+_parse = ipv6.parse
+
+# As in wire.ipv6, with both addresses as one field: a Path has them joined.
+_HEADER = struct.Struct("!IHBB32s")
+_pack = _HEADER.pack
+
+_PAYLOAD_LENGTH_FIELD: Final = 4
+_NEXT_HEADER_FIELD: Final = 6
+
+
+class Ipv6(NetworkLayer):
+    """The IPv6 of one stack. `receive` is the interfaces' handler for ETHERTYPE_IPV6."""
+
+    name = "ipv6"
+    ethertype = ETHERTYPE_IPV6
+
+    def __init__(
+        self,
+        addresses: AddressTable,
+        routes: RoutingTable,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        counters: Counters,
+        rng: random.Random,
+        ttl: int = 64,
+        fragment_datagrams: int = 256,
+        fragment_bytes: int = 4 << 20,
+    ) -> None:
+        super().__init__(
+            addresses,
+            routes,
+            loop=loop,
+            clock=clock,
+            counters=counters,
+            rng=rng,
+            ttl=ttl,
+            reassembly=Reassembly(
+                self.name,
+                counters,
+                timeout=IPV6_TIMEOUT,
+                datagrams=fragment_datagrams,
+                max_bytes=fragment_bytes,
+            ),
+        )
+        self._local = addresses.local
+        self._no_source = addresses.no_source
+
+    # receive
+
+    async def receive(self, data: memoryview, frame: Frame, interface: Interface) -> None:
+        """Process one packet to the end. Raises nothing whatever `data` holds; never suspends."""
+        try:
+            packet: Packet | None = _parse(data)
+        except WireError:
+            self.counters["ipv6.malformed"] += 1
+            return
+        assert packet is not None
+        src, dst = packet.src, packet.dst
+        # a first byte of 0 in the destination may be ::1
+        if dst not in self._local or src in self._no_source or src[0] == 0xFF or dst[0] == 0:
+            refusal = self._refusal(packet, interface)
+            if refusal:
+                self.counters[refusal] += 1
+                return
+        packet.interface = interface
+        if packet.more_fragments or packet.fragment_offset:
+            packet = self._reassemble(packet, interface)
+            if packet is None:
+                return
+        else:
+            packet.checksum_valid = frame.checksum_valid
+            packet.gso_size = frame.gso_size
+        handler = self.handlers.get(packet.protocol)
+        if handler is None:
+            self._refuse_protocol(packet)
+        elif packet.protocol == _TCP and dst[0] == 0xFF:
+            self.counters["ipv6.not_ours"] += 1  # RFC 9293 3.9.2: connections are between two hosts
+        else:
+            await handler.receive(packet)
+
+    def parse(self, data: memoryview) -> Packet:
+        """The packet in `data`. Raises WireError."""
+        return _parse(data)
+
+    def _refusal(self, packet: Packet, interface: Interface) -> str:
+        """The counter for why `packet` is not for us, "" if it is."""
+        src, dst = packet.src, packet.dst
+        loopback = self.routes.loopback
+        if interface is loopback:
+            accepted = dst in self._local or self.addresses.accepts_multicast(dst, interface)
+            return "" if accepted else "ipv6.not_ours"
+        if src == ANY_IPV6:
+            # a host without an address may only ask whether one is free (RFC 4862 5.4)
+            if packet.protocol != icmpv6.PROTOCOL:
+                return "ipv6.martian"
+        elif src in self._no_source or src[0] == 0xFF:
+            return "ipv6.martian"
+        owner = self._local.get(dst)
+        if owner is not None:
+            return "ipv6.martian" if owner.interface is loopback else ""
+        if dst[0] == 0xFF and self.addresses.accepts_multicast(dst, interface):
+            return ""
+        return "ipv6.not_ours"
+
+    def _refuse_protocol(self, packet: Packet) -> None:
+        self.counters["ipv6.unknown_protocol"] += 1
+        if packet.protocol != ipv6.NO_NEXT_HEADER:  # RFC 8200 4.7: nothing follows, so nothing is missing
+            field = _last_next_header(packet.raw, len(packet.raw) - len(packet.payload))
+            self.send_error(packet, Unreachable.PROTOCOL, pointer=field)
+
+    def _reassemble(self, packet: Packet, interface: Interface) -> Packet | None:
+        if packet.more_fragments and len(packet.payload) & 7:  # RFC 8200 4.5
+            self.send_error(packet, Unreachable.PARAMETER, pointer=_PAYLOAD_LENGTH_FIELD)
+        if not packet.fragment_offset and not _has_whole_chain(packet):
+            self.counters["ipv6.fragment_tiny"] += 1
+            return None
+        whole = super()._reassemble(packet, interface)
+        if whole is not None and (whole.more_fragments or whole.fragment_offset):
+            self.counters["ipv6.fragment_nested"] += 1
+            return None
+        return whole
+
+    def _rebuild(self, first: Packet, payload: bytes) -> Packet:
+        header = bytearray(first.raw[: len(first.raw) - len(first.payload) - ipv6.FRAGMENT_HEADER_SIZE])
+        length = len(header) - ipv6.HEADER_SIZE + len(payload)
+        if length > LARGEST_DATAGRAM:
+            raise WireError(f"IPv6: payload of {length} bytes after reassembly")
+        header[_last_next_header(header, len(header))] = first.protocol
+        header[0] = 0x60 | first.tos >> 4
+        header[1] = (first.tos & 0x0F) << 4 | header[1] & 0x0F
+        header[_PAYLOAD_LENGTH_FIELD : _PAYLOAD_LENGTH_FIELD + 2] = length.to_bytes(2, "big")
+        return _parse(memoryview(bytes(header) + payload))
+
+    # send
+
+    def send(
+        self,
+        path: Path,
+        protocol: int,
+        parts: Sequence[Buffer],
+        *,
+        checksum_offset: int = -1,
+        gso_size: int = 0,
+        ttl: int = 0,
+        tos: int = 0,
+        dont_fragment: bool = True,
+    ) -> bool:
+        """Send a packet along `path`. As `Ipv4.send`: `ttl` is the hop limit, `tos` the traffic class.
+
+        A packet larger than the path takes is cut into fragments if `dont_fragment` is False.
+
+        Returns False if there was no room and the packet is lost. Raises OSError EMSGSIZE.
+        """
+        length = 0
+        for part in parts:
+            length += len(part)
+        if length + 40 > path.mtu and not gso_size:
+            return self._send_fragments(
+                path, protocol, parts, length, checksum_offset, ttl, tos, dont_fragment
+            )
+        header = _pack(0x60000000 | tos << 20, length, protocol, ttl or self.ttl, path.addresses)
+        if checksum_offset < 0:
+            return self.transmit(path, OutgoingFrame([header, *parts]))
+        return self.transmit(path, OutgoingFrame([header, *parts], 40, checksum_offset, gso_size))
+
+    def _send_fragments(
+        self,
+        path: Path,
+        protocol: int,
+        parts: Sequence[Buffer],
+        length: int,
+        checksum_offset: int,
+        ttl: int,
+        tos: int,
+        dont_fragment: bool,
+    ) -> bool:
+        if dont_fragment or length > LARGEST_DATAGRAM:
+            raise self.too_big(path, length + ipv6.HEADER_SIZE)
+        payload = self.joined(path, parts, checksum_offset)
+        ident = self.rng.getrandbits(32)  # RFC 7739: not to be guessed
+        step = (path.mtu - ipv6.HEADER_SIZE - ipv6.FRAGMENT_HEADER_SIZE) & ~7
+        sent = True
+        for offset in range(0, length, step):
+            piece = payload[offset : offset + step]
+            more = offset + step < length
+            header = ipv6.build(
+                path.source,
+                path.destination,
+                ipv6.FRAGMENT,
+                ipv6.FRAGMENT_HEADER_SIZE + len(piece),
+                hop_limit=ttl or self.ttl,
+                traffic_class=tos,
+            ) + ipv6.build_fragment(protocol, offset, more, ident)
+            sent = self.transmit(path, OutgoingFrame([header, piece])) and sent
+        self.counters["ipv6.fragmented"] += 1
+        return sent
+
+
+def _last_next_header(headers: Buffer, size: int) -> int:
+    """Where in the `size` bytes of headers the field is that names what follows them.
+
+    The headers have been walked before, so their lengths are sound; a fragment header's reserved byte counts as
+    a length of 0, which happens to be its size.
+    """
+    field, at = _NEXT_HEADER_FIELD, ipv6.HEADER_SIZE
+    kind = headers[field]
+    while at < size:
+        field, length = at, 0 if kind == ipv6.FRAGMENT else headers[at + 1]
+        kind = headers[field]
+        at += (length + 1) << 3
+    return field
+
+
+def _has_whole_chain(first: Packet) -> bool:
+    """Whether a first fragment holds every header up to the transport's (RFC 7112)."""
+    if first.protocol not in ipv6.EXTENSIONS:
+        return True  # the reassembly looks at the transport header
+    probe = replace(first, fragment_offset=0, more_fragments=False)
+    try:
+        ipv6.skip_extensions(probe)
+    except WireError:
+        return False
+    return len(probe.payload) >= 8 or probe.protocol == ipv6.NO_NEXT_HEADER

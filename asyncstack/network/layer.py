@@ -1,0 +1,174 @@
+"""What IPv4 and IPv6 share: the protocol table, the way down to the link, errors on their way up."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from asyncstack.counters import Counters
+from asyncstack.errors import WireError, os_error
+from asyncstack.link.frame import Buffer, OutgoingFrame
+from asyncstack.network.addresses import AddressTable, format_address
+from asyncstack.network.errors import IcmpError, ProtocolHandler, Unreachable
+from asyncstack.network.fragments import Reassembly
+from asyncstack.network.routing import Path, RoutingTable
+from asyncstack.timing import Clock, LoopTimer
+from asyncstack.wire.checksum import complete
+from asyncstack.wire.packet import Packet
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
+
+
+class ErrorSender(Protocol):
+    """The ICMP of a family, as its IP layer sees it."""
+
+    def send_error(self, packet: Packet, kind: Unreachable, *, mtu: int = 0, pointer: int = 0) -> None:
+        """Tell the sender of `packet` that it did not arrive."""
+
+
+class NetworkLayer:
+    """One IP family of one stack. `loop` is needed for one timer: reassembly and path MTUs expire."""
+
+    name: str
+    ethertype: int
+
+    def __init__(
+        self,
+        addresses: AddressTable,
+        routes: RoutingTable,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        counters: Counters,
+        rng: random.Random,
+        ttl: int,
+        reassembly: Reassembly,
+    ) -> None:
+        self.addresses = addresses
+        self.routes = routes
+        self.clock = clock
+        self.counters = counters
+        self.rng = rng
+        self.ttl = ttl
+        self.handlers: dict[int, ProtocolHandler] = {}
+        self.icmp: ErrorSender | None = None  # set by Icmp or Icmpv6
+        self.reassembly = reassembly
+        self._timer = LoopTimer(loop, clock, self._timer_expired)
+
+    def register(self, protocol: int, handler: ProtocolHandler) -> None:
+        """Give packets of `protocol`, and errors about ours, to `handler`."""
+        self.handlers[protocol] = handler
+
+    def close(self) -> None:
+        """Forget what is incomplete and end the timer."""
+        self.reassembly.clear()
+        self._timer.cancel()
+
+    def parse(self, data: memoryview) -> Packet:
+        """The packet in `data`. Raises WireError."""
+        raise NotImplementedError
+
+    def send_error(self, packet: Packet, kind: Unreachable, *, mtu: int = 0, pointer: int = 0) -> None:
+        """Tell the sender of `packet`, received here, why it did not arrive; rate limited, if it may be told."""
+        if self.icmp is not None:
+            self.icmp.send_error(packet, kind, mtu=mtu, pointer=pointer)
+
+    # send
+
+    def transmit(self, path: Path, frame: OutgoingFrame) -> bool:
+        """Pass an IP packet to the neighbour, or leave it with the link until that one is resolved.
+
+        False: it was dropped, there is no room.
+        """
+        link = path.interface.link
+        now = self.clock()
+        mac = link.resolve(path.next_hop, now)
+        if mac is None:
+            link.enqueue(path.next_hop, frame, self.ethertype)
+            return True
+        return link.send(frame, mac, self.ethertype)
+
+    def joined(self, path: Path, parts: Sequence[Buffer], checksum_offset: int) -> memoryview:
+        """The transport packet as one buffer with its checksum complete, to be cut into fragments."""
+        payload = bytearray().join(parts)
+        if checksum_offset >= 0:
+            complete(payload, 0, checksum_offset)
+        return memoryview(payload)
+
+    def too_big(self, path: Path, length: int) -> OSError:
+        """The error for a packet that may not be cut."""
+        where = f"the path to {format_address(path.destination)} takes {path.mtu}"
+        return os_error(errno.EMSGSIZE, f"a packet of {length} bytes, {where}")
+
+    # errors on their way up
+
+    def deliver_error(self, error: IcmpError) -> bool:
+        """Hand `error` to the protocol concerned. Whether it is to be believed."""
+        handler = self.handlers.get(error.quoted.protocol)
+        if handler is None:
+            self.counters[f"{self.name}.error_unknown_protocol"] += 1
+            return False
+        if handler.receive_error(error) is False:
+            self.counters[f"{self.name}.error_unknown_endpoint"] += 1
+            return False
+        return True
+
+    def report_unsent(self, data: memoryview, interface: Interface) -> None:
+        """The neighbour of a packet of ours did not answer: tell the protocol that sent it."""
+        self.counters[f"{self.name}.unsent"] += 1
+        try:
+            packet = self.parse(data)
+        except WireError:
+            return
+        if packet.fragment_offset:
+            return  # the first fragment speaks for all
+        packet.interface = interface
+        kind = Unreachable.HOST
+        self.deliver_error(IcmpError(kind, errno.EHOSTUNREACH, False, 0, packet.src, packet, interface))
+
+    def path_mtu_reported(self, destination: bytes, mtu: int) -> None:
+        """A believable router says that the path takes `mtu` bytes."""
+        known = self.routes.pmtu.get(destination)
+        if known and known <= mtu:
+            return
+        self.routes.update_path_mtu(destination, mtu, self.clock())
+        self._arm()
+
+    # reassembly
+
+    def _reassemble(self, packet: Packet, interface: Interface) -> Packet | None:
+        """The whole datagram once its last missing fragment is here."""
+        whole = self.reassembly.receive_fragment(packet, self.clock())
+        self._arm()
+        if whole is None:
+            return None
+        try:
+            packet = self._rebuild(*whole)
+        except WireError:
+            self.counters[f"{self.name}.malformed"] += 1
+            return None
+        packet.interface = interface
+        self.counters[f"{self.name}.reassembled"] += 1
+        return packet
+
+    def _rebuild(self, first: Packet, payload: bytes) -> Packet:
+        """A packet that was never cut. Raises WireError."""
+        raise NotImplementedError
+
+    def _arm(self) -> None:
+        deadline = min(self.reassembly.deadline, self.routes.pmtu.deadline)
+        if deadline < math.inf:
+            self._timer.arm(deadline)
+        else:
+            self._timer.cancel()
+
+    def _timer_expired(self, now: float) -> None:
+        for first in self.reassembly.timer_expired(now):
+            self.send_error(first, Unreachable.REASSEMBLY)
+        self.routes.timer_expired(now)
+        self._arm()
