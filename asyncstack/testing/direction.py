@@ -28,6 +28,7 @@ PIPE_BYTES: Final = (
 ETHERNET_HEADER: Final = 14
 _IP_ETHERTYPES: Final = (b"\x08\x00", b"\x86\xdd")
 
+Tap = Callable[[Any, Frame | OutgoingFrame], None]
 _Entry = tuple[float, int, Frame, float]  # due, serial, frame, when its last bit leaves
 
 
@@ -77,6 +78,7 @@ class Direction:
         self.clear = True  # nothing befalls a packet, and none is on its way
         self.is_down = False
         self.reverse: Direction | None = None
+        self.taps: list[Tap] = []  # called with each packet as it enters
         self._clock = clock_of(loop)
         self._rng = rng
         self._link_header = ETHERNET_HEADER if ethernet else 0
@@ -178,6 +180,8 @@ class Direction:
         size = len(data)
         stats.sent += 1
         stats.bytes += size
+        for tap in self.taps:
+            tap(self, OutgoingFrame((data,), checksum_start, checksum_offset))
         if self.is_down:
             stats.cut += 1
             return
@@ -193,7 +197,7 @@ class Direction:
         if impairments.rate is not None:
             leaves = max(self._wire_free, now)
             waiting = (leaves - now) * impairments.rate / 8
-            if waiting and waiting + size > self.queue_limit:
+            if waiting and round(waiting) + size > self.queue_limit:
                 stats.overflowed += 1
                 return
             self._wire_free = leaves = leaves + size * 8 / impairments.rate

@@ -10,20 +10,30 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from asyncstack.link.device import Device
 from asyncstack.link.frame import Frame, OutgoingFrame
 from asyncstack.link.memory import MemoryDevice
-from asyncstack.testing.direction import Direction
+from asyncstack.testing.direction import Direction, Tap
 from asyncstack.testing.impairment import LossModel, Rule
+from asyncstack.timing import Clock, clock_of
+
+if TYPE_CHECKING:
+    import os
+
+    from asyncstack.link.capture import Capture
 
 _T = TypeVar("_T")
 
 
 class LinkEnd(MemoryDevice):
-    """The device at one end of a `Link`."""
+    """The device at one end of a `Link`. A capture sees the packets as they are on the wire: cut to the MTU."""
 
     outward: Direction
+    clock: Clock
+    taps: list[Tap]
+    device: Device  # itself: what a capture asks an interface for
 
     def send(self, frame: OutgoingFrame) -> bool:
         """Pass `frame` on to the other end, or to what befalls it on the way."""
@@ -31,6 +41,8 @@ class LinkEnd(MemoryDevice):
         if outward.clear:
             outward.stats.sent += 1
             outward.stats.bytes += len(frame)
+            for tap in self.taps:
+                tap(self, frame)
             return super().send(frame)
         if not self._plugged:
             self.counters["device.unplugged"] += 1
@@ -46,6 +58,13 @@ class LinkEnd(MemoryDevice):
                 self._put(frame)
         else:
             self._context.run(self.deliver, batch)
+
+    def deliver(self, batch: Sequence[Frame]) -> None:
+        """Hand `batch` to the receive coroutine."""
+        for tap in self.taps:
+            for frame in batch:
+                tap(self, frame)
+        super().deliver(batch)
 
 
 class _Parameter(Generic[_T]):
@@ -113,6 +132,10 @@ class Link:
         )
         self.forward.reverse, self.backward.reverse = self.backward, self.forward
         a.outward, b.outward = self.forward, self.backward
+        for end in self.ends:
+            end.taps = end.outward.taps
+            end.clock = clock_of(loop)
+            end.device = end
 
     def __repr__(self) -> str:
         return f"<Link {self.name} {'down' if self.is_down else 'up'}>"
@@ -136,6 +159,14 @@ class Link:
         """Mend the wire."""
         self.forward.set_down(False)
         self.backward.set_down(False)
+
+    def capture(self, path: str | os.PathLike[str], *, end: int = 0) -> Capture:
+        """A capture of what the host at `end` (0 or 1) sends and receives on this link, for `async with`."""
+        from asyncstack.link.capture import Capture
+
+        capture = Capture(path)
+        capture.attach(self.ends[end])
+        return capture
 
     async def close(self) -> None:
         """Forget the packets on their way, stop the timers and both devices."""
