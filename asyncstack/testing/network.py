@@ -108,12 +108,6 @@ class Network:
         mtu: bytes of an IP packet. ethernet: with Ethernet headers and ARP. Raises ValueError.
         """
         name = self._name_link(a, b)
-        if addresses is None:
-            ours, theirs = self._common_addresses(a, b)
-        else:
-            ours, theirs = map(_as_list, addresses)
-            self._table[a.name.lower()] += [address.partition("/")[0] for address in ours]
-            self._table[b.name.lower()] += [address.partition("/")[0] for address in theirs]
         link = Link(name, loop=a.loop, seed=self.seed, device_names=(name, name), mtu=mtu, ethernet=ethernet)
         link.set(
             delay=delay,
@@ -127,6 +121,12 @@ class Network:
             corrupt=corrupt,
             rule=rule,
         )
+        if addresses is None:
+            ours, theirs = self._common_addresses(a, b)
+        else:
+            ours, theirs = map(_as_list, addresses)
+            self._table[a.name.lower()] += [address.partition("/")[0] for address in ours]
+            self._table[b.name.lower()] += [address.partition("/")[0] for address in theirs]
         a.attach(link.ends[0], ours)
         b.attach(link.ends[1], theirs)
         self.links.append(link)
