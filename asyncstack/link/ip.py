@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from asyncstack.link.frame import Frame, OutgoingFrame
@@ -17,6 +18,7 @@ class IpLink:
     def __init__(self, interface: Interface) -> None:
         self._interface = interface
         self.addresses: dict[bytes, None] = {}
+        self.is_broadcast: Callable[[bytes], bool] = lambda address: False  # nobody asks
 
     async def receive(self, frame: Frame) -> None:
         """Pass `frame` to the handler of its IP version."""
