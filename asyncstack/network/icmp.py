@@ -95,7 +95,7 @@ class Icmp:
     def receive_error(self, error: IcmpError) -> bool:
         """An error about an ICMP message of ours: of interest if that was an echo request."""
         data = error.quoted.payload
-        if data[0] != icmp.ECHO_REQUEST or self.on_echo_error is None:
+        if len(data) < 8 or data[0] != icmp.ECHO_REQUEST or self.on_echo_error is None:
             return False
         ident, sequence = int.from_bytes(data[4:6], "big"), int.from_bytes(data[6:8], "big")
         return self.on_echo_error(error, ident, sequence)

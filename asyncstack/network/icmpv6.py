@@ -106,7 +106,7 @@ class Icmpv6:
     def receive_error(self, error: IcmpError) -> bool:
         """An error about an ICMPv6 message of ours: of interest if that was an echo request."""
         data = error.quoted.payload
-        if data[0] != icmpv6.ECHO_REQUEST or self.on_echo_error is None:
+        if len(data) < 8 or data[0] != icmpv6.ECHO_REQUEST or self.on_echo_error is None:
             return False
         ident, sequence = int.from_bytes(data[4:6], "big"), int.from_bytes(data[6:8], "big")
         return self.on_echo_error(error, ident, sequence)

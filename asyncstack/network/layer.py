@@ -32,7 +32,7 @@ class ErrorSender(Protocol):
 
 
 class NetworkLayer:
-    """One IP family of one stack. `loop` is needed for one timer: reassembly and path MTUs expire."""
+    """One IP family of one stack. `loop` is needed for timers alone: reassembly and path MTUs expire."""
 
     name: str
     ethertype: int
@@ -58,7 +58,9 @@ class NetworkLayer:
         self.handlers: dict[int, ProtocolHandler] = {}
         self.icmp: ErrorSender | None = None  # set by Icmp or Icmpv6
         self.reassembly = reassembly
-        self._timer = LoopTimer(loop, clock, self._timer_expired)
+        self._timer = LoopTimer(loop, clock, self._reassembly_expired)
+        # nobody waits for a path MTU to be forgotten
+        self._pmtu_timer = LoopTimer(loop, clock, self._path_mtu_expired, background=True)
 
     def register(self, protocol: int, handler: ProtocolHandler) -> None:
         """Give packets of `protocol`, and errors about ours, to `handler`."""
@@ -68,6 +70,7 @@ class NetworkLayer:
         """Forget what is incomplete and end the timer."""
         self.reassembly.clear()
         self._timer.cancel()
+        self._pmtu_timer.cancel()
 
     def parse(self, data: memoryview) -> Packet:
         """The packet in `data`. Raises WireError."""
@@ -137,7 +140,11 @@ class NetworkLayer:
         if known and known <= mtu:
             return
         self.routes.update_path_mtu(destination, mtu, self.clock())
-        self._arm()
+        self._pmtu_timer.arm(self.routes.pmtu.deadline)
+
+    def _path_mtu_expired(self, now: float) -> None:
+        self.routes.timer_expired(now)
+        self._pmtu_timer.arm(self.routes.pmtu.deadline)
 
     # reassembly
 
@@ -161,14 +168,12 @@ class NetworkLayer:
         raise NotImplementedError
 
     def _arm(self) -> None:
-        deadline = min(self.reassembly.deadline, self.routes.pmtu.deadline)
-        if deadline < math.inf:
-            self._timer.arm(deadline)
+        if self.reassembly.deadline < math.inf:
+            self._timer.arm(self.reassembly.deadline)
         else:
             self._timer.cancel()
 
-    def _timer_expired(self, now: float) -> None:
+    def _reassembly_expired(self, now: float) -> None:
         for first in self.reassembly.timer_expired(now):
             self.send_error(first, Unreachable.REASSEMBLY)
-        self.routes.timer_expired(now)
         self._arm()
