@@ -226,7 +226,6 @@ def _build_options(segment: Segment) -> bytes:
         options += bytes((_NOP, _WINDOW_SCALE, 3, segment.window_scale))
     if segment.sack:
         blocks = segment.sack[: (MAX_OPTIONS - 4 - len(options)) >> 3]
-        if blocks:
-            options += bytes((_NOP, _NOP, _SACK, 2 + 8 * len(blocks)))
-            options += b"".join([_PAIR.pack(left, right) for left, right in blocks])
+        options += bytes((_NOP, _NOP, _SACK, 2 + 8 * len(blocks)))
+        options += b"".join([_PAIR.pack(left, right) for left, right in blocks])
     return options
