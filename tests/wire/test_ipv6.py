@@ -135,6 +135,12 @@ def test_the_walk_stops_at_a_fragment_and_goes_on_when_it_is_reassembled():
     assert (read.protocol, read.payload) == (EXPERIMENT, b"transportranspor")
 
 
+def test_a_fragment_header_behind_a_fragment_header_is_refused():
+    read = parse(chain(FIRST, ATOMIC))
+    with pytest.raises(WireError):
+        ipv6.skip_extensions(read)
+
+
 @pytest.mark.parametrize("size", range(8))
 def test_a_truncated_extension_header_is_refused(size):
     for number in sorted(ipv6.EXTENSIONS):

@@ -166,6 +166,12 @@ def test_sack_blocks_that_do_not_fit_are_left_out_from_the_end(ts_val, fits):
     assert parse(header).sack == blocks[:fits]
 
 
+def test_a_syn_with_every_option_leaves_room_for_two_sack_blocks():
+    segment = dataclasses.replace(PLAIN, flags=SYN, mss=1460, ts_val=5, window_scale=7, sack_permitted=True)
+    segment.sack = ((1, 2), (3, 4), (5, 6))
+    assert parse(tcp.build(segment, 0)).sack == ((1, 2), (3, 4))
+
+
 def test_handshake_options_are_built_only_on_a_syn():
     segment = dataclasses.replace(PLAIN, mss=1460, window_scale=7, sack_permitted=True)
     assert tcp.build(segment, 0) == tcp.build(PLAIN, 0)
@@ -186,6 +192,7 @@ READ = [
         "020505b400 080a0000000100000002",
         {"ts_val": 1, "ts_ecr": 2},
     ),
+    ("window scale with a wrong length", "03040707", {}),
     ("window scale above 14", "03030f", {"window_scale": 14}),
     ("window scale 255", "0303ff", {"window_scale": 14}),
     ("SACK permitted with a length of 3", "040300", {}),
