@@ -168,10 +168,9 @@ class _Template:
         if head[link] >> 4 == 6:
             return repeat(head[: link + 4] + _U16.pack(length - 40) + head[link + 6 : tcp + 4])
         ident = _U16.unpack_from(head, link + 4)[0]
-        prefixes = self._ipv4_prefixes(length, ident + index)
         if not ident and head[link + 6] & _DONT_FRAGMENT:
-            return repeat(next(prefixes))
-        return prefixes
+            return repeat(next(self._ipv4_prefixes(length, 0)))
+        return self._ipv4_prefixes(length, ident + index)
 
     def _ipv4_prefixes(self, length: int, ident: int) -> Iterator[bytes]:
         head, link, tcp = self._head, self._link, self._tcp

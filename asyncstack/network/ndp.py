@@ -89,7 +89,8 @@ class Ndp:
             answer.solicited = False
             self._send(link, answer, asked.target, ALL_NODES, multicast_mac(ALL_NODES))
         elif src in link.addresses:
-            self._counters["ndp.address_conflict"] += mac != link.mac
+            if mac != link.mac:
+                self._counters["ndp.address_conflict"] += 1
         else:
             if mac:
                 link.neighbor_asked(src, mac, self._clock())
@@ -98,7 +99,8 @@ class Ndp:
     def _receive_advertisement(self, told: NeighborAdvertisement, link: EthernetLink) -> None:
         """RFC 4861 7.2.5."""
         if told.target in link.addresses:
-            self._counters["ndp.address_conflict"] += told.target_mac != link.mac
+            if told.target_mac != link.mac:
+                self._counters["ndp.address_conflict"] += 1
             return
         link.neighbor_advertised(
             told.target, told.target_mac, self._clock(), solicited=told.solicited, override=told.override
