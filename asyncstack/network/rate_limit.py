@@ -27,5 +27,5 @@ class TokenBucket:
         self._filled = now
         if self._tokens < 1.0:
             return False
-        self._tokens = max(self._tokens - self._rng.randrange(3), 0.0)
+        self._tokens -= self._rng.randrange(3)
         return True
