@@ -19,8 +19,11 @@ from asyncstack.link.interface import Interface
 from asyncstack.link.loopback import LoopbackDevice
 from asyncstack.names import Host, Names
 from asyncstack.network.addresses import AddressTable, parse_address, parse_interface
+from asyncstack.network.icmp import Icmp
+from asyncstack.network.icmpv6 import Icmpv6
 from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
+from asyncstack.network.ndp import Ndp
 from asyncstack.network.routing import RoutingTable
 from asyncstack.timing import clock_of
 from asyncstack.transport.context import TransportContext
@@ -69,6 +72,9 @@ class Stack(Calls):
         self.routes = RoutingTable(self.addresses)
         self.ipv4 = self._ip(Ipv4)
         self.ipv6 = self._ip(Ipv6)
+        self.icmp = Icmp(self.ipv4, errors_per_second=self.config.icmp_errors_per_second)
+        self.icmpv6 = Icmpv6(self.ipv6, errors_per_second=self.config.icmp_errors_per_second)
+        self.ndp = self.icmpv6.ndp = Ndp(clock=clock, counters=self.counters)
         context = TransportContext(
             self.loop,
             clock,
@@ -82,7 +88,7 @@ class Stack(Calls):
         )
         self.udp = UdpLayer(context)
         self.tcp = TcpLayer(context)
-        self._ping = Ping(clock, self.routes, self.ipv4.icmp, self.ipv6.icmp, rng)
+        self._ping = Ping(clock, self.routes, self.icmp, self.icmpv6, rng)
         self.routes.loopback = self.attach(LoopbackDevice(), ["127.0.0.1/8", "::1/128"], name="lo")
 
     def _ip(self, family: type[IpT]) -> IpT:
@@ -97,7 +103,6 @@ class Stack(Calls):
             ttl=config.ttl,
             fragment_datagrams=config.fragment_datagrams,
             fragment_bytes=config.fragment_bytes,
-            icmp_errors_per_second=config.icmp_errors_per_second,
         )
 
     def __repr__(self) -> str:
@@ -167,6 +172,7 @@ class Stack(Calls):
         interface.handlers[ETHERTYPE_IPV4] = self.ipv4.receive
         interface.handlers[ETHERTYPE_IPV6] = self.ipv6.receive
         interface.on_unsent = self._report_unsent
+        self.ndp.attach(interface)
         device.on_down = lambda error: self._device_down(interface, error)
         self.interfaces.append(interface)
         try:

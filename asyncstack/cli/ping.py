@@ -7,15 +7,16 @@ import asyncio
 import click
 
 from asyncstack.cli.interface import InterfaceOptions
+from asyncstack.network.addresses import format_address
 
 
 async def ping(
     interface: InterfaceOptions, host: str, count: int, interval: float, timeout: float, size: int
 ) -> bool:
-    """Ping `host` and print what `ping` prints. Returns whether any reply came."""
+    """Ping `host` and print what `ping` prints. Ends with status 1 when no reply came."""
     async with interface.stack() as stack:
         address = stack.names.resolve(host)[0]
-        click.echo(f"PING {host} ({stack.names.format(address)}) {size} bytes of data.")
+        click.echo(f"PING {host} ({format_address(address)}) {size} bytes of data.")
         times: list[float] = []
         sent = 0
         try:
@@ -32,7 +33,8 @@ async def ping(
                     await asyncio.sleep(interval)
         finally:
             _summary(host, sent, times)
-    return bool(times)
+    if not times:
+        raise SystemExit(1)
 
 
 def _summary(host: str, sent: int, times: list[float]) -> None:

@@ -53,7 +53,11 @@ class Connecting:
             self._result.set_exception(exc)
             endpoint.abort()
             return
-        waiter.add_done_callback(lambda _: self._result.done() or self._result.set_result(transport))
+        waiter.add_done_callback(lambda _: self._made(transport))
+
+    def _made(self, transport: TcpTransport) -> None:
+        if not self._result.done():
+            self._result.set_result(transport)
 
     def readable(self) -> None:
         pass
