@@ -16,11 +16,17 @@ import ipaddress
 import random
 from collections.abc import Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from asyncstack.config import StackConfig
 from asyncstack.stack import Stack
 from asyncstack.testing.impairment import LossModel, Rule
 from asyncstack.testing.links import Link
+
+if TYPE_CHECKING:
+    import os
+
+    from asyncstack.link.capture import Capture
 
 Addresses = str | Iterable[str]
 
@@ -41,6 +47,7 @@ class Network:
         self._config = config
         self._table: dict[str, list[str]] = {}  # names to addresses, shared by all hosts
         self._unused: dict[str, list[str]] = {}  # addresses of a host that are on no link yet
+        self._captures: list[Capture] = []
 
     def __repr__(self) -> str:
         return (
@@ -130,7 +137,19 @@ class Network:
         a.attach(link.ends[0], ours)
         b.attach(link.ends[1], theirs)
         self.links.append(link)
+        for capture in self._captures:
+            capture.attach(link.ends[0])
         return link
+
+    def capture(self, path: str | os.PathLike[str]) -> Capture:
+        """A capture, for `async with`, of all links, also later ones: what the first host of each sends and gets."""
+        from asyncstack.link.capture import Capture
+
+        capture = Capture(path)
+        for link in self.links:
+            capture.attach(link.ends[0])
+        self._captures.append(capture)
+        return capture
 
     def _name_link(self, a: Stack, b: Stack) -> str:
         for host in (a, b):
