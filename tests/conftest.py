@@ -1,1 +1,39 @@
 """Fixtures that every test may use."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.netns import NetworkNamespace, enter_user_namespace, why_unavailable
+
+_unavailable = pytest.StashKey[str]()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test marked `tun` gets the fixture `netns` whether it names it or not, before all others."""
+    names = getattr(item, "fixturenames", None)
+    if names is not None and item.get_closest_marker("tun") and names[:1] != ["netns"]:
+        names[:] = ["netns", *(name for name in names if name != "netns")]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Find out once whether tests with a TUN can run here. A user without privileges gets a user namespace."""
+    if not any(item.get_closest_marker("tun") for item in session.items) or session.config.option.collectonly:
+        return
+    try:
+        if os.geteuid() != 0:
+            enter_user_namespace()
+        reason = why_unavailable()
+    except OSError as exc:
+        reason = f"neither root nor a user namespace: {exc}"
+    session.config.stash[_unavailable] = reason
+
+
+@pytest.fixture
+def netns(request: pytest.FixtureRequest) -> Iterator[NetworkNamespace]:
+    """The test, and every process it starts, runs in a new network namespace that ends with it."""
+    if reason := request.config.stash.get(_unavailable, ""):
+        pytest.skip(reason)
+    with NetworkNamespace() as namespace, namespace.entered():
+        yield namespace
