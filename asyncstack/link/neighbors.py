@@ -335,14 +335,17 @@ class NeighborTable:
         self.entries[address] = entry
         proven = bool(entry.mac) and entry.used > -math.inf
         to, other = (self._in_use, self._unproven) if proven else (self._unproven, self._in_use)
-        other.pop(address, None)
-        to.setdefault(address, entry)
+        if address not in to:
+            other.pop(address, None)
+            to[address] = entry
+            entry.ranked = entry.used
 
     def _make_room(self, by_request: bool = False) -> bool:
         """Evict until one more entry fits. A request may displace only what proved no more than it."""
+        # the unproven may always hold this many, or lookups in a full table would displace each other
+        share = max(self._limit // 8, 1)
         while len(self.entries) >= self._limit:
-            # the unproven may always hold a share, or two lookups in a full table would displace each other
-            if self._unproven and (len(self._unproven) > self._limit // 8 or not self._in_use or by_request):
+            if self._unproven and (len(self._unproven) >= share or not self._in_use or by_request):
                 victim = next(iter(self._unproven.values()))
                 if by_request and victim.state is State.INCOMPLETE:
                     return False
