@@ -89,6 +89,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Seconds of virtual time."""
         return self._now
 
+    @property
+    def timers(self) -> int:
+        """Timers that are set and keep the clock going. A test that counts them finds what was left behind."""
+        return self._alive
+
     def call_later(
         self, delay: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:

@@ -83,7 +83,7 @@ def test_cancelled_timers_do_not_hold_time_and_do_not_pile_up():
             timer.cancel()
             timer.cancel()
         await asyncio.sleep(2)
-        return now(), loop._alive
+        return now(), loop.timers
 
     assert run(main()) == (2.0, 0)
 

@@ -69,7 +69,7 @@ def simulate(work, *, seed=1, mtu=1500, is_ethernet=False, **parameters):
         await work(link, a, b)
         await asyncio.sleep(100)
         await link.close()
-        assert loop._alive == 0
+        assert loop.timers == 0
         return link, a, b
 
     return run(main())

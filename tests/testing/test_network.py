@@ -165,7 +165,7 @@ async def test_end_leaves_nothing_behind():
                 await a.ping("b", timeout=0.1)
         gc.collect()
     assert asyncio.all_tasks() == tasks
-    assert loop._alive == 0
+    assert loop.timers == 0
     with pytest.raises(RuntimeError, match="closed"):
         a.attach(net.links[0].ends[0])
 
