@@ -34,6 +34,7 @@ _pack = _HEADER.pack
 
 _PAYLOAD_LENGTH_FIELD: Final = 4
 _NEXT_HEADER_FIELD: Final = 6
+_DISCOVERY: Final = range(icmpv6.ROUTER_SOLICITATION, icmpv6.REDIRECT + 1)
 
 
 class Ipv6(NetworkLayer):
@@ -144,8 +145,13 @@ class Ipv6(NetworkLayer):
             self.counters["ipv6.fragment_tiny"] += 1
             return None
         whole = super()._reassemble(packet, interface)
-        if whole is not None and (whole.more_fragments or whole.fragment_offset):
+        if whole is None:
+            return None
+        if whole.more_fragments or whole.fragment_offset:
             self.counters["ipv6.fragment_nested"] += 1
+            return None
+        if whole.protocol == icmpv6.PROTOCOL and whole.payload and whole.payload[0] in _DISCOVERY:
+            self.counters["ipv6.fragmented_discovery"] += 1  # RFC 6980: it would slip past a switch's guard
             return None
         return whole
 
