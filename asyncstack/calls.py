@@ -118,7 +118,7 @@ class Calls:
             self.loop,  # type: ignore[arg-type]
             cast(asyncio.Protocol, protocol),
             None if context is True else context,  # type: ignore[arg-type]
-            waiter,  # type: ignore[arg-type]
+            waiter,
             server_side=waiter is None,
             server_hostname=server_hostname,
             ssl_handshake_timeout=handshake_timeout,  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from asyncstack.network.addresses import format_address
 
 async def ping(
     interface: InterfaceOptions, host: str, count: int, interval: float, timeout: float, size: int
-) -> bool:
+) -> None:
     """Ping `host` and print what `ping` prints. Ends with status 1 when no reply came."""
     async with interface.stack() as stack:
         address = stack.names.resolve(host)[0]

@@ -1,0 +1,150 @@
+"""Publishes a port of a virtual network on a kernel socket: who connects there is relayed to the stack.
+
+The relay is two protocols per connection that write into each other. A side that can not write pauses the
+other's reading, so nothing is buffered beyond the two windows; each half-close is passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from asyncstack.calls import Calls
+
+
+class Forwarder:
+    """Listens on the kernel's `host` and `port` (0: any free one) and relays to `target_host`, reached from `stack`."""
+
+    def __init__(
+        self, stack: Calls, target_host: str, target_port: int, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self._stack = stack
+        self._target = target_host, target_port
+        self._bind = host, port
+        self._server: asyncio.AbstractServer | None = None
+        self._relays: dict[asyncio.Task[None], None] = {}
+        self._sides: dict[_Side, None] = {}
+        self.host, self.port = host, port
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/"
+
+    async def __aenter__(self) -> Forwarder:
+        loop = asyncio.get_running_loop()
+        host, port = self._bind
+        self._server = server = await loop.create_server(self._accept, host, port)
+        self.port = server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._relays):
+            task.cancel()
+        await asyncio.gather(*self._relays, return_exceptions=True)
+        for side in list(self._sides):
+            side.abort()
+        await asyncio.sleep(0)
+
+    def _accept(self) -> _Side:
+        near = _Side(self._sides)
+        near.on_made = lambda: self._connect(near)
+        return near
+
+    def _connect(self, near: _Side) -> None:
+        task = asyncio.get_running_loop().create_task(self._relay(near))
+        self._relays[task] = None
+        task.add_done_callback(self._relays.pop)
+
+    async def _relay(self, near: _Side) -> None:
+        near.pause()
+        try:
+            _, far = await self._stack.create_connection(lambda: _Side(self._sides), *self._target)
+        except OSError:
+            near.abort()  # the client sees a reset: nobody is behind this port
+            return
+        near.other, far.other = far, near
+        if near.ended:
+            far.end()
+        near.resume()
+
+
+class _Side(asyncio.Protocol):
+    """One end of a relay: what it reads, `other` writes."""
+
+    def __init__(self, sides: dict[_Side, None]) -> None:
+        self.other: _Side | None = None
+        self.ended = False
+        self.on_made: Callable[[], None] = lambda: None
+        self._sides = sides
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._sides[self] = None
+        self.on_made()
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            self.other.write(data)
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        if self.other is not None:
+            self.other.end()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sides.pop(self, None)
+        other, self.other, self._transport = self.other, None, None
+        if other is not None:
+            other.other = None
+            if exc is None:
+                other.close()
+            else:
+                other.abort()
+
+    def pause_writing(self) -> None:
+        if self.other is not None:
+            self.other.pause()
+
+    def resume_writing(self) -> None:
+        if self.other is not None:
+            self.other.resume()
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def end(self) -> None:
+        """Half-close; all the way once both sides have."""
+        if self._transport is None:
+            return
+        if self.ended:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
