@@ -4,7 +4,14 @@
 websockets) are imported with the first connection, file or WebSocket.
 """
 
-from asyncstack.application.http.errors import BadResponse, BodyTruncated, HttpError
+from asyncstack.application.http.client import ClientResponse, HttpClient, fetch
+from asyncstack.application.http.errors import (
+    BadResponse,
+    BodyTruncated,
+    HttpError,
+    LimitExceeded,
+    TooManyRedirects,
+)
 from asyncstack.application.http.headers import Headers
 from asyncstack.application.http.limits import ClientLimits, Limits
 from asyncstack.application.http.request import Request
@@ -17,10 +24,15 @@ __all__ = [
     "BadResponse",
     "BodyTruncated",
     "ClientLimits",
+    "ClientResponse",
     "Headers",
+    "HttpClient",
     "HttpError",
+    "LimitExceeded",
     "Limits",
     "Request",
     "Response",
     "StaticFiles",
+    "TooManyRedirects",
+    "fetch",
 ]

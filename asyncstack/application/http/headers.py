@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from asyncstack.application.http.grammar import FIELDS
+
 HeaderSource = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
@@ -90,3 +92,11 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({self._items!r})"
+
+
+def encode_fields(lines: list[str]) -> bytes:
+    """Field lines, each with its CRLF, as they go out. ValueError if one holds more than one field, or none."""
+    data = "".join(lines).encode("latin-1")
+    if data.count(b"\n") != len(lines) or FIELDS.fullmatch(data) is None:
+        raise ValueError("a header holds a line break, a control or a malformed name")
+    return data

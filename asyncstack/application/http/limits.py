@@ -42,7 +42,7 @@ class ClientLimits:
     header_count: int = 200
     chunk_line: int = 1024
     trailer_size: int = 16 * 1024
-    body_size: int = 0  # for `read()`, which collects; a stream is bounded by backpressure
+    body_size: int = 64 * 1024 * 1024  # of a body that `read` collects; a stream is bounded by backpressure
 
     connect_time: float = 10.0
     response_time: float = 60.0  # from the request's last byte to the response's head

@@ -247,8 +247,6 @@ def _response_length(fields: _Fields, head: ResponseHead, method: str) -> int:
         return CHUNKED
     if lengths is None:
         return UNTIL_EOF
-    # A list of equal lengths is what some servers send through two layers of filters (RFC 9110 section 8.6).
-    values = set(fields.tokens(b"content-length"))
-    if len(values) > 1 or CONTENT_LENGTH.fullmatch(lengths[0].split(b",")[0].strip()) is None:
+    if len(lengths) > 1 or CONTENT_LENGTH.fullmatch(lengths[0]) is None:
         raise BadResponse("malformed Content-Length")
-    return int(values.pop())
+    return int(lengths[0])

@@ -10,7 +10,7 @@ from typing import cast
 from asyncstack.application.http.deadline import Deadline
 from asyncstack.application.http.errors import reason_phrase
 from asyncstack.application.http.framing import LAST_CHUNK, encode_chunk
-from asyncstack.application.http.grammar import FIELDS
+from asyncstack.application.http.headers import encode_fields
 from asyncstack.application.http.response import Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -67,7 +67,9 @@ class Sender:
         return keep_alive
 
     def _head(self, response: Response, version: str, keep_alive: bool, date: str, framing: str) -> bytes:
-        lines = [f"Server: {self._server}\r\nDate: {date}\r\n", framing]
+        lines = [f"Server: {self._server}\r\n", f"Date: {date}\r\n"]
+        if framing:
+            lines.append(framing)
         for name, value in response.headers:
             if name.lower() in FRAMING:
                 raise ValueError(f"{name} is the server's: a handler gives Response(..., length=) instead")
@@ -76,11 +78,8 @@ class Sender:
             lines.append("Connection: close\r\n")
         elif keep_alive and version == "1.0":
             lines.append("Connection: keep-alive\r\n")
-        fields = "".join(lines).encode("latin-1")
-        if FIELDS.fullmatch(fields) is None:
-            raise ValueError("a header of the response holds a line break, a control or a malformed name")
         status = f"HTTP/1.1 {response.status} {reason_phrase(response.status)}\r\n".encode("ascii")
-        return status + fields + b"\r\n"
+        return status + encode_fields(lines) + b"\r\n"
 
     async def _stream(self, pieces: AsyncIterator[bytes], length: int | None, chunks: bool) -> None:
         sent = 0
