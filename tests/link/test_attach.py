@@ -81,3 +81,18 @@ def test_device_file_of_another_user(monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(PermissionError, match=f"this user may not open {CLONE_DEVICE}: run as root"):
         attach("as0", IFF_TUN, offload=True)
+
+
+@pytest.mark.parametrize("newest", [0, 1, 7, 15])
+def test_an_older_kernel_is_asked_for_less(monkeypatch, newest):
+    asked = []
+
+    def ioctl(fd, request, flags):
+        asked.append(flags)
+        if flags & ~newest:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(attach_module.fcntl, "ioctl", ioctl)
+    attach_module._set_offload(3, True)
+    assert asked[-1] == newest
+    assert asked == sorted(asked, reverse=True)

@@ -202,7 +202,7 @@ async def test_set_down_tells_once_and_stops_both_directions():
     assert not a.send(frame(2))
     assert not b.send(frame(3))
     await turns(1)
-    assert (at_a.frames, at_b.frames) == ([], [])
+    assert (at_a.batches, at_b.batches) == ([], [])
 
 
 async def test_frames_arrive_in_the_receivers_context():

@@ -345,6 +345,12 @@ async def test_attach_to_a_persistent_interface_and_leave_it_as_it_was(flags):
     assert (await is_up("as0"), interface_mtu("as0")) == (False, 1500)
 
 
+async def test_attach_to_a_persistent_multi_queue_interface_without_offload():
+    make_persistent("as0", IFF_TUN, IFF_NO_PI | IFF_MULTI_QUEUE)
+    async with receiving(TunDevice("as0", offload=False)) as receiver:
+        assert not receiver.device.checksum_offload
+
+
 async def test_what_was_there_before_stays():
     make_persistent("as0", IFF_TUN)
     first = TunDevice("as0", peer=f"{PEER}/24")
@@ -375,7 +381,7 @@ async def test_fd_handed_in(offload):
     os.set_blocking(fd, True)
     device = TunDevice(fd=fd, peer=f"{PEER}/24")
     async with receiving(device):
-        assert (device.name, device.checksum_offload) == ("as0", offload)
+        assert (device.name, device.checksum_offload, os.get_blocking(fd)) == ("as0", offload, False)
         with udp_socket() as listener:
             frame = udp_frame(OURS, PEER, (5000, listener.getsockname()[1]), b"hello")
             if not offload:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import itertools
+import os
 import random
 import socket
 
@@ -75,6 +76,41 @@ async def test_a_frame_without_room_is_kept_and_leaves_first(device):
     assert [int.from_bytes(data[10:12], "big") for data in received] == list(range(sent))
     assert woken == [True]
     assert device.send(OutgoingFrame([b"next"]))
+
+
+async def test_a_frame_that_waits_may_be_refused_in_the_end(device):
+    woken: list[bool] = []
+    device.on_writable = lambda: woken.append(device.writable)
+    while device.writable:
+        device.send(OutgoingFrame([bytes(1000)]))
+    device.kernel.close()
+    async with asyncio.timeout(5):
+        while not woken:
+            await asyncio.sleep(0)
+    assert woken == [True]
+    assert device.counters["device.refused"] == 1
+
+
+async def test_a_device_may_die_while_a_frame_waits(device, monkeypatch):
+    errors: list[OSError] = []
+    device.on_down = errors.append
+    while device.writable:
+        device.send(OutgoingFrame([bytes(1000)]))
+
+    def gone(fd, buffers):
+        raise OSError(errno.EBADFD, "File descriptor in bad state")
+
+    monkeypatch.setattr(os, "writev", gone)
+    async with asyncio.timeout(5):
+        while not errors:  # room again, as soon as most of what waits there has been read
+            try:
+                device.kernel.recv(2000)
+            except BlockingIOError:
+                pass
+            await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (len(errors), device.writable) == (1, False)
 
 
 async def test_close_forgets_a_frame_that_waits(device):
