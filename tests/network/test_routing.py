@@ -135,6 +135,38 @@ def test_link_local_addresses_need_their_interface_when_there_are_two(host):
     assert host.routes.lookup(A("fe80::9"), interface=host.eth0).interface is host.eth0
 
 
+def test_a_link_local_address_needs_no_route_when_its_interface_is_given():
+    host = Host("10.0.0.1/24", "fd00::1/64")
+    path = host.routes.lookup(A("fe80::9"), interface=host.eth0)
+    assert (path.interface, path.next_hop, path.source) == (host.eth0, A("fe80::9"), A("fd00::1"))
+    assert repr(path) == "<Path fd00::1 -> fe80::9 via fe80::9 on eth0 mtu 1500>"
+    with fails(errno.ENETUNREACH):
+        host.path("fe80::9")
+    host.eth0.up = False
+    with fails(errno.ENETUNREACH):
+        host.routes.lookup(A("fe80::9"), interface=host.eth0)
+
+
+def test_groups_without_a_route_go_to_the_first_link_that_is_up(host):
+    eth1 = host.attach("eth1", "10.1.0.1/16")
+    for interface in (host.eth0, eth1):
+        host.routes.remove_interface(interface)
+    assert host.path("224.0.0.251").interface is host.eth0
+    host.eth0.up = False
+    assert host.path("224.0.0.251").interface is eth1
+    eth1.up = False
+    with fails(errno.ENETUNREACH):
+        host.path("224.0.0.251")
+
+
+def test_a_source_on_a_third_interface_does_not_choose_the_route(host):
+    host.attach("eth1", "10.1.0.1/16")
+    eth2 = host.attach("eth2", "10.2.0.1/16")
+    host.routes.add(*parse_network("9.0.0.0/8"), host.eth0, A("10.0.0.254"))
+    host.routes.add(*parse_network("9.0.0.0/8"), eth2, A("10.2.0.254"))
+    assert via(host, "9.9.9.9", "10.1.0.1") == ("eth0", "10.1.0.1", "10.0.0.254")
+
+
 def test_routes_with_nonsense_are_refused(host):
     with fails(errno.ENETUNREACH) as raised:
         host.routes.add(*parse_network("0.0.0.0/0"), host.eth0, A("192.168.0.1"))
