@@ -177,6 +177,16 @@ def test_no_error_about_an_error(host, kind, answered):
     assert len(host.sent()) == answered
 
 
+@pytest.mark.parametrize("source", ["0.0.0.0", "224.0.0.1", "255.255.255.255", "10.0.0.255", "127.0.0.1"])
+def test_no_error_to_what_is_no_single_host(host, source):
+    taker = host.register(EXPERIMENT)
+    host.receive(ip(PEER, US, bytes(8), EXPERIMENT))
+    taker.packets[0].src = A(source)
+    host.ipv4.send_error(taker.packets[0], Unreachable.PORT)
+    assert host.sent() == host.sent(host.lo) == []
+    assert host.counters == {"icmp.error_suppressed": 1}
+
+
 def test_no_error_about_a_later_fragment(host):
     taker = host.register(EXPERIMENT)
     host.receive(ip(PEER, US, bytes(8), EXPERIMENT))

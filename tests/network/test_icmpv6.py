@@ -183,6 +183,27 @@ def test_no_error_about_an_error(host, kind, answered):
     assert len(host.sent()) == answered
 
 
+@pytest.mark.parametrize("source", ["::", "ff02::1", "::1"])
+def test_no_error_to_what_is_no_single_host(host, source):
+    taker = host.register(EXPERIMENT, host.ipv6)
+    host.receive(ip(PEER, US, bytes(8), EXPERIMENT))
+    taker.packets[0].src = A(source)
+    host.ipv6.send_error(taker.packets[0], Unreachable.PORT)
+    assert host.sent() == host.sent(host.lo) == []
+    assert host.counters == {"icmpv6.error_suppressed": 1}
+
+
+def test_no_error_about_what_may_be_an_error(host):
+    taker = host.register(ICMPV6, host.ipv6)
+    host.receive(icmp(PEER, US, 128, 0))
+    (packet,) = taker.packets
+    packet.fragment_offset = 8  # its first byte is no type
+    host.ipv6.send_error(packet, Unreachable.PORT)
+    packet.fragment_offset, packet.payload = 0, memoryview(b"")
+    host.ipv6.send_error(packet, Unreachable.PORT)
+    assert host.sent() == []
+
+
 def test_errors_are_rate_limited():
     host = Host(errors_per_second=10.0)
     data = ip(PEER, US, bytes(8), EXPERIMENT)
