@@ -9,6 +9,7 @@ import ipaddress
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -19,6 +20,8 @@ SIOCGIFMTU: Final = 0x8921
 SIOCGIFHWADDR: Final = 0x8927
 IFF_UP: Final = 0x1
 IFA_F_NODAD: Final = 0x02  # nobody else can have the address: usable at once
+RTN_LOCAL: Final = 2
+LOCAL_SECONDS: Final = 1.0
 _IFREQ: Final = struct.Struct("16s24x")
 
 
@@ -88,6 +91,8 @@ class KernelSide:
             for address in self.addresses:
                 if (str(address.ip), address.network.prefixlen) not in present:
                     self._add_address(route, index, address)
+            for address in self.addresses:
+                _wait_until_local(route, str(address.ip))
 
     def _set_mtu(self, route: Any, index: int, before: int) -> None:
         if before == self.mtu:
@@ -128,6 +133,20 @@ class KernelSide:
                     self._undo.pop()(route, socket.if_nametoindex(self.name))
                 except (NetlinkError, OSError):
                     pass  # somebody else has removed it, which is what we want
+
+
+def _wait_until_local(route: Any, address: str) -> None:
+    """The kernel adds the local route of an IPv6 address a little later; packets to it are lost until then."""
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    until = time.monotonic() + LOCAL_SECONDS
+    while time.monotonic() < until:
+        try:
+            if route.route("get", dst=address)[0]["type"] == RTN_LOCAL:
+                return
+        except NetlinkError:
+            pass  # no route at all yet
+        time.sleep(0.002)
 
 
 async def _in_thread(work: Callable[[], None]) -> None:

@@ -5,9 +5,18 @@ import errno
 import ipaddress
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
+from asyncstack.link import kernel as kernel_module
 from asyncstack.link.attach import IFF_TAP
-from asyncstack.link.kernel import KernelSide, interface_mac, interface_mtu, parse_peer
+from asyncstack.link.kernel import (
+    RTN_LOCAL,
+    KernelSide,
+    _wait_until_local,
+    interface_mac,
+    interface_mtu,
+    parse_peer,
+)
 from tests.link.devices import addresses_of, delete_link, is_up, kernel, make_persistent, set_link
 from tests.netns import NetworkNamespace
 
@@ -60,6 +69,32 @@ async def test_ipv6_address_is_usable_at_once():
     addresses = await kernel(lambda ip, index: list(ip.get_addr(index=index("as0"))))
     (added,) = [each for each in addresses if each.get_attr("IFA_ADDRESS") == "fd00::1"]
     assert not added["flags"] & 0x40, "tentative: the kernel would first look for duplicates"
+
+
+def test_waits_until_packets_to_an_address_are_the_kernels_own(monkeypatch):
+    """The kernel adds the local route behind our back, sometimes tens of milliseconds later."""
+    answers = [NetlinkError(errno.ENETUNREACH), [{"type": 1}], [{"type": 1}], [{"type": RTN_LOCAL}], None]
+
+    class Route:
+        def route(self, command, dst):
+            assert (command, dst) == ("get", "fd00::1")
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(kernel_module.time, "sleep", lambda seconds: None)
+    _wait_until_local(Route(), "fd00::1")
+    assert answers == [None]
+
+
+@pytest.mark.tun
+async def test_local_addresses_of_both_families_are_waited_for(monkeypatch):
+    make_persistent("as0", IFF_TAP)
+    waited = []
+    monkeypatch.setattr(kernel_module, "_wait_until_local", lambda route, text: waited.append(text))
+    await side("10.9.0.1/24", "fd00::1/64").configure()
+    assert waited == ["10.9.0.1", "fd00::1"]
 
 
 @pytest.mark.tun
