@@ -115,10 +115,10 @@ class Calls:
     ) -> asyncio.BaseProtocol:
         """The standard library's TLS between our transport and `protocol`. `waiter` None: the server's side."""
         made: asyncio.BaseProtocol = asyncio.sslproto.SSLProtocol(
-            self.loop,  # type: ignore[arg-type]
+            self.loop,
             cast(asyncio.Protocol, protocol),
-            None if context is True else context,  # type: ignore[arg-type]
-            waiter,
+            context if isinstance(context, ssl_module.SSLContext) else None,  # type: ignore[arg-type]
+            waiter,  # type: ignore[arg-type]
             server_side=waiter is None,
             server_hostname=server_hostname,
             ssl_handshake_timeout=handshake_timeout,  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ async def visit(host: asyncstack.Stack, words: list[str], heard: int) -> None:
         for word in words:
             await ws.send(f"{host.name}: {word}")
         for _ in range(heard):
-            print(f"{host.name:>5} hears  {await ws.recv()}")
+            print(f"{host.name:>5} hears ", await ws.recv())
 
 
 async def main() -> None:

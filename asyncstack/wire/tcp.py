@@ -1,6 +1,7 @@
 """The TCP header (RFC 9293 3.1) and its options (RFC 9293 3.2, 2018, 7323).
 
 parse(data: memoryview) -> Segment
+header_size(segment: Segment) -> int                   what build will make, bytes
 build(segment: Segment, checksum: int) -> bytes        header with options, the checksum field set as given
 
 `Segment` is the one record for both directions. The checksum needs the pseudo-header:
@@ -157,6 +158,13 @@ def _parse_option(kind: int, value: bytes, segment: Segment) -> None:
             segment.window_scale = min(value[0], MAX_WINDOW_SCALE)
     elif kind == _SACK_PERMITTED and length == 0:
         segment.sack_permitted = True
+
+
+def header_size(segment: Segment) -> int:
+    """The length of what `build` makes of `segment`, bytes."""
+    if segment.sack or segment.flags & SYN:
+        return HEADER_SIZE + len(_build_options(segment))
+    return 32 if segment.ts_val >= 0 else HEADER_SIZE
 
 
 def build(segment: Segment, checksum: int) -> bytes:

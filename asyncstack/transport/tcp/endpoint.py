@@ -15,7 +15,8 @@ from asyncstack.network.routing import Path
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.state import CLOSED, TIME_WAIT, Event
-from asyncstack.wire.tcp import Segment, build
+from asyncstack.wire.checksum import fold
+from asyncstack.wire.tcp import Segment, build, header_size
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.layer import TcpLayer
@@ -221,7 +222,8 @@ class TcpEndpoint:
                 return self._sent_all()
             payload = segment.payload
             quantum -= len(payload) + HEADER_ESTIMATE
-            header = build(segment, path.address_sum + PROTOCOL_TCP)
+            length = header_size(segment) + len(payload)
+            header = build(segment, fold(path.address_sum + PROTOCOL_TCP + length))
             send(
                 path,
                 PROTOCOL_TCP,

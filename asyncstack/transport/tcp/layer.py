@@ -22,9 +22,9 @@ from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.server import Server
 from asyncstack.transport.tcp.time_wait import TimeWaitTable
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
-from asyncstack.wire.checksum import pseudo_header_sum, verify
+from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
 from asyncstack.wire.packet import Packet
-from asyncstack.wire.tcp import ACK, RST, SYN, Segment, build, parse
+from asyncstack.wire.tcp import ACK, RST, SYN, Segment, build, header_size, parse
 
 TCP_HEADER: Final = 20
 HEADERS_MAX: Final = 60  # a TCP header with all its options
@@ -158,7 +158,8 @@ class TcpLayer:
         except OSError:
             self.counters["tcp.no_route"] += 1
             return
-        header = build(segment, path.address_sum + PROTOCOL_TCP)
+        length = header_size(segment) + len(segment.payload)
+        header = build(segment, fold(path.address_sum + PROTOCOL_TCP + length))
         self.context.ip_of(path).send(path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET)
 
     def receive_error(self, error: IcmpError) -> bool:
