@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Final
 
+from asyncstack.counters import Counters
 from asyncstack.link.frame import Frame, OutgoingFrame
 
 # A device hands over at most this much per loop turn, so that a flood does not stop the loop.
@@ -46,6 +47,7 @@ class Device(ABC):
     checksum_offload: bool = False
 
     def __init__(self) -> None:
+        self.counters = Counters()  # the stack's, once the device is an interface of one
         self.writable = True
         self.on_writable: Callable[[], None] = lambda: None
         self.on_down: Callable[[OSError], None] = lambda error: None

@@ -64,7 +64,7 @@ class Interface:
         self.device = device
         self.loop = loop
         self.clock = clock
-        self.counters = counters
+        self.counters = device.counters = counters
         self.rng = rng
         self.neighbor_limit = neighbor_limit
         self.mtu = device.mtu

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from asyncstack.counters import Counters
 from asyncstack.errors import os_error
 from asyncstack.link.address import parse_mac, random_mac
 from asyncstack.link.device import BATCH_BYTES, BATCH_FRAMES, Device
@@ -58,7 +57,6 @@ class MemoryDevice(Device):
             self.address = random_mac(rng) if address is None else parse_mac(address)
         self.max_segment = 65535 if offload else mtu
         self.checksum_offload = offload
-        self.counters = Counters()
         self.inbox_frames = inbox_frames
         self.inbox_bytes = inbox_bytes
         self.peer: MemoryDevice | None = None

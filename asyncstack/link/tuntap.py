@@ -13,7 +13,6 @@ from collections.abc import Coroutine, Sequence
 from time import monotonic
 from typing import Any, ClassVar, Final
 
-from asyncstack.counters import Counters
 from asyncstack.errors import WireError
 from asyncstack.link.attach import Attachment, adopt, attach, check_name
 from asyncstack.link.device import BATCH_BYTES, BATCH_FRAMES, Device
@@ -55,7 +54,6 @@ class TunTapDevice(Device):
             raise ValueError(f"mtu {mtu} is not between 68 and 65535 bytes")
         self.name = check_name(name)
         self.mtu = self.max_segment = mtu
-        self.counters = Counters()
         self._peers = parse_peer(peer)
         self._offload = offload
         self._given_fd = fd
