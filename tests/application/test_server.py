@@ -352,7 +352,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body(network_pair, capl
 
 
 async def test_shutdown_lets_answers_finish_and_closes_idle_connections(network_pair):
-    app = application()
+    app = application(linger_time=0.05)
     started, go_on = asyncio.Event(), asyncio.Event()
 
     @app.get("/wait")

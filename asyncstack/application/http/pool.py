@@ -101,21 +101,25 @@ class ConnectionPool:
 
     async def release(self, connection: ClientConnection) -> None:
         """The request is answered and the connection good for another."""
-        same = [each for each in self._idle if each.origin == connection.origin]
         if not connection.usable or connection not in self._open:
             await self.discard(connection)
             return
-        if len(same) >= self._limits.idle_per_origin:
-            await self._drop_idle(same[0])
-        elif len(self._idle) >= self._limits.idle_total:
-            await self._drop_idle(next(iter(self._idle)))
         connection.used = True
         self._idle[connection] = None
         connection.watcher = asyncio.create_task(self._watch(connection), name="idle HTTP connection")
+        # Taken out before anything is awaited, so that requests that end together do not all find room.
+        surplus = self._surplus(connection.origin)
+        for each in surplus:
+            del self._idle[each]
+        for each in surplus:
+            await self.discard(each)
 
-    async def _drop_idle(self, connection: ClientConnection) -> None:
-        del self._idle[connection]
-        await self.discard(connection)
+    def _surplus(self, origin: Origin) -> list[ClientConnection]:
+        """The oldest idle connection of `origin`, or of all, if there is one too many."""
+        same = [each for each in self._idle if each.origin == origin]
+        if len(same) > self._limits.idle_per_origin:
+            return same[:1]
+        return list(self._idle)[: max(len(self._idle) - self._limits.idle_total, 0)]
 
     async def _watch(self, connection: ClientConnection) -> None:
         """Until something comes, which can only be wrong, or the time is over, or a request wants it."""

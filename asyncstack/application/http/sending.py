@@ -83,30 +83,31 @@ class Sender:
 
     async def _stream(self, pieces: AsyncIterator[bytes], length: int | None, chunks: bool) -> None:
         sent = 0
-        try:
-            async for piece in pieces:
-                if not piece:
-                    continue
-                sent += len(piece)
-                if length is not None:
-                    if sent > length:
-                        raise ValueError(f"the response's body is longer than the {length} bytes announced")
-                    self.writer.write(piece)
-                elif chunks:
-                    self.writer.writelines(encode_chunk(piece))
-                else:
-                    self.writer.write(piece)
-                await self.make_room()
-        except Exception as exc:
-            if self.writer.transport.is_closing():
-                raise ConnectionResetError("the client went away") from exc
-            raise BrokenResponse from exc
+        while (piece := await self._next(pieces)) is not None:
+            sent += len(piece)
+            if length is not None and sent > length:
+                raise BrokenResponse from ValueError(f"the body is longer than the {length} bytes announced")
+            if length is None and chunks and piece:
+                self.writer.writelines(encode_chunk(piece))
+            else:
+                self.writer.write(piece)
+            await self.make_room()
         if length is None and chunks:
             self.writer.write(LAST_CHUNK)
         elif length is not None and sent < length:
             raise BrokenResponse from ValueError(
                 f"the body ended after {sent} of the {length} bytes announced"
             )
+
+    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            return await anext(pieces)
+        except StopAsyncIteration:
+            return None
+        except Exception as exc:
+            if self.writer.transport.is_closing():
+                raise ConnectionResetError("the client went away") from exc
+            raise BrokenResponse from exc
 
     async def send_continue(self) -> None:
         """100 Continue, unless the answer is already under way (RFC 9110 section 10.1.1)."""
