@@ -1,20 +1,91 @@
-"""One TCP connection, sans-I/O (skeleton)."""
+"""One TCP connection, sans-I/O (RFC 9293): inputs, commands and outputs; no socket, no loop, no clock.
+
+    inputs     receive_segment  receive_error  receive_unreachable  timer_expired  set_path_mss
+    commands   open  accept  write  read  shutdown  close  abort  configure
+    outputs    segment_to_send  events  deadline
+
+After any input or command a shell asks `events()`, sends until `segment_to_send()` gives None, and calls
+`timer_expired` at `deadline`. `now` is in seconds and never goes back, sizes are bytes.
+
+The connection composes a `Sender` and a `Receiver`, which do not know it; what moves it from state to state is in
+`handshake`, `arrival` and `timeouts`. The usual segments of an open connection are handled here, in few steps.
+"""
 
 from __future__ import annotations
 
 from asyncstack.config import TcpConfig
-from asyncstack.transport.tcp.info import TcpInfo
-from asyncstack.transport.tcp.state import Event, State
+from asyncstack.transport.tcp import arrival, handshake, timeouts
+from asyncstack.transport.tcp.info import TcpInfo, describe
+from asyncstack.transport.tcp.receiver import Receiver
+from asyncstack.transport.tcp.recovery import OPEN
+from asyncstack.transport.tcp.sender import NO_FIN, Sender
+from asyncstack.transport.tcp.sequence import HALF, MASK, timestamp
+from asyncstack.transport.tcp.state import (
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSED_BIT,
+    ESTABLISHED,
+    EVENTS,
+    FIN_WAIT_2,
+    READABLE_BIT,
+    SYN_RECEIVED,
+    SYN_SENT,
+    SYNCHRONIZED,
+    TIME_WAIT,
+    TRANSITIONS,
+    WRITABLE_BIT,
+    Event,
+    State,
+    Trigger,
+)
 from asyncstack.transport.tcp.time_wait import TimeWaitEntry
-from asyncstack.wire.tcp import Segment
+from asyncstack.transport.tcp.timers import FIN_WAIT, KEEPALIVE, KINDS, NEVER, no_timers
+from asyncstack.wire.tcp import ACK, FIN, PSH, RST, SYN, Segment
 
 
 class Connection:
-    """One TCP connection without I/O. See the methods; `now` is in seconds, sizes in bytes."""
+    """One TCP connection.
 
-    state: State
-    error: int  # errno why it ended; 0: cleanly, by us, or not yet
-    config: TcpConfig
+    `mss` is the payload that the path carries without options, and what we advertise; `max_payload` (at least
+    `mss`) is the most that one super-segment may carry. `iss` and `ts_offset` are raw 32-bit numbers (see `isn`).
+    `state` is CLOSED until `open` or `accept`; `error` is the errno why the connection ended, 0 while it has not
+    or if it ended in order.
+    """
+
+    __slots__ = (
+        "challenge_at",
+        "config",
+        "data_segs_in",
+        "data_segs_out",
+        "error",
+        "fin_asked",
+        "happened",
+        "heard_at",
+        "keepalive_probes",
+        "local_port",
+        "max_payload",
+        "orphan",
+        "passive",
+        "path_mss",
+        "peer_mss",
+        "probe_due",
+        "probed_at",
+        "receiver",
+        "remote_port",
+        "reply",
+        "scaling",
+        "segs_in",
+        "segs_out",
+        "sender",
+        "soft_error",
+        "state",
+        "syn_due",
+        "syn_sent_at",
+        "syn_times",
+        "synchronized",
+        "timers",
+        "ts_offset",
+    )
 
     def __init__(
         self,
@@ -27,89 +98,371 @@ class Connection:
         iss: int,
         ts_offset: int = 0,
     ) -> None:
-        raise NotImplementedError
+        self.config = config
+        self.local_port = local_port
+        self.remote_port = remote_port
+        self.path_mss = mss
+        self.max_payload = max(max_payload, mss)
+        self.ts_offset = ts_offset
+        self.state: State = CLOSED
+        self.synchronized = False
+        self.error = 0
+        self.soft_error = 0  # what ICMP said; the reason given if the connection times out
+        self.timers = no_timers()
+        self.sender = Sender(config, self.timers, iss)
+        self.receiver = Receiver(config, self.timers, mss)
+        self.happened = 0  # bits of events not yet told
+        self.reply: Segment | None = None  # a reset, which belongs to no stream
+        # handshake
+        self.passive = False
+        self.scaling = False
+        self.peer_mss = handshake.DEFAULT_MSS
+        self.syn_due = False
+        self.syn_times = 0  # repetitions
+        self.syn_sent_at = 0.0
+        # end
+        self.fin_asked = False
+        self.orphan = False  # the application has gone
+        # keepalive and challenges
+        self.heard_at = 0.0
+        self.probed_at = 0.0
+        self.keepalive_probes = 0
+        self.probe_due = False
+        self.challenge_at = 0.0
+        # counts of segments; a super-segment counts once
+        self.segs_in = self.segs_out = self.data_segs_in = self.data_segs_out = 0
 
     # commands
+
     def open(self, now: float) -> None:
         """Active open: a SYN becomes ready to send."""
-        raise NotImplementedError
+        handshake.open_active(self, now)
 
     def accept(self, syn: Segment, now: float) -> None:
-        """Passive open by a listener that received `syn`: SYN-RECEIVED, a SYN-ACK becomes ready to send."""
-        raise NotImplementedError
+        """Passive open by a listener that received `syn`: a SYN-ACK becomes ready to send."""
+        handshake.accept(self, syn, now)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append immutable bytes to the send queue."""
-        raise NotImplementedError
+        """Append `data` to the send queue, uncopied: it must not change any more. How much may be queued is up to
+        the caller (`queued`, `send_buffer_limit`). Raises RuntimeError after `shutdown` or `close`."""
+        if self.fin_asked:
+            raise RuntimeError("write() after shutdown(): the FIN stands behind the data written before")
+        if self.state is not CLOSED and self.state is not TIME_WAIT:
+            self.sender.queue.append(data if type(data) is bytes else memoryview(data).cast("B"))
 
     def read(self) -> list[bytes | memoryview]:
-        """All in-order bytes received. Frees the window: afterwards a window update may be ready to send."""
-        raise NotImplementedError
+        """All in-order bytes received. This frees the window: a window update may be ready to send afterwards."""
+        return self.receiver.read()
 
     def shutdown(self, now: float) -> None:
-        """FIN after the data (half-close)."""
-        raise NotImplementedError
+        """Send FIN after the data written so far (half-close); reading goes on."""
+        if not self.fin_asked:
+            self.fin_asked = True
+            if self.state is ESTABLISHED or self.state is CLOSE_WAIT:
+                self.send_fin()
 
     def close(self, now: float) -> None:
-        """The application has gone: FIN after the data; unread or later data makes it a RST."""
-        raise NotImplementedError
+        """The application has gone: FIN after the data, and no waiting for ever for the peer's. Bytes that nobody
+        will read, received before or later, make it a RST (RFC 9293 3.6.1, RFC 2525 2.17)."""
+        if self.orphan or self.state is CLOSED or self.state is TIME_WAIT:
+            return
+        self.orphan = True
+        if self.state is SYN_SENT:
+            self.end(0)
+        elif self.receiver.unread:
+            self.reset(0)
+        else:
+            self.shutdown(now)
+            if self.state is FIN_WAIT_2:
+                self.arm_fin_wait(now)
 
     def abort(self, now: float) -> None:
-        """RST (where the peer may know us) and CLOSED."""
-        raise NotImplementedError
+        """End at once; a RST tells the peer, unless it has not heard of us or has ended too."""
+        if self.state is CLOSED:
+            return
+        if self.state is SYN_SENT or self.state is TIME_WAIT:
+            self.end(0)
+        else:
+            self.reset(0)
+
+    def fail(self, errno: int) -> None:
+        """End at once with `errno`, without a word to the peer: nothing can be sent any more."""
+        if self.state is not CLOSED:
+            self.end(errno)
 
     def configure(self, config: TcpConfig, now: float) -> None:
-        """Take other settings from now on: nodelay, keepalive*, user_timeout, delayed_ack, fin_wait_2."""
-        raise NotImplementedError
+        """Go by other settings from now on. What the handshake agreed on, and the congestion controller, stay."""
+        self.config = self.sender.config = self.receiver.config = config
+        self.timers[KEEPALIVE] = (
+            now + config.keepalive_idle if config.keepalive and self.synchronized else NEVER
+        )
 
     # inputs
+
     def receive_segment(self, segment: Segment, now: float) -> None:
-        """A segment of this connection, its checksum checked. Never raises."""
-        raise NotImplementedError
+        """A segment of this connection, its checksum verified. Never raises, whatever it says."""
+        self.segs_in += 1
+        rcv, snd = self.receiver, self.sender
+        payload = segment.payload
+        size = len(payload)
+        if (
+            (self.state is not ESTABLISHED and self._unusual(size))
+            or segment.flags & (ACK | SYN | FIN | RST) != ACK
+            or (segment.seq - rcv.nxt) & MASK
+            or size > rcv.edge - rcv.nxt
+            or rcv.held is not None
+            or rcv.fin_at == rcv.nxt
+        ):
+            arrival.segment_arrives(self, segment, now)
+            return
+        acked = (segment.ack - snd.una) & MASK
+        ts_val = segment.ts_val
+        if (
+            acked > snd.nxt - snd.una
+            or (acked == 0 and not size)
+            or segment.sack
+            or (rcv.timestamps and (ts_val < 0 or (ts_val - rcv.ts_recent) & HALF))
+        ):
+            arrival.segment_arrives(self, segment, now)
+            return
+        if rcv.acked == rcv.nxt:
+            rcv.ts_recent = ts_val
+            rcv.ts_recent_at = now
+        self.heard_at = now
+        if acked:
+            if snd.phase is OPEN and not snd.board.absent:
+                snd.receive_ack(acked, -1.0, now)
+                snd.set_window(segment.window, rcv.nxt)
+                self.happened |= WRITABLE_BIT
+            else:
+                arrival.receive_acknowledgement(self, segment, rcv.nxt, acked, now)
+        elif segment.window << snd.scale != snd.edge - snd.una:
+            snd.set_window(segment.window, rcv.nxt)
+        if size:
+            self.data_segs_in += 1
+            self.happened |= READABLE_BIT
+            rcv.deliver(payload, size, now)
+
+    def _unusual(self, size: int) -> bool:
+        """Whether in this state, not ESTABLISHED, more is to be done for an in-order segment than to take it."""
+        if self.state is CLOSE_WAIT:
+            return size > 0
+        return self.state is not FIN_WAIT_2 or self.orphan
 
     def timer_expired(self, now: float) -> None:
-        """Run every timer that is due; a call too early is harmless."""
-        raise NotImplementedError
+        """Run every timer that is due. Too early a call is harmless."""
+        timeouts.run_due(self, now)
+
+    def in_flight(self, seq: int) -> bool:
+        """Whether the raw number `seq` is of something sent and not acknowledged (RFC 5927 4.1)."""
+        return (seq - self.sender.una) & MASK < self.sender.nxt - self.sender.una
 
     def receive_error(self, errno: int, hard: bool, seq: int, now: float) -> None:
-        """An ICMP error about a segment of ours with the raw number `seq`."""
-        raise NotImplementedError
+        """An ICMP error about a segment of ours that began at the raw number `seq`.
+
+        A hard one ends a connection that is not open yet. Everything else is kept as the reason in case the
+        connection times out (RFC 5461 4.1: anyone could have sent it).
+        """
+        if not self.in_flight(seq) or self.state is CLOSED:
+            return
+        if hard and (self.state is SYN_SENT or self.state is SYN_RECEIVED):
+            self.end(errno)
+        else:
+            self.soft_error = errno
+
+    def receive_unreachable(self, errno: int, now: float) -> None:
+        """Our own link can not reach the next hop."""
+        if self.state is SYN_SENT or self.state is SYN_RECEIVED:
+            self.end(errno)
+        else:
+            self.soft_error = errno
 
     def set_path_mss(self, mss: int, now: float) -> None:
-        """The path carries only `mss` bytes of payload (without options) from now on."""
-        raise NotImplementedError
+        """The path carries `mss` bytes of payload from now on, options included. Larger segments in flight are sent
+        again at once, cut to fit (RFC 1191 6.5). A peer does not hear of it: it has to find out by itself."""
+        self.path_mss = max(mss, handshake.SMALLEST_MSS)
+        if self.synchronized:
+            self.sender.set_mss(handshake.segment_mss(self), self.max_payload)
 
     # outputs
+
     def segment_to_send(self, now: float) -> Segment | None:
-        """The next segment that may leave now; None: nothing more. Call until None, also once after CLOSED."""
-        raise NotImplementedError
+        """The next segment that may leave now; the connection takes it as sent. None: nothing more until the next
+        input. A connection that has ended may have one last segment to send."""
+        if not self.synchronized:
+            return self._reply_or_syn(now)
+        snd, rcv = self.sender, self.receiver
+        unit = snd.mss
+        telling = rcv.sack_ok and (rcv.held is not None or rcv.dsack is not None)
+        if telling:
+            unit -= rcv.sack_room()
+        record = snd.next_transmission(unit, now)
+        if record is None:
+            if rcv.ack_now:
+                return self._acknowledgement(now)
+            return self._probe(now) if self.probe_due else None
+        start, end = record.start, record.end
+        flags = ACK
+        if end > snd.fin_at:
+            flags = ACK | FIN
+            end = snd.fin_at
+        queue = snd.queue
+        size = end - start
+        if size:
+            payload = queue.slice(start, end)
+            if end == queue.end:
+                flags |= PSH
+            rcv.quick = 0  # it is a conversation: acknowledgements ride on the answers
+            self.data_segs_out += 1
+        else:
+            payload = b""
+        self.segs_out += 1
+        segment = Segment(
+            self.local_port,
+            self.remote_port,
+            start & MASK,
+            rcv.nxt & MASK,
+            flags,
+            rcv.window_field(),
+            payload,
+            (int(now * 1000.0) + self.ts_offset) & MASK if rcv.timestamps else -1,
+            rcv.ts_recent,
+            rcv.sack_blocks() if telling else (),
+        )
+        if size > unit:
+            segment.gso_size = unit
+        rcv.acknowledged()
+        return segment
+
+    def _acknowledgement(self, now: float) -> Segment:
+        """A segment with nothing but the ACK."""
+        snd, rcv = self.sender, self.receiver
+        seq = snd.nxt if snd.nxt <= snd.edge else max(snd.edge, snd.una)
+        segment = self._bare(seq, ACK, now)
+        rcv.acknowledged()
+        if rcv.dup_acks:
+            rcv.dup_acks -= 1
+        rcv.ack_now = rcv.dup_acks > 0 or (rcv.sack_ok and rcv.held is not None and rcv.held.untold)
+        return segment
+
+    def _probe(self, now: float) -> Segment:
+        """A segment that the peer has to answer."""
+        self.probe_due = False
+        return self._bare(self.sender.una - 1, ACK, now)
+
+    def _bare(self, seq: int, flags: int, now: float) -> Segment:
+        rcv = self.receiver
+        self.segs_out += 1
+        return Segment(
+            self.local_port,
+            self.remote_port,
+            seq & MASK,
+            rcv.nxt & MASK,
+            flags,
+            rcv.window_field(),
+            b"",
+            timestamp(now, self.ts_offset) if rcv.timestamps else -1,
+            rcv.ts_recent,
+            rcv.sack_blocks() if rcv.sack_ok and not flags & RST else (),
+        )
+
+    def _reply_or_syn(self, now: float) -> Segment | None:
+        reply, self.reply = self.reply, None
+        if reply is None:
+            reply = handshake.syn_to_send(self, now)
+        if reply is not None:
+            self.segs_out += 1
+        return reply
 
     def events(self) -> tuple[Event, ...]:
-        """What happened since the last call."""
-        raise NotImplementedError
+        """What happened since the last call, in the order in which `Event` has it."""
+        happened, self.happened = self.happened, 0
+        return EVENTS[happened]
 
     @property
     def deadline(self) -> float:
-        """When `timer_expired` has something to do; `math.inf`: never. Moves with every other call."""
-        raise NotImplementedError
+        """When `timer_expired` has something to do; `math.inf`: never. Any other call may move it."""
+        return min(self.timers)
 
     # numbers
+
     @property
     def unread(self) -> int:
-        raise NotImplementedError
+        """Bytes that `read` would return."""
+        return self.receiver.unread
 
     @property
     def queued(self) -> int:
         """Bytes written and not acknowledged."""
-        raise NotImplementedError
+        queue = self.sender.queue
+        return max(queue.end - queue.una, 0)
 
     @property
     def send_buffer_limit(self) -> int:
-        raise NotImplementedError
+        """How much a caller should keep `queued`: enough for two windows, so that one can be sent while the other
+        is in flight."""
+        return min(max(2 * self.sender.congestion.cwnd, 128 << 10), self.config.send_buffer)
 
     def info(self, now: float) -> TcpInfo:
-        raise NotImplementedError
+        """A look at everything."""
+        return describe(self, now)
 
     def time_wait_entry(self) -> TimeWaitEntry | None:
-        """What `TimeWaitTable.add` needs if the connection is in TIME-WAIT, else None."""
-        raise NotImplementedError
+        """What `TimeWaitTable.add` needs if the connection has come to TIME-WAIT, else None. The last segments, from
+        `segment_to_send`, have to leave all the same."""
+        if self.state is not TIME_WAIT:
+            return None
+        rcv = self.receiver
+        return TimeWaitEntry(
+            self.sender.nxt & MASK,
+            rcv.nxt & MASK,
+            rcv.window_field(),
+            rcv.ts_recent if rcv.timestamps else -1,
+            self.ts_offset,
+        )
+
+    # for the modules that move the connection from state to state
+
+    def enter(self, trigger: Trigger) -> State:
+        """Follow the transition that `trigger` makes (`state.TRANSITIONS`). The only place that assigns `state`."""
+        state = self.state = TRANSITIONS[self.state, trigger]
+        self.synchronized = state in SYNCHRONIZED
+        if state is CLOSED or state is TIME_WAIT:
+            self.timers[:] = [NEVER] * KINDS
+            self.sender.queue.clear()
+            self.happened |= CLOSED_BIT
+        return state
+
+    def end(self, errno: int) -> None:
+        """CLOSED, now; `errno` says why, 0 for an orderly or a wanted end."""
+        told = self.state is TIME_WAIT
+        self.error = 0 if self.orphan else errno
+        self.syn_due = self.probe_due = False
+        self.enter(Trigger.END)
+        if told:
+            self.happened &= ~CLOSED_BIT
+
+    def reset(self, errno: int) -> None:
+        """Send RST, and end."""
+        snd = self.sender
+        if self.synchronized or self.state is SYN_RECEIVED:
+            self.reply = self._bare(snd.nxt, RST | ACK, snd.last_sent)
+            self.reply.ts_val = -1
+        self.end(errno)
+
+    def send_fin(self) -> None:
+        """Our half of the stream ends behind the last byte written."""
+        if self.sender.fin_at == NO_FIN:
+            self.sender.fin_at = self.sender.queue.end
+            self.enter(Trigger.CLOSE)
+
+    def arm_fin_wait(self, now: float) -> None:
+        """In FIN-WAIT-2 without an application, the peer has this long to end too."""
+        self.timers[FIN_WAIT] = now + self.config.fin_wait_2
+
+    def echoed(self, segment: Segment, now: float) -> float:
+        """Seconds since the peer's timestamp echo left here; below 0 if it tells nothing."""
+        if not self.receiver.timestamps or not segment.ts_ecr:
+            return -1.0
+        ticks = (timestamp(now, self.ts_offset) - segment.ts_ecr) & MASK
+        return max(ticks, 1) / 1000.0 if ticks < HALF else -1.0

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
+from asyncstack.transport.tcp.congestion.base import INFINITE
+from asyncstack.transport.tcp.scoreboard import DUP_THRESH, FLYING
 from asyncstack.transport.tcp.state import State
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.connection import Connection
+
+NO_THRESHOLD: Final = 0x7FFFFFFF
 
 
 @dataclass(slots=True)
@@ -56,5 +64,64 @@ class TcpInfo:
     pacing_rate: float  # bytes per second; 0.0 if the controller does not pace
     rcv_ooopack: int  # segments received out of order
     last_data_sent: float  # seconds ago
-    last_data_recv: float
     last_ack_recv: float
+
+
+def describe(conn: Connection, now: float) -> TcpInfo:
+    """Fill a `TcpInfo`."""
+    snd, rcv, config = conn.sender, conn.receiver, conn.config
+    board, rtt, control = snd.board, snd.rtt, snd.congestion
+    mss = snd.mss
+    agreed = {"timestamps": rcv.timestamps, "sack": rcv.sack_ok, "wscale": conn.scaling}
+    sent = max(snd.nxt - snd.queue_start, 0)
+    rate = board.rate_delivered / board.rate_interval if board.rate_interval > 0.0 else 0.0
+    again = sum(r.end - r.start for r in board.records if r.times > 1 and r.state == FLYING)
+    infinite = control.ssthresh >= INFINITE
+    return TcpInfo(
+        state=conn.state,
+        ca_state=snd.phase.value,
+        congestion=control.name,
+        options=tuple(name for name, on in agreed.items() if on),
+        snd_wscale=snd.scale,
+        rcv_wscale=rcv.scale,
+        rto=rtt.rto,
+        rtt=rtt.srtt,
+        rttvar=rtt.rttvar,
+        min_rtt=rtt.min_rtt,
+        snd_mss=mss,
+        rcv_mss=rcv.mss,
+        advmss=conn.path_mss,
+        snd_cwnd=control.cwnd // mss,
+        snd_cwnd_bytes=control.cwnd,
+        snd_ssthresh=NO_THRESHOLD if infinite else control.ssthresh // mss,
+        snd_ssthresh_bytes=control.ssthresh,
+        snd_wnd=max(snd.edge - snd.una, 0),
+        rcv_wnd=rcv.edge - rcv.nxt,
+        rcv_space=config.receive_buffer,
+        unacked=-(-(snd.nxt - snd.una) // mss),
+        sacked=-(-board.sacked // mss),
+        lost=-(-board.lost // mss),
+        retrans=-(-again // mss),
+        pipe=snd.pipe,
+        retransmits=snd.timeouts,
+        backoff=max(rtt.backoff, snd.probes),
+        probes=max(snd.probes, conn.keepalive_probes),
+        total_retrans=snd.segments_sent_again,
+        reordering=DUP_THRESH,
+        bytes_sent=sent + snd.bytes_sent_again,
+        bytes_retrans=snd.bytes_sent_again,
+        bytes_acked=max(snd.una - snd.queue_start, 0),
+        bytes_received=max(rcv.nxt - rcv.start, 0),
+        segs_out=conn.segs_out,
+        segs_in=conn.segs_in,
+        data_segs_out=conn.data_segs_out,
+        data_segs_in=conn.data_segs_in,
+        notsent_bytes=max(snd.queue.end - max(snd.nxt, snd.queue_start), 0),
+        delivered=board.delivered,
+        delivery_rate=rate,
+        delivery_rate_app_limited=board.rate_limited,
+        pacing_rate=control.pacing_rate,
+        rcv_ooopack=rcv.out_of_order,
+        last_data_sent=now - snd.last_sent,
+        last_ack_recv=now - conn.heard_at,
+    )

@@ -1,0 +1,196 @@
+"""SEGMENT ARRIVES (RFC 9293 3.10.7.4): the checks in their order, and what each segment then does.
+
+1. timestamp (RFC 7323 5.3, PAWS) and sequence number: outside the window is answered by an ACK and dropped
+2. RST: resets if it stands exactly at RCV.NXT, else it is challenged (RFC 5961 3)
+3. SYN: challenged (RFC 5961 4)
+4. ACK: in SYN-RECEIVED it completes the handshake; else it has to lie between SND.UNA - MAX.SND.WND and SND.NXT,
+   or it is challenged (RFC 5961 5)
+5. URG: urgent data is read in line (RFC 6093), so there is nothing to do
+6. payload, 7. FIN
+
+An answer to a segment that was not acceptable is limited to one per `CHALLENGE_INTERVAL` unless the segment occupied
+sequence space: two peers that disagree must not fight with ACKs (RFC 5961 7).
+
+`Connection.receive_segment` handles what is usual in ESTABLISHED by itself; everything else comes here.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from asyncstack.transport.tcp import handshake, recovery
+from asyncstack.transport.tcp.receiver import OLD_TIMESTAMP
+from asyncstack.transport.tcp.reset import reset_for
+from asyncstack.transport.tcp.sequence import HALF, MASK, unwrap
+from asyncstack.transport.tcp.state import (
+    CLOSED,
+    CLOSING,
+    EOF_BIT,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    READABLE_BIT,
+    SYN_RECEIVED,
+    SYN_SENT,
+    WRITABLE_BIT,
+    Trigger,
+)
+from asyncstack.transport.tcp.timers import NEVER, PERSIST
+from asyncstack.wire.tcp import ACK, FIN, RST, SYN, Segment
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.connection import Connection
+
+CHALLENGE_INTERVAL: Final = 0.5  # seconds; Linux: tcp_invalid_ratelimit
+RECEIVING: Final = (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2)  # the peer may still send data
+
+
+def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
+    """Any segment in any state."""
+    state = conn.state
+    if state is SYN_SENT:
+        handshake.receive_in_syn_sent(conn, segment, now)
+        return
+    if state is CLOSED:
+        return
+    if state is SYN_RECEIVED and handshake.repeats_syn(conn, segment):
+        return
+    rcv = conn.receiver
+    flags, payload = segment.flags, segment.payload
+    seq = unwrap(segment.seq, rcv.nxt)
+    if state is SYN_RECEIVED and handshake.crosses(conn, segment):
+        seq += 1
+        flags &= ~SYN
+    fin = 1 if flags & FIN else 0
+    if not _acceptable(conn, segment, seq, seq + len(payload) + fin, now):
+        return
+    if flags & RST:
+        _receive_reset(conn, seq, now)
+    elif flags & SYN:
+        challenge(conn, now)
+    elif flags & ACK and _receive_ack(conn, segment, seq, now):
+        if rcv.timestamps and seq <= rcv.acked:
+            rcv.ts_recent, rcv.ts_recent_at = segment.ts_val, now
+        conn.heard_at = now
+        if payload:
+            _receive_payload(conn, seq, payload, now)
+        if fin and conn.state is not CLOSED:
+            _receive_fin(conn, seq + len(payload), now)
+        elif rcv.fin_at == rcv.nxt:
+            _receive_fin(conn, rcv.fin_at, now)
+
+
+def challenge(conn: Connection, now: float) -> None:
+    """Answer something doubtful with an ACK: a peer that meant it will say so exactly (RFC 5961)."""
+    if now >= conn.challenge_at:
+        conn.challenge_at = now + CHALLENGE_INTERVAL
+        conn.receiver.ack_now = True
+
+
+def _acceptable(conn: Connection, segment: Segment, seq: int, end: int, now: float) -> bool:
+    """First check: timestamps and sequence number; `end` counts payload and FIN."""
+    rcv, flags = conn.receiver, segment.flags
+    if rcv.timestamps and not flags & RST:
+        if segment.ts_val < 0:
+            return False  # RFC 7323 3.2: without the option once agreed is dropped
+        if (segment.ts_val - rcv.ts_recent) & MASK >= HALF and now - rcv.ts_recent_at < OLD_TIMESTAMP:
+            _refuse(conn, end > seq, now)
+            return False
+    if end == seq:
+        inside = rcv.nxt <= seq <= rcv.edge
+    else:
+        # with the window closed the next byte is still looked at, for its ACK and FIN (3.10.7.4: "special allowance")
+        inside = end > rcv.nxt and (seq < rcv.edge or seq == rcv.nxt)
+    if not inside and not flags & RST:
+        if rcv.sack_ok and segment.payload and end <= rcv.nxt:
+            rcv.dsack = (seq, seq + len(segment.payload))
+        _refuse(conn, end > seq, now)
+    return inside
+
+
+def _refuse(conn: Connection, occupies: bool, now: float) -> None:
+    if occupies:
+        conn.receiver.ack_now = True
+    else:
+        challenge(conn, now)
+
+
+def _receive_reset(conn: Connection, seq: int, now: float) -> None:
+    if seq != conn.receiver.nxt:
+        challenge(conn, now)
+    elif conn.state is SYN_RECEIVED:
+        conn.end(errno.ECONNRESET if conn.passive else errno.ECONNREFUSED)
+    elif conn.state in (CLOSING, LAST_ACK) and not conn.queued:
+        conn.end(0)  # the peer had everything
+    else:
+        conn.end(errno.ECONNRESET)
+
+
+def _receive_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bool:
+    """Fifth check. Returns whether payload and FIN are to be looked at."""
+    snd = conn.sender
+    ack = unwrap(segment.ack, snd.una)
+    if conn.state is SYN_RECEIVED:
+        if ack != snd.nxt or snd.nxt == snd.una:
+            conn.reply = reset_for(segment)
+            return False
+        handshake.establish(conn, Trigger.ACK_OF_SYN, segment, now)
+    elif ack > snd.nxt or ack < snd.una - snd.max_window:
+        challenge(conn, now)
+        return False
+    if ack >= snd.una:
+        receive_acknowledgement(conn, segment, seq, ack - snd.una, now)
+        if snd.una > snd.fin_at and conn.state is not CLOSED:
+            _fin_acknowledged(conn, now)
+    return conn.state is not CLOSED
+
+
+def receive_acknowledgement(conn: Connection, segment: Segment, seq: int, acked: int, now: float) -> None:
+    """An acceptable ACK that moves SND.UNA by `acked` >= 0: window, scoreboard, recovery."""
+    snd = conn.sender
+    same_window = snd.edge == snd.una + (segment.window << snd.scale)
+    duplicate = (
+        not acked and same_window and not segment.payload and not segment.flags & FIN and snd.nxt != snd.una
+    )
+    blocks = [(unwrap(left, snd.una), unwrap(right, snd.una)) for left, right in segment.sack]
+    if acked and not blocks and snd.phase is recovery.OPEN and not snd.board.absent:
+        snd.receive_ack(acked, conn.echoed(segment, now), now)
+    elif acked or blocks or duplicate:
+        recovery.receive_ack(snd, acked, blocks, duplicate, conn.echoed(segment, now), now)
+    if acked:
+        conn.happened |= WRITABLE_BIT
+    if seq >= snd.window_seq:
+        snd.set_window(segment.window, seq)
+    if not conn.orphan and (snd.edge <= snd.una or conn.timers[PERSIST] != NEVER):
+        snd.progress_at = now  # the window is closed, but the peer lives
+
+
+def _fin_acknowledged(conn: Connection, now: float) -> None:
+    waiting = conn.state in (FIN_WAIT_1, CLOSING, LAST_ACK)
+    if waiting and conn.enter(Trigger.ACK_OF_FIN) is FIN_WAIT_2 and conn.orphan:
+        conn.arm_fin_wait(now)
+
+
+def _receive_payload(conn: Connection, seq: int, payload: bytes | memoryview, now: float) -> None:
+    rcv = conn.receiver
+    if conn.state not in RECEIVING:
+        rcv.ack_now = True  # beyond the peer's FIN
+        return
+    if conn.orphan and seq + len(payload) > rcv.nxt:
+        conn.reset(0)  # nobody is there to read it (RFC 9293 3.6.1, RFC 2525 2.17)
+        return
+    nxt = rcv.nxt
+    rcv.receive(seq, payload, now)
+    if rcv.nxt != nxt:
+        conn.happened |= READABLE_BIT
+
+
+def _receive_fin(conn: Connection, position: int, now: float) -> None:
+    if conn.state not in RECEIVING:
+        conn.receiver.ack_now = True
+        return
+    if conn.receiver.receive_fin(position):
+        conn.happened |= EOF_BIT
+        conn.enter(Trigger.FIN)

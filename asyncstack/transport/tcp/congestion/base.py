@@ -1,0 +1,142 @@
+"""The interface of congestion controllers.
+
+A controller owns the congestion window: `cwnd` and `ssthresh` are assigned nowhere else. It hears what happened and
+never asks; it knows neither segments nor timers, so it can be driven by hand:
+
+    control = Cubic(); control.start(mss=1448, window=14480)
+    control.on_ack(sample, now)                   the peer has more data, and no loss is known (or after a timeout)
+    control.on_congestion_event(flight, now)      loss found by duplicate ACKs, later an ECN echo: once per window
+    control.on_recovery_exit(flight, now)         everything outstanding at that event has arrived
+    control.on_timeout(flight, reduce, now)       the retransmission timer expired
+    control.on_idle(idle, rto, now)               about to send after a pause
+
+A controller that paces sets `pacing_rate` (bytes per second); 0.0 means that the window alone governs.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+INFINITE: Final = 1 << 62  # ssthresh before the first loss (RFC 5681 3.1: "arbitrarily high")
+MINIMUM_SEGMENTS: Final = 2  # RFC 5681 (4): never below 2 SMSS
+
+
+class AckSample:
+    """What one acknowledgement told. Each sender has one and overwrites it; a controller must not keep it."""
+
+    __slots__ = ("acked", "app_limited", "delivered", "interval", "limited", "pipe", "rtt", "srtt")
+
+    def __init__(self) -> None:
+        self.acked = 0  # bytes newly known to be with the peer
+        self.limited = False  # the window, not the application or the peer, set the pace
+        self.pipe = 0  # bytes in the network after this ACK
+        self.rtt = 0.0  # of this ACK, or the latest one that had a sample; seconds
+        self.srtt = 0.0
+        self.delivered = 0  # bytes delivered in the last `interval` seconds: a sample of the delivery rate
+        self.interval = 0.0
+        self.app_limited = False  # that sample says what the application sent, not what the path carries
+
+
+class CongestionControl:
+    """A controller that does nothing with its window; the base of all others. Sizes in bytes."""
+
+    __slots__ = ("_initial", "cwnd", "mss", "pacing_rate", "ssthresh")
+
+    name: ClassVar[str] = "none"
+
+    def __init__(self) -> None:
+        self.mss = 536
+        self.cwnd = self._initial = 10 * self.mss
+        self.ssthresh = INFINITE
+        self.pacing_rate = 0.0
+
+    def start(self, mss: int, window: int) -> None:
+        """The handshake is over: `mss` bytes fit a segment, `window` bytes may be sent at first."""
+        self.mss = mss
+        self.cwnd = self._initial = max(window, mss)
+
+    def on_mss(self, mss: int) -> None:
+        """The path carries smaller segments from now on; the window is in bytes and stays."""
+        self.mss = mss
+        self.cwnd = max(self.cwnd, mss)
+
+    def on_ack(self, sample: AckSample, now: float) -> None:
+        """More data has arrived at the peer."""
+
+    def on_congestion_event(self, flight: int, now: float) -> None:
+        """Congestion, with `flight` bytes outstanding."""
+
+    def on_recovery_exit(self, flight: int, now: float) -> None:
+        """Recovery is over, with `flight` bytes outstanding."""
+
+    def on_timeout(self, flight: int, reduce: bool, now: float) -> None:
+        """The retransmission timer expired; `reduce` is False if this loss was reacted to before."""
+
+    def on_idle(self, idle: float, rto: float, now: float) -> None:
+        """Nothing was sent for `idle` seconds, more than `rto`: the window says little about the path by now.
+
+        RFC 5681 4.1 falls back to the initial window at once; like Linux this halves it for each RTO (RFC 2861).
+        """
+        restart = min(self._initial, self.cwnd)
+        halvings = int(min(idle / rto, 64.0))
+        self.cwnd = max(self.cwnd >> halvings, restart)
+
+
+class LossBased(CongestionControl):
+    """What Reno and its successors share: slow start, and what happens to the window around a loss."""
+
+    __slots__ = ("_fraction",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fraction = 0.0  # of a byte, of growth so far
+
+    def on_ack(self, sample: AckSample, now: float) -> None:
+        """Slow start below ssthresh (RFC 5681 3.1, RFC 3465 without a limit per ACK), else `avoid_congestion`."""
+        acked = sample.acked
+        if not sample.limited:
+            self.on_unused_window(now)
+            return
+        if self.cwnd < self.ssthresh:
+            grown = self.cwnd + acked
+            if grown <= self.ssthresh:
+                self.cwnd = grown
+                return
+            acked = grown - self.ssthresh
+            self.cwnd = self.ssthresh
+        self.avoid_congestion(acked, sample.srtt, now)
+
+    def avoid_congestion(self, acked: int, srtt: float, now: float) -> None:
+        """Grow beyond ssthresh."""
+        raise NotImplementedError
+
+    def on_unused_window(self, now: float) -> None:
+        """An ACK came while the application sent less than the window allows: the window must not grow."""
+
+    def reduced(self, flight: int) -> int:
+        """The window after congestion, with `flight` bytes outstanding."""
+        raise NotImplementedError
+
+    def grow(self, amount: float) -> None:
+        """Add `amount` bytes to the window; fractions add up."""
+        amount += self._fraction
+        whole = int(amount)
+        self._fraction = amount - whole
+        self.cwnd += whole
+
+    def on_congestion_event(self, flight: int, now: float) -> None:
+        """Multiplicative decrease (RFC 5681 3.2 step 2)."""
+        self.ssthresh = max(self.reduced(flight), MINIMUM_SEGMENTS * self.mss)
+        self.cwnd = self.ssthresh
+        self._fraction = 0.0
+
+    def on_recovery_exit(self, flight: int, now: float) -> None:
+        """RFC 6582 3.2 step 3, first choice: no burst where little is outstanding."""
+        self.cwnd = min(self.ssthresh, max(flight, self.mss) + self.mss, self.cwnd)
+
+    def on_timeout(self, flight: int, reduce: bool, now: float) -> None:
+        """RFC 5681 3.1: ssthresh as after any loss, the window back to one segment."""
+        if reduce:
+            self.ssthresh = max(self.reduced(flight), MINIMUM_SEGMENTS * self.mss)
+        self.cwnd = self.mss
+        self._fraction = 0.0

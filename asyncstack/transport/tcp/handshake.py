@@ -1,0 +1,187 @@
+"""Opening a connection (RFC 9293 3.5, 3.10.7.2 to 3.10.7.4 as far as SYNs go; options RFC 6691, 7323, 2018).
+
+    active:        SYN ->            <- SYN ACK       ACK ->
+    passive:       <- SYN            SYN ACK ->       <- ACK
+    simultaneous:  SYN ->  <- SYN    SYN ACK -> <- SYN ACK
+
+- an option is in force if both SYNs carry it; a SYN-ACK offers only what the SYN offered
+- the window in a SYN is never scaled; the shift offered is the smallest that lets the receive buffer fit
+- an unanswered SYN goes out again after 1, 2, 4 ... seconds (RFC 6298 5); after `syn_retries` (`synack_retries`)
+  times the connection ends with ETIMEDOUT, or with what an ICMP error said
+- a lost SYN is a sign of congestion: the first window is one segment then, and the RTO 3 s unless timestamps give a
+  sample (RFC 5681 3.1, RFC 6298 5.7)
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from asyncstack.transport.tcp.reset import reset_for
+from asyncstack.transport.tcp.sequence import MASK, timestamp
+from asyncstack.transport.tcp.state import OPENED_BIT, SYN_RECEIVED, SYN_SENT, Trigger
+from asyncstack.transport.tcp.timers import KEEPALIVE, NEVER, RETRANSMIT
+from asyncstack.wire.tcp import ACK, RST, SYN, Segment
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.connection import Connection
+
+DEFAULT_MSS: Final = 536  # RFC 9293 3.7.1: of a peer that does not say
+SMALLEST_MSS: Final = 88  # Linux: TCP_MIN_MSS; less would let a peer make us send headers only
+MAX_WINDOW: Final = 0xFFFF
+MAX_SHIFT: Final = 14  # RFC 7323 2.3
+TIMESTAMP_OPTION: Final = 12
+FALLBACK_RTO: Final = 3.0
+
+
+def window_shift(size: int) -> int:
+    """The smallest shift with which a window of `size` bytes fits the field."""
+    shift = 0
+    while size >> shift > MAX_WINDOW and shift < MAX_SHIFT:
+        shift += 1
+    return shift
+
+
+def open_active(conn: Connection, now: float) -> None:
+    """CLOSED -> SYN-SENT."""
+    conn.enter(Trigger.ACTIVE_OPEN)
+    conn.syn_due = True
+    conn.timers[RETRANSMIT] = now + conn.sender.rtt.rto
+
+
+def accept(conn: Connection, syn: Segment, now: float) -> None:
+    """CLOSED -> LISTEN -> SYN-RECEIVED, by a SYN that a listener received."""
+    conn.enter(Trigger.PASSIVE_OPEN)
+    conn.passive = True
+    _negotiate(conn, syn, now)
+    conn.enter(Trigger.SYN)
+    conn.syn_due = True
+    conn.timers[RETRANSMIT] = now + conn.sender.rtt.rto
+
+
+def _negotiate(conn: Connection, syn: Segment, now: float) -> None:
+    config, snd, rcv = conn.config, conn.sender, conn.receiver
+    if config.timestamps and syn.ts_val >= 0:
+        rcv.timestamps = True
+        rcv.ts_recent, rcv.ts_recent_at = syn.ts_val, now
+    if config.window_scaling and syn.window_scale >= 0:
+        conn.scaling = True
+        snd.scale = min(syn.window_scale, MAX_SHIFT)
+        rcv.scale = window_shift(config.receive_buffer)
+    snd.sack_ok = rcv.sack_ok = config.sack and syn.sack_permitted
+    conn.peer_mss = max(syn.mss or DEFAULT_MSS, SMALLEST_MSS)
+    rcv.open(syn.seq, min(config.receive_buffer, MAX_WINDOW))
+    snd.edge = snd.una + syn.window
+    snd.max_window = syn.window
+    snd.window_seq = rcv.nxt
+
+
+def segment_mss(conn: Connection) -> int:
+    """Payload bytes of a full segment: what path and peer take, less the timestamps (RFC 6691 2)."""
+    options = TIMESTAMP_OPTION if conn.receiver.timestamps else 0
+    return min(conn.path_mss, conn.peer_mss) - options
+
+
+def syn_to_send(conn: Connection, now: float) -> Segment | None:
+    """The SYN or SYN-ACK, if it is due."""
+    if not conn.syn_due:
+        return None
+    conn.syn_due = False
+    config, snd, rcv = conn.config, conn.sender, conn.receiver
+    snd.nxt = snd.una + 1
+    conn.syn_sent_at = snd.progress_at = now
+    conn.timers[RETRANSMIT] = now + snd.rtt.rto
+    answer = conn.state is SYN_RECEIVED
+    timestamps = rcv.timestamps if answer else config.timestamps
+    scaling = conn.scaling if answer else config.window_scaling
+    return Segment(
+        conn.local_port,
+        conn.remote_port,
+        snd.una & MASK,
+        rcv.nxt & MASK if answer else 0,
+        SYN | ACK if answer else SYN,
+        min(config.receive_buffer, MAX_WINDOW),
+        b"",
+        timestamp(now, conn.ts_offset) if timestamps else -1,
+        rcv.ts_recent,
+        (),
+        min(conn.path_mss, 0xFFFF),
+        window_shift(config.receive_buffer) if scaling else -1,
+        rcv.sack_ok if answer else config.sack,
+    )
+
+
+def receive_in_syn_sent(conn: Connection, segment: Segment, now: float) -> None:
+    """RFC 9293 3.10.7.3."""
+    flags = segment.flags
+    acknowledges = flags & ACK and conn.sender.nxt > conn.sender.una and segment.ack == conn.sender.nxt & MASK
+    if flags & ACK and not acknowledges:
+        conn.reply = reset_for(segment)
+        return
+    if flags & RST:
+        if acknowledges:
+            conn.end(errno.ECONNREFUSED)
+        return
+    if not flags & SYN:
+        return
+    _negotiate(conn, segment, now)
+    if acknowledges:
+        establish(conn, Trigger.SYN_ACK, segment, now)
+        conn.receiver.ack_now = True
+    else:
+        conn.enter(Trigger.SYN)
+        conn.syn_due = True
+
+
+def repeats_syn(conn: Connection, segment: Segment) -> bool:
+    """In SYN-RECEIVED: whether `segment` is the SYN again. The peer has not seen our answer: it is due again."""
+    if segment.flags & (SYN | ACK | RST) != SYN or (segment.seq + 1) & MASK != conn.receiver.nxt & MASK:
+        return False
+    conn.syn_due = True
+    return True
+
+
+def crosses(conn: Connection, segment: Segment) -> bool:
+    """In SYN-RECEIVED after a simultaneous open: whether `segment` is the SYN-ACK that crossed ours (figure 8)."""
+    return (
+        segment.flags & (SYN | ACK | RST) == SYN | ACK
+        and (segment.seq + 1) & MASK == conn.receiver.nxt & MASK
+        and segment.ack == conn.sender.nxt & MASK
+    )
+
+
+def establish(conn: Connection, trigger: Trigger, segment: Segment, now: float) -> None:
+    """The peer has acknowledged our SYN."""
+    snd, rcv, config = conn.sender, conn.receiver, conn.config
+    snd.una += 1
+    snd.edge = max(snd.edge, snd.una + snd.max_window)
+    snd.progress_at = snd.last_sent = now
+    if conn.syn_times == 0:
+        snd.rtt.update(now - conn.syn_sent_at)
+    elif rcv.timestamps and (elapsed := conn.echoed(segment, now)) >= 0.0:
+        snd.rtt.update(elapsed)
+    else:
+        snd.rtt.restart(FALLBACK_RTO)
+    snd.start(segment_mss(conn), conn.max_payload, 1 if conn.syn_times else config.initial_window)
+    conn.timers[RETRANSMIT] = NEVER
+    conn.syn_due = False
+    conn.syn_times = 0
+    conn.heard_at = now
+    conn.enter(trigger)
+    conn.happened |= OPENED_BIT
+    if config.keepalive:
+        conn.timers[KEEPALIVE] = now + config.keepalive_idle
+    if conn.fin_asked:
+        conn.send_fin()
+
+
+def receive_timeout(conn: Connection, now: float) -> None:
+    """The SYN or SYN-ACK was not answered in time."""
+    config = conn.config
+    if conn.syn_times >= (config.syn_retries if conn.state is SYN_SENT else config.synack_retries):
+        conn.end(conn.soft_error or errno.ETIMEDOUT)
+        return
+    conn.syn_times += 1
+    conn.syn_due = True
+    conn.sender.rtt.back_off()
+    conn.timers[RETRANSMIT] = now + conn.sender.rtt.rto

@@ -1,0 +1,236 @@
+"""The receiving half of a connection (RFC 9293 3.8.6, 3.10.7.4; RFC 5681 4.2; RFC 7323).
+
+- the window: its right edge, once promised, never moves left, also where the field's scale rounds (RFC 7323 2.4);
+  it moves right only by a worthwhile step (silly window avoidance, RFC 9293 3.8.6.2.2)
+- ACKs are delayed until two full segments have come or `delayed_ack` seconds have passed; they are immediate for
+  what is out of order or fills a hole (RFC 5681 4.2), for a super-segment, and at the start of a connection, where the
+  peer's slow start waits for them
+- a reader that makes room in a window that was nearly used up is told to the peer at once
+- small payloads of large frames are copied, so that an unread byte does not hold a 64 KiB frame in memory
+- timestamps: TS.Recent follows segments that begin at or before the last ACK sent (RFC 7323 4.3)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from asyncstack.config import TcpConfig
+from asyncstack.transport.tcp.reassembly import Reassembly
+from asyncstack.transport.tcp.timers import DELAYED_ACK, NEVER, Timers
+
+Buffer = bytes | memoryview
+
+QUICK_ACKS: Final = 16  # Linux: TCP_MAX_QUICKACKS
+NO_FIN: Final = 1 << 62
+CROWDED: Final = 64  # unread pieces, from where on small ones are joined
+SMALL: Final = 256
+MAX_FIELD: Final = 0xFFFF
+OLD_TIMESTAMP: Final = 24 * 86400.0  # TS.Recent says nothing after that long (RFC 7323 5.5)
+
+
+class Receiver:
+    """Owns what was received and not read, in order and out of it. Positions are unwrapped (see `sequence`)."""
+
+    __slots__ = (
+        "_chunks",
+        "_step",
+        "ack_now",
+        "acked",
+        "config",
+        "dsack",
+        "dup_acks",
+        "edge",
+        "fin_at",
+        "held",
+        "mss",
+        "nxt",
+        "out_of_order",
+        "pending",
+        "quick",
+        "sack_ok",
+        "scale",
+        "start",
+        "timers",
+        "timestamps",
+        "ts_recent",
+        "ts_recent_at",
+        "unread",
+    )
+
+    def __init__(self, config: TcpConfig, timers: Timers, mss: int) -> None:
+        self.config = config
+        self.timers = timers
+        self.start = 0  # IRS + 1
+        self.nxt = 0  # RCV.NXT
+        self.edge = 0  # RCV.NXT + RCV.WND
+        self.acked = 0  # RCV.NXT in the last segment sent (Last.ACK.sent)
+        self.scale = 0  # Rcv.Wind.Shift
+        self.unread = 0
+        self._chunks: list[Buffer] = []
+        self._step = min(mss, config.receive_buffer // 2)
+        self.held: Reassembly | None = None
+        self.fin_at = NO_FIN
+        self.mss = min(mss, 536)  # the peer's segments, as seen
+        self.pending = 0  # bytes received in order since the last ACK
+        self.quick = QUICK_ACKS  # segments to acknowledge at once
+        self.ack_now = False
+        self.dup_acks = 0  # owed for segments out of order, where no SACK tells of them
+        self.sack_ok = False
+        self.dsack: tuple[int, int] | None = None  # RFC 2883: received twice, not told yet
+        self.timestamps = False
+        self.ts_recent = 0
+        self.ts_recent_at = 0.0
+        self.out_of_order = 0  # segments
+
+    def open(self, irs: int, window: int) -> None:
+        """The peer's SYN came with sequence number `irs`; ours offers `window` bytes."""
+        self.start = self.nxt = self.acked = irs + 1
+        self.edge = self.nxt + window
+
+    # data
+
+    def deliver(self, payload: Buffer, size: int, now: float) -> None:
+        """`payload` is the next in order, and within the window."""
+        if type(payload) is memoryview:
+            frame: Any = payload.obj
+            if 4 * size < len(frame):
+                payload = bytes(payload)
+        self.nxt += size
+        self.unread += size
+        self._chunks.append(payload)
+        if len(self._chunks) > CROWDED and self.unread < len(self._chunks) * SMALL:
+            self._chunks = [b"".join(self._chunks)]
+        if size > self.mss < self._step:
+            self.mss = min(size, self._step)
+        self.pending += size
+        if self.quick:
+            self.quick -= 1
+            self.ack_now = True
+        elif self.pending >= 2 * self.mss:
+            self.ack_now = True
+        elif self.timers[DELAYED_ACK] == NEVER:
+            self.timers[DELAYED_ACK] = now + self.config.delayed_ack
+
+    def receive(self, seq: int, payload: Buffer, now: float) -> None:
+        """A payload that begins at `seq`: any part of it may be new, old, ahead of a hole, or beyond the window."""
+        nxt, end = self.nxt, seq + len(payload)
+        if seq < nxt:
+            self.dsack = (seq, min(end, nxt))
+            self.ack_now = True
+            payload = payload[nxt - seq :]
+            seq = nxt
+        limit = min(self.edge, self.fin_at)
+        if end > limit:
+            self.ack_now = True
+            payload = payload[: max(limit - seq, 0)]
+        if not payload:
+            return
+        if seq == nxt:
+            self.deliver(payload, len(payload), now)
+            if self.held is not None:
+                self._fill()
+        else:
+            self._hold(seq, payload)
+
+    def _fill(self) -> None:
+        """The first hole may be gone."""
+        held = self.held
+        if held is None:
+            return
+        self.nxt, pieces = held.take(self.nxt)
+        self.unread += sum(map(len, pieces))
+        self._chunks += pieces
+        self.ack_now = True
+        if not len(held):
+            self.held = None
+
+    def _hold(self, seq: int, payload: Buffer) -> None:
+        self.ack_now = True
+        self.out_of_order += 1
+        self.quick = QUICK_ACKS
+        if not self.sack_ok:
+            self.dup_acks += 1
+        if type(payload) is memoryview:
+            frame: Any = payload.obj
+            if 4 * len(payload) < len(frame):
+                payload = bytes(payload)
+        if self.held is None:
+            self.held = Reassembly(self.config.max_out_of_order_ranges)
+        repeated = self.held.insert(seq, payload)
+        if repeated is not None:
+            self.dsack = repeated
+        if not len(self.held):
+            self.held = None
+
+    def receive_fin(self, position: int) -> bool:
+        """The peer's FIN stands at `position`. Returns whether it is next, which ends the stream."""
+        if self.fin_at == NO_FIN and self.nxt <= position <= self.edge:
+            self.fin_at = position
+        if self.fin_at != self.nxt:
+            return False
+        self.nxt += 1
+        self.edge = max(self.edge, self.nxt)
+        self.ack_now = True
+        self.held = None
+        return True
+
+    def read(self) -> list[Buffer]:
+        """Everything in order that was not read before."""
+        chunks = self._chunks
+        self._chunks = []
+        self.unread = 0
+        left = self.edge - self.nxt
+        gain = self.config.receive_buffer - left
+        if gain >= self._step and (
+            left < 2 * self._step or (self.acked > self.start and 2 * left <= self.config.receive_buffer)
+        ):
+            self.ack_now = True
+        return chunks
+
+    def purge(self) -> None:
+        """Forget what nobody will read."""
+        self._chunks = []
+        self.unread = 0
+        self.held = None
+
+    # what segments sent say
+
+    def window_field(self) -> int:
+        """The window field of a segment that leaves now."""
+        nxt, edge, scale = self.nxt, self.edge, self.scale
+        free = nxt + self.config.receive_buffer - self.unread
+        if free - edge >= self._step:
+            edge = free
+        mask = (1 << scale) - 1
+        field = (edge - nxt + mask) >> scale
+        if field > MAX_FIELD:
+            field = MAX_FIELD
+        edge = nxt + (field << scale)
+        if edge > self.edge:
+            if edge > free + mask and edge - self.edge <= mask:
+                return field - 1  # rounding would let the window creep beyond the buffer
+            self.edge = edge
+        return field
+
+    def sack_room(self) -> int:
+        """Bytes of options that `sack_blocks` would take in a segment with data."""
+        count = (self.dsack is not None) + (0 if self.held is None else len(self.held))
+        return 4 + 8 * min(count, 3 if self.timestamps else 4) if count else 0
+
+    def acknowledged(self) -> None:
+        """A segment that carries RCV.NXT is about to leave."""
+        self.acked = self.nxt
+        self.pending = 0
+        self.ack_now = False
+        self.timers[DELAYED_ACK] = NEVER
+
+    def sack_blocks(self) -> tuple[tuple[int, int], ...]:
+        """The SACK option (raw numbers) for a segment that leaves now (RFC 2018 4, RFC 2883 4)."""
+        most = 3 if self.timestamps else 4
+        blocks: list[tuple[int, int]] = []
+        if self.dsack is not None:
+            blocks.append(self.dsack)
+            self.dsack = None
+        if self.held is not None:
+            blocks += self.held.blocks(most - len(blocks))
+        return tuple((left & 0xFFFFFFFF, right & 0xFFFFFFFF) for left, right in blocks)

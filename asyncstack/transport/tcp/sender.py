@@ -1,0 +1,300 @@
+"""The sending half of a connection: what may leave now (RFC 9293 3.8).
+
+- the peer's window bounds new data (3.8.6): up to `edge`, which follows the peer also when it shrinks
+- the congestion window bounds what is in the network: pipe + size <= cwnd (RFC 5681 3.1, RFC 6675 5)
+- silly window avoidance (3.8.6.2.1): a full segment, or all there is, or half the largest window ever offered; else
+  wait for ACKs or for the persist timer
+- Nagle (RFC 896, 3.7.4) unless nodelay: the part behind the last full segment waits until nothing is outstanding
+- a segment takes as many whole MSS as it may (`limit`), to be cut by the device below (`unit` bytes each). A
+  window that has opened only a little waits for more ACKs while enough is in flight, so that segments stay large.
+- before all that, what recovery wants to send again
+
+The sender decides; `Connection` makes the segment. Positions are unwrapped (see `sequence`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from asyncstack.config import TcpConfig
+from asyncstack.transport.tcp import recovery
+from asyncstack.transport.tcp.congestion import AckSample, controller
+from asyncstack.transport.tcp.recovery import OPEN, RECOVERY
+from asyncstack.transport.tcp.rtt import RttEstimator
+from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
+from asyncstack.transport.tcp.send_queue import SendQueue
+from asyncstack.transport.tcp.timers import NEVER, PERSIST, RETRANSMIT, Timers
+
+NO_FIN: Final = 1 << 62  # position of a FIN that nobody asked for
+
+
+class Sender:
+    """Owns the send queue, the scoreboard, the congestion controller and the RTT estimator."""
+
+    __slots__ = (
+        "board",
+        "bytes_sent_again",
+        "config",
+        "congestion",
+        "dup_acks",
+        "edge",
+        "fin_at",
+        "last_sent",
+        "limit",
+        "limited_until",
+        "max_window",
+        "mss",
+        "must_resend",
+        "nxt",
+        "overdue",
+        "phase",
+        "presumed",
+        "probes",
+        "progress_at",
+        "queue",
+        "queue_start",
+        "recover",
+        "rescued",
+        "rtt",
+        "sack_ok",
+        "sample",
+        "scale",
+        "segments_sent_again",
+        "timeouts",
+        "timers",
+        "una",
+        "window_seq",
+    )
+
+    def __init__(self, config: TcpConfig, timers: Timers, iss: int) -> None:
+        self.config = config
+        self.timers = timers
+        self.una = iss  # SND.UNA
+        self.nxt = iss  # SND.NXT
+        self.edge = iss  # SND.UNA + SND.WND
+        self.window_seq = (
+            0  # SND.WL1; SND.WL2 needs no keeping, as ACKs below SND.UNA never update the window
+        )
+        self.max_window = 0
+        self.scale = 0  # Snd.Wind.Shift
+        self.mss = 536  # payload bytes in a full segment, options taken off
+        self.limit = 536  # payload bytes in the largest super-segment, a multiple of mss
+        self.queue = SendQueue(iss + 1)
+        self.queue_start = iss + 1
+        self.fin_at = NO_FIN
+        self.board = Scoreboard()
+        self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
+        self.congestion = controller(config.congestion)
+        self.sample = AckSample()
+        self.sack_ok = False
+        # recovery's
+        self.phase = OPEN
+        self.recover = iss  # RFC 6582, RecoveryPoint of RFC 6675
+        self.dup_acks = 0
+        self.presumed = 0  # bytes that duplicate ACKs without SACK say have left the network
+        self.must_resend = False  # one retransmission may leave whatever the pipe (RFC 6675 5 step 4.3)
+        self.rescued = False
+        self.timeouts = 0  # expiries of the retransmission timer since SND.UNA moved
+        self.bytes_sent_again = 0
+        self.segments_sent_again = 0
+        # pace
+        self.limited_until = iss  # what is outstanding below was sent with the congestion window full
+        self.last_sent = 0.0
+        self.progress_at = 0.0  # since when the peer owes us an answer: the user timeout counts from here
+        self.probes = 0
+        self.overdue = False  # the persist timer expired on a small window: silly or not, use it
+
+    @property
+    def pipe(self) -> int:
+        """Bytes believed to be in the network (RFC 6675)."""
+        return self.nxt - self.una - self.board.absent
+
+    def start(self, mss: int, most: int, segments: int) -> None:
+        """The handshake is over. `most`: payload bytes of the largest super-segment; `segments`: initial window."""
+        self.mss = mss
+        self.limit = max(most // mss, 1) * mss
+        # RFC 6928 2: the segments are counted as if they had 1,460 bytes, but at least two leave
+        window = min(segments * mss, max(2 * mss, segments * 1460)) if segments > 1 else mss
+        self.congestion.start(mss, window)
+
+    def next_transmission(self, unit: int, now: float) -> Transmission | None:
+        """What leaves now, in segments of `unit` payload bytes (mss less what options take); None: nothing."""
+        board = self.board
+        if board.lost:
+            record = recovery.next_retransmission(self, unit, now)
+            if record is not None or board.lost:
+                return record
+        una, nxt = self.una, self.nxt
+        size = self.queue.end - nxt
+        if size <= 0:
+            return self._fin_or_resend(unit, now)
+        if nxt == una:
+            self._leave_idle(now)
+        pipe = nxt - una - board.absent
+        cwnd = self.congestion.cwnd
+        room = cwnd - pipe
+        if self.edge - nxt < room:
+            room = self.edge - nxt
+        if self.limit < room:
+            room = self.limit
+        if size > room or unit != self.mss:
+            size = self._fitting(size, room, pipe, unit, now)
+        elif size % unit and nxt != una and not self.config.nodelay and self.fin_at == NO_FIN:
+            size -= size % unit
+        if not size:
+            return recovery.next_resort(self, unit, now) if self.phase is RECOVERY else None
+        end = nxt + size
+        used = pipe + size
+        limited = used + unit > cwnd or (2 * used > cwnd and cwnd < self.congestion.ssthresh)
+        if limited:
+            self.limited_until = end
+        if end == self.fin_at and self.edge > end:
+            end += 1
+        record = board.sent(nxt, end, unit, now, not limited)
+        self.nxt = end
+        self.last_sent = now
+        if self.timers[RETRANSMIT] == NEVER:
+            self.arm_retransmit(now)
+        return record
+
+    def _leave_idle(self, now: float) -> None:
+        """Nothing is outstanding, and something would leave."""
+        if self.timers[PERSIST] == NEVER:
+            self.progress_at = now
+        idle, rto = now - self.last_sent, self.rtt.rto
+        if idle > rto and self.edge > self.nxt:
+            self.congestion.on_idle(idle, rto, now)
+            self.last_sent = now
+
+    def _fitting(self, size: int, room: int, pipe: int, unit: int, now: float) -> int:
+        """How much of `size` bytes may leave where `room` does not hold all of it; 0: wait."""
+        if size <= room:  # options shorten the segments
+            largest = max(self.limit // unit, 1) * unit
+            return self._after_nagle(min(size, largest), unit)
+        if room >= unit:
+            if room < self.limit and self._worth_waiting(size, room, pipe):
+                return 0
+            return room - room % unit
+        window = self.edge - self.nxt
+        if min(unit, size) > self.congestion.cwnd - pipe:
+            self.limited_until = self.nxt
+            return 0
+        if window >= self.max_window // 2 > 0 or (self.overdue and window > 0):
+            self.overdue = False
+            return window
+        if self.nxt == self.una:
+            self.arm_persist(now)
+        return 0
+
+    def _after_nagle(self, size: int, unit: int) -> int:
+        if size % unit and self.nxt != self.una and not self.config.nodelay and self.fin_at == NO_FIN:
+            return size - size % unit
+        return size
+
+    def _worth_waiting(self, size: int, room: int, pipe: int) -> bool:
+        """Whether a larger super-segment is near: the congestion window is the limit and ACKs are on their way.
+
+        Linux's rule for deferring (tcp_tso_should_defer): not for more than a third of the window.
+        """
+        cwnd = self.congestion.cwnd
+        if room != cwnd - pipe or 2 * pipe < cwnd:
+            return False
+        self.limited_until = self.nxt
+        return room < min(self.limit, cwnd // 3, size)
+
+    def _fin_or_resend(self, unit: int, now: float) -> Transmission | None:
+        """All data has been sent: the FIN, or in recovery a segment that may be lost."""
+        nxt = self.nxt
+        if nxt == self.fin_at:
+            if nxt == self.una:
+                self._leave_idle(now)
+            if self.edge > nxt:
+                self.nxt = nxt + 1
+                self.last_sent = now
+                if self.timers[RETRANSMIT] == NEVER:
+                    self.arm_retransmit(now)
+                return self.board.sent(nxt, nxt + 1, unit, now, True)
+            if nxt == self.una:
+                self.arm_persist(now)
+        if self.phase is RECOVERY:
+            return recovery.next_resort(self, unit, now)
+        return None
+
+    # timers
+
+    def arm_retransmit(self, now: float) -> None:
+        """RFC 6298 5.1, 5.3; no later than the user timeout."""
+        due = now + self.rtt.rto
+        last = self.progress_at + self.config.user_timeout
+        self.timers[RETRANSMIT] = due if due < last or last <= now else last
+
+    def arm_persist(self, now: float) -> None:
+        """Ask for the window once the retransmission timeout has passed, then ever less often (RFC 9293 3.8.6.1)."""
+        timers = self.timers
+        if timers[PERSIST] == NEVER:
+            interval = min(self.rtt.rto * (1 << min(self.probes, 16)), self.config.max_rto)
+            last = self.progress_at + self.config.user_timeout
+            timers[PERSIST] = min(now + interval, last if last > now else NEVER)
+
+    # the peer's window and acknowledgements
+
+    def set_window(self, field: int, seq: int) -> None:
+        """The window field of an acceptable segment whose ACK is SND.UNA; `seq` is its position."""
+        self.window_seq = seq
+        window = field << self.scale
+        closed = self.edge <= self.nxt
+        self.edge = self.una + window
+        if window > self.max_window:
+            self.max_window = window
+        if self.timers[PERSIST] != NEVER and closed and self.edge > self.nxt:
+            self.probes = 0
+            self.timers[PERSIST] = NEVER
+
+    def advance(self, acked: int, ts_rtt: float, now: float) -> None:
+        """SND.UNA moves by `acked` > 0. `ts_rtt` is the round trip that timestamps show, below 0 if they do not."""
+        una = self.una = self.una + acked
+        first = self.board.acknowledge(una, now)
+        if first.times == 1:
+            self.rtt.update(now - first.sent_at)
+        elif ts_rtt >= 0.0:
+            self.rtt.update(ts_rtt)
+        self.queue.release(una)
+        self.progress_at = now
+        self.timeouts = 0
+        if una == self.nxt:
+            self.timers[RETRANSMIT] = NEVER
+        else:
+            due = now + self.rtt.rto
+            last = now + self.config.user_timeout
+            self.timers[RETRANSMIT] = due if due < last else last
+
+    def receive_ack(self, acked: int, ts_rtt: float, now: float) -> None:
+        """An ACK for `acked` > 0 more bytes while nothing is known to be missing."""
+        limited = self.una < self.limited_until
+        before = self.board.delivered
+        self.advance(acked, ts_rtt, now)
+        self.dup_acks = 0
+        self.grow(before, limited, now)
+
+    def grow(self, delivered_before: int, limited: bool, now: float) -> None:
+        """Tell the controller what an ACK brought."""
+        sample, board, rtt = self.sample, self.board, self.rtt
+        sample.acked = board.delivered - delivered_before
+        sample.limited = limited
+        sample.pipe = self.nxt - self.una - board.absent
+        sample.rtt = rtt.latest
+        sample.srtt = rtt.srtt
+        sample.delivered = board.rate_delivered
+        sample.interval = board.rate_interval
+        sample.app_limited = board.rate_limited
+        self.congestion.on_ack(sample, now)
+
+    def set_mss(self, mss: int, most: int) -> None:
+        """Segments carry `mss` bytes from now on; if that is less than before, what is in flight did not get through
+        (RFC 1191 6.5): it is sent again at once, and that is no sign of congestion."""
+        smaller = mss < self.mss
+        self.mss = mss
+        self.limit = max(most // mss, 1) * mss
+        self.congestion.on_mss(mss)
+        if smaller and self.nxt != self.una:
+            recovery.path_changed(self)

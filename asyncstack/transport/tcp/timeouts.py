@@ -1,0 +1,98 @@
+"""What a connection does when one of its timers is due (RFC 9293 3.8.1, 3.8.3, 3.8.4, 3.8.6.1; RFC 5482).
+
+- data that stays unacknowledged for `user_timeout` ends the connection with ETIMEDOUT, or with what an ICMP error
+  had said before; so does a peer that answers no window probe. A peer that keeps its window closed but answers may do
+  so for ever (RFC 9293 3.8.6.1), unless the application has gone.
+- a probe, of the window or for keepalive, is a segment without data at SND.UNA - 1: outside the window, so the peer
+  answers with an ACK (Linux's choice)
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from asyncstack.transport.tcp import handshake, recovery
+from asyncstack.transport.tcp.state import SYN_RECEIVED, SYN_SENT
+from asyncstack.transport.tcp.timers import (
+    DELAYED_ACK,
+    FIN_WAIT,
+    KEEPALIVE,
+    NEVER,
+    PERSIST,
+    RETRANSMIT,
+)
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.connection import Connection
+
+
+def run_due(conn: Connection, now: float) -> None:
+    """Run every timer that is due at `now`."""
+    timers = conn.timers
+    for kind, run in _TIMEOUTS:
+        if timers[kind] <= now:
+            timers[kind] = NEVER
+            run(conn, now)
+
+
+def _retransmit(conn: Connection, now: float) -> None:
+    if conn.state in (SYN_SENT, SYN_RECEIVED):
+        handshake.receive_timeout(conn, now)
+    elif conn.sender.una == conn.sender.nxt:
+        return
+    elif now >= conn.sender.progress_at + conn.config.user_timeout:
+        conn.end(conn.soft_error or errno.ETIMEDOUT)
+    else:
+        recovery.receive_timeout(conn.sender, now)
+
+
+def _delayed_ack(conn: Connection, now: float) -> None:
+    conn.receiver.ack_now = True
+
+
+def _persist(conn: Connection, now: float) -> None:
+    snd = conn.sender
+    if snd.una != snd.nxt:
+        return  # the retransmission timer is at work
+    if snd.edge > snd.nxt:
+        snd.overdue = True
+    elif now >= snd.progress_at + conn.config.user_timeout:
+        conn.end(conn.soft_error or errno.ETIMEDOUT)
+    else:
+        snd.probes += 1
+        conn.probe_due = True
+        snd.arm_persist(now)
+
+
+def _keepalive(conn: Connection, now: float) -> None:
+    config = conn.config
+    if not config.keepalive:
+        return
+    if conn.heard_at > conn.probed_at:
+        conn.keepalive_probes = 0
+    due = conn.heard_at + config.keepalive_idle
+    if conn.sender.una != conn.sender.nxt:
+        due = max(due, now + config.keepalive_interval)  # retransmissions find out by themselves
+    if conn.keepalive_probes == 0 and due > now:
+        conn.timers[KEEPALIVE] = due
+    elif conn.keepalive_probes >= config.keepalive_count:
+        conn.reset(conn.soft_error or errno.ETIMEDOUT)
+    else:
+        conn.keepalive_probes += 1
+        conn.probed_at = now
+        conn.probe_due = True
+        conn.timers[KEEPALIVE] = now + config.keepalive_interval
+
+
+def _fin_wait(conn: Connection, now: float) -> None:
+    conn.end(0)
+
+
+_TIMEOUTS = (
+    (RETRANSMIT, _retransmit),
+    (DELAYED_ACK, _delayed_ack),
+    (PERSIST, _persist),
+    (KEEPALIVE, _keepalive),
+    (FIN_WAIT, _fin_wait),
+)

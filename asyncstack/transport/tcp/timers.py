@@ -1,0 +1,34 @@
+"""A connection's timers: a table of deadlines by kind.
+
+The table is a list of floats; arming or disarming a timer assigns one item, and the connection's deadline is the
+smallest. Nothing is ever cancelled in an event loop. What a timer does when it is due is in `timeouts.py`.
+
+- RETRANSMIT    RFC 9293 3.8.1, RFC 6298: the oldest segment was not acknowledged in time; also a SYN
+- DELAYED_ACK   RFC 9293 3.8.6.3: an acknowledgement has waited long enough for data to ride on
+- PERSIST       RFC 9293 3.8.6.1: data waits for a window that may have opened unheard
+- KEEPALIVE     RFC 9293 3.8.4
+- FIN_WAIT      the peer of a closed connection may never send its FIN
+
+The user timeout (RFC 9293 3.8.3, RFC 5482) has no entry: it cuts short the deadlines of RETRANSMIT and PERSIST.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+RETRANSMIT: Final = 0
+DELAYED_ACK: Final = 1
+PERSIST: Final = 2
+KEEPALIVE: Final = 3
+FIN_WAIT: Final = 4
+KINDS: Final = 5
+
+NEVER: Final = math.inf
+
+Timers = list[float]
+
+
+def no_timers() -> Timers:
+    """A table in which nothing is due."""
+    return [NEVER] * KINDS
