@@ -253,6 +253,12 @@ async def test_groups_and_broadcasts_need_no_question(next_hop, mac):
     assert len(cable.link.neighbors4) + len(cable.link.neighbors6) == 0
 
 
+async def test_a_reserved_address_is_no_group():
+    cable = Cable()
+    assert cable.link.resolve(b"\xf0\0\0\x01", cable.now()) is None
+    cable.interface.stop()
+
+
 async def test_ipv6_neighbors_are_asked_for_through_the_hook():
     cable = Cable()
     asked = []

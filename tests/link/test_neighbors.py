@@ -292,14 +292,16 @@ def test_the_bytes_in_all_queues_are_bounded():
     table, counters = make_table()
     table.lookup(A, 0.0)
     table.lookup(B, 0.0)
-    big = QUEUE_BYTES // 20
-    for _ in range(30):
-        table.enqueue(A, frame(big), IPV4)
+    big = QUEUE_BYTES // 16
+    frames = [frame(big) for _ in range(26)]
+    for one in frames:
+        table.enqueue(A, one, IPV4)
     assert counters["arp.queue_dropped"] == 10
     assert table.enqueue(B, frame(big), IPV4)  # taken care of: dropped, since nothing of B's can give way
     assert counters["arp.queue_dropped"] == 11
     reply(table, MAC, 0.1, solicited=True)
-    assert len(table.events()[0].frames) == 20
+    [resolved] = table.events()
+    assert [id(kept) for kept, _ in resolved.frames] == [id(one) for one in frames[10:]]
     table.enqueue(B, frame(big), IPV4)
     assert counters["arp.queue_dropped"] == 11  # the bytes of A's queue were given back
 
