@@ -94,7 +94,7 @@ class TcpTransport(asyncio.Transport):
     def readable(self) -> None:
         """In-order data is there: pass it on, unless the protocol has paused reading."""
         if self._made and not self._paused and not self._closing:
-            self._read()
+            self._context.run(self._read)
 
     def ended(self) -> None:
         """The peer's FIN came in; `eof_received` follows once all data before it has been passed on."""
@@ -105,7 +105,7 @@ class TcpTransport(asyncio.Transport):
         """The send queue has shrunk: let the protocol write again, or finish a close that waited for it."""
         if self._write_paused and self.get_write_buffer_size() <= self._low:
             self._write_paused = False
-            self._call("resume_writing")
+            self._context.run(self._call, "resume_writing")
         if self._closing and not self._lost and self.get_write_buffer_size() == 0:
             self._finish_close()
 
@@ -179,20 +179,22 @@ class TcpTransport(asyncio.Transport):
             self._lose(None)
 
     def _read(self) -> None:
+        """Pass on what is there. Runs in the protocol's context."""
         connection = self._endpoint.connection
         if connection.unread:
             chunks = connection.read()
             data = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
             if self._buffered or self._remainder:
                 self._remainder = memoryview(bytes(self._remainder) + data if self._remainder else data)
-                self._context.run(self._feed_buffered)
+                self._feed_buffered()
             else:
-                self._context.run(self._call, "data_received", data)
+                self._call("data_received", data)
         elif self._remainder:
-            self._context.run(self._feed_buffered)
+            self._feed_buffered()
         if self._eof_received and not (self._paused or self._closing or self._remainder):
             self._eof_received = False
-            self._context.run(self._deliver_eof)
+            if not self._call("eof_received"):
+                self.close()
 
     def _feed_buffered(self) -> None:
         """Copy into the buffers the protocol lends, until all is passed on or it pauses."""
@@ -220,11 +222,6 @@ class TcpTransport(asyncio.Transport):
                 self._fatal_error(exc, "buffer_updated() of the protocol raised")
                 return
             protocol = self._protocol
-
-    def _deliver_eof(self) -> None:
-        keep_open = self._call("eof_received")
-        if not keep_open:
-            self.close()
 
     # writing
 
