@@ -35,6 +35,10 @@ def test_dpkt_is_read_by_ours_and_padding_ignored(packet, padding):
     assert arp.parse(memoryview(built + padding)) == packet
 
 
+def test_the_operations_are_those_of_dpkt():
+    assert (arp.REQUEST, arp.REPLY) == (dpkt.arp.ARP_OP_REQUEST, dpkt.arp.ARP_OP_REPLY)
+
+
 VALID = arp.build(arp.Arp(arp.REQUEST, b"\2\0\0\0\0\1", b"\x0a\0\0\1", bytes(6), b"\x0a\0\0\2"))
 
 

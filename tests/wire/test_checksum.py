@@ -104,6 +104,18 @@ def test_pseudo_header_of_ipv4(src, dst, length):
     )
 
 
+@pytest.mark.parametrize(
+    ("src", "dst", "protocol", "length", "expected"),
+    [
+        (bytes(4), bytes(4), 0, 0, 0),
+        (b"\xff" * 4, bytes(4), 0, 0, 0xFFFF),
+        (bytes(16), bytes(16), 6, 0xFFF9, 0xFFFF),
+    ],
+)
+def test_the_two_zeros_of_a_pseudo_header(src, dst, protocol, length, expected):
+    assert pseudo_header_sum(src, dst, protocol, length) == expected
+
+
 @given(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16), st.integers(0, 0xFFFFFFFF))
 def test_pseudo_header_of_ipv6(src, dst, length):
     header = src + dst + length.to_bytes(4, "big") + b"\0\0\0\x3a"

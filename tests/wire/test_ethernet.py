@@ -24,6 +24,14 @@ def test_dpkt_is_read_by_ours(dst, src, ethertype, payload):
     assert (frame.dst, frame.src, frame.ethertype, bytes(frame.payload)) == (dst, src, ethertype, payload)
 
 
+def test_the_ethertypes_are_those_of_dpkt():
+    theirs = dpkt.ethernet
+    assert ethernet.ETHERTYPE_IPV4 == theirs.ETH_TYPE_IP
+    assert ethernet.ETHERTYPE_IPV6 == theirs.ETH_TYPE_IP6
+    assert ethernet.ETHERTYPE_ARP == theirs.ETH_TYPE_ARP
+    assert ethernet.ETHERTYPE_VLAN == theirs.ETH_TYPE_8021Q
+
+
 @pytest.mark.parametrize("size", range(14))
 def test_a_truncated_header_is_refused(size):
     with pytest.raises(WireError):

@@ -83,5 +83,9 @@ def test_the_constants_are_those_of_dpkt():
     assert icmp.HOST_PROHIBITED == theirs.ICMP_UNREACH_HOST_PROHIB
     assert icmp.ADMINISTRATIVELY_PROHIBITED == theirs.ICMP_UNREACH_FILTER_PROHIB
     assert icmp.PARAMETER_PROBLEM == theirs.ICMP_PARAMPROB
+    assert icmp.SOURCE_ROUTE_FAILED == theirs.ICMP_UNREACH_SRCFAIL
+    assert icmp.NET_UNKNOWN == theirs.ICMP_UNREACH_NET_UNKNOWN
+    assert icmp.HOST_UNKNOWN == theirs.ICMP_UNREACH_HOST_UNKNOWN
+    assert icmp.TTL_EXCEEDED == theirs.ICMP_TIMEXCEED_INTRANS
     assert icmp.REDIRECT == theirs.ICMP_REDIRECT
     assert icmp.SOURCE_QUENCH == theirs.ICMP_SRCQUENCH

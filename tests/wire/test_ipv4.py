@@ -57,6 +57,12 @@ def test_dpkt_is_read_by_ours_and_padding_cut_off(src, dst, payload, fields, pad
         assert getattr(read, name) == value
 
 
+def test_the_defaults():
+    read = parse(ipv4.build(SRC, DST, 6, 0))
+    assert (read.ttl, read.tos, read.ident, read.options) == (64, 0, 0, b"")
+    assert (read.dont_fragment, read.more_fragments, read.fragment_offset) == (True, False, 0)
+
+
 @pytest.mark.parametrize(("given", "padded"), [(b"\x07\x03\x04", b"\x07\x03\x04\0"), (b"\1", b"\1\0\0\0")])
 def test_options_are_padded(given, padded):
     assert parse(ipv4.build(SRC, DST, 6, 0, options=given)).options == padded

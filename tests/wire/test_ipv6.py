@@ -57,6 +57,11 @@ def test_dpkt_is_read_by_ours_and_padding_cut_off(src, dst, payload, fields, pad
     assert read.fragment_offset == 0
 
 
+def test_the_defaults():
+    read = parse(ipv6.build(SRC, DST, 6, 0))
+    assert (read.ttl, read.tos, read.flow_label) == (64, 0, 0)
+
+
 VALID = ipv6.build(SRC, DST, EXPERIMENT, 8) + b"transpor"
 
 
@@ -107,6 +112,12 @@ def test_extension_headers_are_walked_as_dpkt_walks_them(extensions):
     assert len(theirs.all_extension_headers) == len(extensions)
 
 
+def test_the_numbers_of_the_headers():
+    assert (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.FRAGMENT, ipv6.DESTINATION_OPTIONS) == (0, 43, 44, 60)
+    assert sorted(ipv6.EXTENSIONS) == [0, 43, 44, 60]
+    assert ipv6.NO_NEXT_HEADER == 59
+
+
 @pytest.mark.parametrize("number", [ipv6.NO_NEXT_HEADER, 50, 51, 135])
 def test_other_numbers_end_the_walk(number):
     read = parse(ipv6.build(SRC, DST, number, 8) + bytes(8))
@@ -133,6 +144,12 @@ def test_the_walk_stops_at_a_fragment_and_goes_on_when_it_is_reassembled():
     read.payload, read.more_fragments = memoryview(bytes(read.payload) + last.payload), False
     ipv6.skip_extensions(read)
     assert (read.protocol, read.payload) == (EXPERIMENT, b"transportranspor")
+
+
+@pytest.mark.parametrize("extension", [HOP, OPTIONS, ROUTED, ATOMIC])
+def test_nothing_has_to_follow_an_extension_header(extension):
+    read = parse(chain(extension, payload=b""))
+    assert (read.protocol, read.payload) == (EXPERIMENT, b"")
 
 
 def test_a_fragment_header_behind_a_fragment_header_is_refused():
@@ -164,6 +181,7 @@ REFUSED = [
     ("option without a length", [(ipv6.DESTINATION_OPTIONS, bytes.fromhex("00 010300000005"))]),
     ("unknown option, discard", [(ipv6.DESTINATION_OPTIONS, bytes.fromhex("00 4e0400000000"))]),
     ("unknown option, discard and tell", [(ipv6.DESTINATION_OPTIONS, bytes.fromhex("00 8e0400000000"))]),
+    ("unknown option behind Pad1", [(ipv6.DESTINATION_OPTIONS, bytes.fromhex("00 00 c203000000"))]),
     ("jumbo payload", [(ipv6.HOP_BY_HOP, bytes.fromhex("00 c20400010000"))]),
     ("eight bytes of Pad1", [(ipv6.DESTINATION_OPTIONS, b"\1" + bytes(14))]),
     ("eight bytes of PadN", [(ipv6.DESTINATION_OPTIONS, bytes.fromhex("01 0106000000000000 0e0400000000"))]),

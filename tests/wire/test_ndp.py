@@ -146,6 +146,14 @@ def test_the_mac_of_a_group(group, mac):
     assert ndp.multicast_mac(ipaddress.ip_address(group).packed).hex() == mac
 
 
+def test_the_defaults_say_nothing():
+    built = ndp.build(RouterAdvertisement(0), SRC, DST)
+    assert built[4:] == bytes(12)
+    prefix = Prefix(TARGET, 64)
+    assert (prefix.valid_lifetime, prefix.preferred_lifetime) == (0xFFFFFFFF, 0xFFFFFFFF)
+
+
 def test_the_well_known_groups():
+    assert ipaddress.ip_address("::").packed == ndp.UNSPECIFIED
     assert ipaddress.ip_address("ff02::1").packed == ndp.ALL_NODES
     assert ipaddress.ip_address("ff02::2").packed == ndp.ALL_ROUTERS

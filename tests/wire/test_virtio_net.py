@@ -26,6 +26,13 @@ def test_the_layout_is_the_kernels():
     assert virtio_net.build(0, virtio_net.GSO_NONE, 0, 0, 0, 0) == virtio_net.PLAIN
 
 
+def test_the_constants_are_the_kernels():
+    """As linux/virtio_net.h defines them."""
+    assert (virtio_net.F_NEEDS_CSUM, virtio_net.F_DATA_VALID) == (1, 2)
+    assert (virtio_net.GSO_NONE, virtio_net.GSO_TCPV4, virtio_net.GSO_UDP) == (0, 1, 3)
+    assert (virtio_net.GSO_TCPV6, virtio_net.GSO_UDP_L4, virtio_net.GSO_ECN) == (4, 5, 0x80)
+
+
 @pytest.mark.parametrize("size", range(10))
 def test_a_truncated_header_is_refused(size):
     with pytest.raises(WireError):
