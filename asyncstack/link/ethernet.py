@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Callable
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from asyncstack.link.interface import Interface, Sender
 
 _LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
+_unpack = Struct("!6s6xH").unpack_from  # destination, ethertype
 
 
 class EthernetLink:
@@ -65,16 +67,16 @@ class EthernetLink:
         if len(data) < HEADER_SIZE:
             interface.counters["ethernet.malformed"] += 1
             return
-        if data[:6] != self.mac and not data[0] & 1:
+        dst, ethertype = _unpack(data)
+        if dst != self.mac and not dst[0] & 1:
             interface.counters["ethernet.not_for_us"] += 1
             return
-        ethertype = data[12] << 8 | data[13]
         handler = interface.handlers.get(ethertype)
         if handler is not None:
             await handler(data[HEADER_SIZE:], frame, interface)
         elif ethertype == ETHERTYPE_ARP:
             now = interface.clock()
-            self._arp.receive(data[HEADER_SIZE:], not data[0] & 1, now)
+            self._arp.receive(data[HEADER_SIZE:], not dst[0] & 1, now)
             self._serve(now)
         else:
             interface.counters["ethernet.unknown_type"] += 1
