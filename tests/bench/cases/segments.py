@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from ..subjects import Subject
+from ..workers import StepError
 from .case import ADDRESS, PORT, Case, Scale
+
+MTU = 1500
 
 
 def segments(subject: Subject, scale: Scale, *, direction: str, app: str, row: str) -> dict[str, float]:
@@ -18,10 +21,14 @@ def segments(subject: Subject, scale: Scale, *, direction: str, app: str, row: s
         server.ask("serve", app=app, host=ADDRESS, port=PORT)
         cpu = server.ask("stats")["cpu"]
         from_server, to_server = subject.client_namespace.packets(interface)
-        client.ask(direction, host=ADDRESS, port=PORT, seconds=scale.seconds, timeout=scale.seconds + 20)
+        moved = client.ask(
+            direction, host=ADDRESS, port=PORT, seconds=scale.seconds, timeout=scale.seconds + 20
+        )
         cpu = server.ask("stats")["cpu"] - cpu
         after_from_server, after_to_server = subject.client_namespace.packets(interface)
     count = after_to_server - to_server if direction == "upload" else after_from_server - from_server
+    if moved["bytes"] > count * MTU:
+        raise StepError(f"{moved['bytes']} bytes in {count} packets: offload was not off")
     return {row: count / cpu}
 
 
