@@ -36,7 +36,9 @@ _Ts = TypeVarTuple("_Ts")
 
 DAY: Final = 86400.0
 _SELF_PIPE: Final = 1  # file descriptors of the loop's own
-_POLL_TURNS: Final = 256  # signals come through the self pipe, which nobody waits for while there is work
+_POLL_TURNS: Final = (
+    256  # files, and signals, which come through the self pipe, are polled this often under load
+)
 _PATIENCE_TURNS: Final = 16384  # turns a thread's result waits for the loop to come to rest
 _CLEANUP_SECONDS: Final = 600.0  # of virtual time past the limit, for `finally` blocks
 _STALE_TIMERS: Final = 128
@@ -70,6 +72,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.limit = limit
         self.seed = seed
+        self._files = self._selector.get_map()
         self._now = float(start)
         self._timers: list[tuple[float, int, _Timer]] = []
         self._serial = 0
@@ -191,16 +194,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         self._turns += 1
-        if not self._turns % _POLL_TURNS or len(self._selector.get_map()) > _SELF_PIPE:
-            self._poll(0.0)
-        ready, timers = self._ready, self._timers
-        if not ready and not self._stopping and not (timers and timers[0][0] <= self._now):
+        if not self._turns % _POLL_TURNS:
+            self._look_around()
+        ready, timers, now = self._ready, self._timers, self._now
+        if not (ready or (timers and timers[0][0] <= now) or self._stopping):
             self._rest()
-            timers = self._timers
-        elif self._from_threads and self._turns - self._rested > _PATIENCE_TURNS:
-            self._rested = self._turns
-            ready.append(self._from_threads.popleft())
-        while timers and timers[0][0] <= self._now:
+            timers, now = self._timers, self._now
+        while timers and timers[0][0] <= now:
             timer = heapq.heappop(timers)[2]
             timer._scheduled = False
             if timer._cancelled:
@@ -214,16 +214,28 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             if not handle._cancelled:
                 handle._run()
 
+    def _look_around(self) -> None:
+        """What a loop that is never at rest must not miss: signals, files, and in the end also threads."""
+        self._poll(0.0)
+        if self._from_threads and self._turns - self._rested > _PATIENCE_TURNS:
+            self._rested = self._turns
+            self._ready.append(self._from_threads.popleft())
+
     def _rest(self) -> None:
         """Nothing is left to do at this instant: take what a thread brought, wait for one, or jump."""
         self._rested = self._turns
+        files = len(self._files) > _SELF_PIPE
+        if files:
+            self._poll(0.0)
+        if self._ready:
+            return
         if self._from_threads:
             self._ready.append(self._from_threads.popleft())
         elif self._held:
             self._poll(None)
         elif self._alive:
             self._jump()
-        elif len(self._selector.get_map()) > _SELF_PIPE:
+        elif files:
             self._poll(None)
         else:
             raise DeadlockError(
