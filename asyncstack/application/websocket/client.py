@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Any
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import InvalidURI
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
+from asyncstack.application.http.grammar import STATUS_LINE
 from asyncstack.application.http.headers import Headers, HeaderSource
 from asyncstack.application.websocket.connection import WebSocket
 from asyncstack.application.websocket.errors import HandshakeError
@@ -100,31 +101,23 @@ class connect:
             if not data:
                 raise HandshakeError(0, "the server closed during the handshake")
             head += data
-        # Frames wait until the WebSocket is there to take them.
+        status = _status(head)
+        if status != 101:
+            raise HandshakeError(
+                status, f"the server answered {status}" if status else "the server speaks no HTTP"
+            )
+        # Only the head: frames behind it wait until the WebSocket is there to take them.
         protocol.receive_data(bytes(head[: end + 4]))
         protocol.events_received()
         if protocol.handshake_exc is not None:
-            raise _handshake_error(protocol.handshake_exc)
-        if protocol.state.name != "OPEN":
-            raise HandshakeError(_status_of(head), f"the server answered {_first_line(head)}")
+            raise HandshakeError(status, f"handshake failed: {protocol.handshake_exc}")
         return bytes(head[end + 4 :])
 
 
-def _first_line(head: bytearray) -> str:
-    return bytes(head).split(b"\r\n", 1)[0].decode("latin-1")
-
-
-def _status_of(head: bytearray) -> int:
-    part = bytes(head[9:12])
-    return int(part) if part.isdigit() else 0
-
-
-def _handshake_error(exc: Exception) -> HandshakeError:
-    if isinstance(exc, InvalidStatus):
-        response = exc.response
-        return HandshakeError(response.status_code, f"the server answered {response.status_code}")
-    detail = str(exc) if isinstance(exc, InvalidHandshake) else repr(exc)
-    return HandshakeError(0, f"handshake failed: {detail}")
+def _status(head: bytearray) -> int:
+    """The status of an HTTP response; 0 if it is none."""
+    match = STATUS_LINE.match(head)
+    return int(match[3]) if match else 0
 
 
 def _deflate() -> ClientPerMessageDeflateFactory:

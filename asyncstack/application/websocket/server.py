@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from websockets.datastructures import Headers as WireHeaders
@@ -43,13 +44,14 @@ def accept(request: Request, route: WebSocketRoute, options: Options) -> tuple[S
 
     Raises HttpError: 400 for a malformed handshake, 403 for an origin, 426 for another version.
     """
+    if request.headers.get_all("sec-websocket-version") != ["13"]:
+        raise HttpError(426, "WebSocket version 13", {"Sec-WebSocket-Version": "13", "Upgrade": "websocket"})
     origins = None
     if route.origins is not None:
         origins = [None if origin is None else Origin(origin) for origin in route.origins]
     protocol = ServerProtocol(
         origins=origins,
-        subprotocols=[Subprotocol(name) for name in route.subprotocols] or None,
-        select_subprotocol=None if route.subprotocols else _no_subprotocol,
+        select_subprotocol=lambda protocol, offered: _select(route.subprotocols, offered),
         extensions=[_deflate()] if options.compression else None,
         max_size=options.max_size,
     )
@@ -62,20 +64,14 @@ def accept(request: Request, route: WebSocketRoute, options: Options) -> tuple[S
         raise HttpError(400, "malformed WebSocket handshake") from None
     response = protocol.accept(wire_request)
     if response.status_code != 101:
-        headers = [
-            (name, value) for name, value in response.headers.raw_items() if name.lower() in REFUSAL_FIELDS
-        ]
-        raise HttpError(response.status_code, str(protocol.handshake_exc or ""), headers)
+        raise HttpError(response.status_code, str(protocol.handshake_exc or ""))
     protocol.send_response(response)
     return protocol, b"".join(protocol.data_to_send())
 
 
-REFUSAL_FIELDS = frozenset(("upgrade", "sec-websocket-version"))
-
-
-def _no_subprotocol(protocol: ServerProtocol, offered: object) -> None:
-    """A server without subprotocols ignores what a client offers; the client then decides."""
-    return
+def _select(ours: tuple[str, ...], offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The first of ours that the client offers; None goes on without, and the client decides what it thinks of it."""
+    return next((Subprotocol(name) for name in ours if name in offered), None)
 
 
 def _deflate() -> ServerPerMessageDeflateFactory:
