@@ -1,4 +1,4 @@
-"""Where the application tests run: servers and clients on the kernel's loopback."""
+"""Where the application tests run: on the kernel's loopback, and on two stacks joined in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from asyncstack.application.http import Application
+from asyncstack.link.memory import memory_pair
+from asyncstack.stack import Stack
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -65,8 +67,17 @@ class NetworkPair:
             await app.shutdown(1.0)
 
 
-@pytest.fixture
-async def network_pair() -> AsyncIterator[NetworkPair]:
-    pair = NetworkPair("127.0.0.1", asyncio.start_server, asyncio.open_connection)
-    yield pair
-    await pair.close()
+@pytest.fixture(params=["kernel", "stack"])
+async def network_pair(request) -> AsyncIterator[NetworkPair]:
+    if request.param == "kernel":
+        pair = NetworkPair("127.0.0.1", asyncio.start_server, asyncio.open_connection)
+        yield pair
+        await pair.close()
+        return
+    async with Stack(name="server") as server, Stack(name="client") as client:
+        ends = memory_pair()
+        server.attach(ends[0], ["10.0.0.1/24"])
+        client.attach(ends[1], ["10.0.0.2/24"])
+        pair = NetworkPair("10.0.0.1", server.start_server, client.open_connection)
+        yield pair
+        await pair.close()

@@ -404,7 +404,9 @@ async def test_the_queue_is_bounded_for_compressed_messages(network_pair, dial):
 
     @app.websocket("/echo", queue_size=MIB, queue_messages=10_000)
     async def idle(ws):
-        await asyncio.sleep(0.1)
+        while not ws._queue.full:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # for whatever else is going to come
         app.held = ws._queue._size
         waiting.set()
 

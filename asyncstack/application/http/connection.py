@@ -46,12 +46,8 @@ class HttpConnection:
     async def run(self) -> None:
         """Until the connection is closed. Raises only CancelledError."""
         try:
-            while await self._exchange():
-                if self.answered % BURST == 0 and self._source.buffer:
-                    await asyncio.sleep(0)
-            await self._finish()
-        except BrokenResponse as exc:
-            self._app.log.error("a response broke off", exc_info=exc.__cause__)
+            if await self._converse():
+                await self._finish()
         except Exception as exc:
             if not is_connection_loss(exc):
                 self._app.log.exception("a connection failed")
@@ -61,6 +57,17 @@ class HttpConnection:
             # Nothing to flush if all went well: the transport has been closed. Else the reset tells the client.
             if not self._writer.transport.is_closing():
                 self._writer.transport.abort()
+
+    async def _converse(self) -> bool:
+        """Request after request; whether the end may be a graceful one."""
+        try:
+            while await self._exchange():
+                if self.answered % BURST == 0 and self._source.buffer:
+                    await asyncio.sleep(0)
+        except BrokenResponse as exc:
+            self._app.log.error("a response broke off", exc_info=exc.__cause__)
+            return exc.framed
+        return True
 
     async def _exchange(self) -> bool:
         """One request and its answer; whether there may be another."""

@@ -22,7 +22,14 @@ FRAMING = frozenset(("content-length", "transfer-encoding"))
 
 
 class BrokenResponse(Exception):
-    """The head is out and the body can not be completed: only closing the connection tells the client."""
+    """The head is out and the body can not be completed: only the end of the connection tells the client.
+
+    `framed`: the client notices by itself, because a length or the last chunk is missing; else it takes a reset.
+    """
+
+    def __init__(self, framed: bool) -> None:
+        super().__init__("a response broke off")
+        self.framed = framed
 
 
 class Sender:
@@ -83,10 +90,13 @@ class Sender:
 
     async def _stream(self, pieces: AsyncIterator[bytes], length: int | None, chunks: bool) -> None:
         sent = 0
-        while (piece := await self._next(pieces)) is not None:
+        framed = chunks or length is not None
+        while (piece := await self._next(pieces, framed)) is not None:
             sent += len(piece)
             if length is not None and sent > length:
-                raise BrokenResponse from ValueError(f"the body is longer than the {length} bytes announced")
+                raise BrokenResponse(framed) from ValueError(
+                    f"the body is longer than the {length} bytes announced"
+                )
             if length is None and chunks and piece:
                 self.writer.writelines(encode_chunk(piece))
             else:
@@ -95,11 +105,11 @@ class Sender:
         if length is None and chunks:
             self.writer.write(LAST_CHUNK)
         elif length is not None and sent < length:
-            raise BrokenResponse from ValueError(
+            raise BrokenResponse(framed) from ValueError(
                 f"the body ended after {sent} of the {length} bytes announced"
             )
 
-    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+    async def _next(self, pieces: AsyncIterator[bytes], framed: bool) -> bytes | None:
         try:
             return await anext(pieces)
         except StopAsyncIteration:
@@ -107,7 +117,7 @@ class Sender:
         except Exception as exc:
             if self.writer.transport.is_closing():
                 raise ConnectionResetError("the client went away") from exc
-            raise BrokenResponse from exc
+            raise BrokenResponse(framed) from exc
 
     async def send_continue(self) -> None:
         """100 Continue, unless the answer is already under way (RFC 9110 section 10.1.1)."""
