@@ -172,9 +172,11 @@ class Stack(Calls):
         interface.handlers[ETHERTYPE_IPV4] = self.ipv4.receive
         interface.handlers[ETHERTYPE_IPV6] = self.ipv6.receive
         interface.on_unsent = self._report_unsent
+        interface.link.is_broadcast = lambda address: self.addresses.is_broadcast(address, interface)
         self.ndp.attach(interface)
         device.on_down = lambda error: self._device_down(interface, error)
         self.interfaces.append(interface)
+        interface.start()  # before the addresses, which the link announces
         try:
             for address, prefix_length in addresses:
                 self.add_address(interface, address, prefix_length)
@@ -184,7 +186,6 @@ class Stack(Calls):
         except BaseException:
             self._forget(interface)
             raise
-        interface.start()
         self._tell(InterfaceUp(interface))
         return interface
 

@@ -133,7 +133,7 @@ class Interface:
         for tap in self.taps:
             tap(self, frame)
         if frame.gso_size and len(frame) > device.max_segment + (14 if device.ethernet else 0):
-            pieces = segment(frame, 14 if device.ethernet else 0)
+            pieces = segment(frame, 14 if device.ethernet else 0, partial=device.checksum_offload)
             sent = True
             for piece in pieces:
                 sent = device.send(piece) and sent

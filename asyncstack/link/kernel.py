@@ -10,8 +10,9 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final
 
 PeerAddress = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -76,9 +77,7 @@ class KernelSide:
             await _in_thread(self._restore)
 
     def _configure(self) -> None:
-        from pyroute2 import IPRoute
-
-        with IPRoute() as route:
+        with _netlink() as route:
             index = socket.if_nametoindex(self.name)
             link = route.link("get", index=index)[0]
             self._set_mtu(route, index, link.get_attr("IFLA_MTU"))
@@ -124,10 +123,9 @@ class KernelSide:
             raise OSError(exc.code, detail) from exc
 
     def _restore(self) -> None:
-        from pyroute2 import IPRoute
         from pyroute2.netlink.exceptions import NetlinkError
 
-        with IPRoute() as route:
+        with _netlink() as route:
             while self._undo:
                 try:
                     self._undo.pop()(route, socket.if_nametoindex(self.name))
@@ -147,6 +145,21 @@ def _wait_until_local(route: Any, address: str) -> None:
         except NetlinkError:
             pass  # no route at all yet
         time.sleep(0.002)
+
+
+@contextmanager
+def _netlink() -> Iterator[Any]:
+    """pyroute2's `IPRoute` on an event loop of the standard library: it would take one of the current policy, and
+    uvloop's can not poll a netlink socket."""
+    from pyroute2 import IPRoute
+
+    loop = asyncio.SelectorEventLoop()
+    try:
+        with IPRoute(use_event_loop=loop) as route:
+            yield route
+        loop.run_until_complete(asyncio.sleep(0))  # its transport closes by call_soon
+    finally:
+        loop.close()
 
 
 async def _in_thread(work: Callable[[], None]) -> None:

@@ -172,6 +172,7 @@ class TcpEndpoint:
                 self.owner.readable()
             elif event is Event.WRITABLE:
                 self._release_memory(connection.queued)
+                self.path.interface.link.confirm(self.path.next_hop, connection.heard_at)  # RFC 4861 7.3.1
                 self.owner.writable()
             elif event is Event.EOF:
                 self.owner.ended()
