@@ -119,14 +119,17 @@ async def test_half_open_peer_is_found_out_by_data(pair):
     """The server restarts while the link is down: what comes for the old connection is answered with RST."""
     link = pair.link(delay=0.01)
 
+    accepted = []
+
     async def serve(reader, writer):
+        accepted.append(writer.transport)
         await reader.read()
 
     await pair.serve(serve)
     reader, writer = await pair.connect()
+    await asyncio.sleep(1)
     link.down()
-    for endpoint in list(pair.server.tcp.connections.values()):
-        endpoint.transport.abort()
+    accepted[0].abort()
     await asyncio.sleep(1)
     assert not pair.server.tcp.connections
     link.up()
