@@ -157,8 +157,8 @@ def _netlink() -> Iterator[Any]:
     try:
         with IPRoute(use_event_loop=loop) as route:
             yield route
-        loop.run_until_complete(asyncio.sleep(0))  # its transport closes by call_soon
     finally:
+        loop.run_until_complete(asyncio.sleep(0))  # the socket closes by call_soon
         loop.close()
 
 
