@@ -74,6 +74,7 @@ class Interface:
         self.on_unsent: Callable[[memoryview, Interface], None] = lambda packet, interface: None
         self.link: EthernetLink | IpLink = EthernetLink(self) if device.ethernet else IpLink(self)
         self._ready: deque[Sender] = deque()
+        self._backlog: deque[OutgoingFrame] = deque()  # the rest of one super-segment that met a full device
         self._flush_handle: asyncio.Handle | None = None
         self._flushing = False
         self._receiving = False
@@ -94,6 +95,7 @@ class Interface:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
+        self._backlog.clear()
         while self._ready:
             self._ready.popleft().queued = False
 
@@ -133,11 +135,12 @@ class Interface:
         for tap in self.taps:
             tap(self, frame)
         if frame.gso_size and len(frame) > device.max_segment + (14 if device.ethernet else 0):
-            pieces = segment(frame, 14 if device.ethernet else 0, partial=device.checksum_offload)
-            sent = True
-            for piece in pieces:
-                sent = device.send(piece) and sent
-            return sent
+            for piece in segment(frame, 14 if device.ethernet else 0, partial=device.checksum_offload):
+                if device.writable:
+                    device.send(piece)
+                else:
+                    self._backlog.append(piece)
+            return True
         if frame.checksum_start and not device.checksum_offload:
             frame = complete_checksum(frame)
         return device.send(frame)
@@ -159,12 +162,14 @@ class Interface:
 
     def flush(self) -> None:
         """Let the ready senders send while the device has room. Never suspends; not re-entrant."""
-        if self._flushing or not self._ready:
+        if self._flushing or not (self._ready or self._backlog):
             return
         self._flushing = True
         ready, device = self._ready, self.device
         now = self.clock()
         until = now + FLUSH_SECONDS
+        while self._backlog and device.writable:
+            device.send(self._backlog.popleft())
         try:
             while ready and device.writable and now < until:
                 sender = ready.popleft()
@@ -179,7 +184,7 @@ class Interface:
             self._schedule_flush()
 
     def _schedule_flush(self) -> None:
-        if self._flush_handle is None and self._ready and self.up:
+        if self._flush_handle is None and (self._ready or self._backlog) and self.up:
             self._flush_handle = self.loop.call_soon(self._flush_soon)
 
     def _flush_soon(self) -> None:
