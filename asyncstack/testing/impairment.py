@@ -32,7 +32,8 @@ class GilbertElliott:
     """Loss in bursts: a chain of a good and a bad state that may change at each packet.
 
     good_to_bad, bad_to_good: probability of a change, per packet. loss_good, loss_bad: probability of loss in that
-    state. The mean burst has 1 / bad_to_good packets.
+    state. The mean burst has 1 / bad_to_good packets, however far apart they are: lone retransmissions seconds apart
+    still fall into one burst.
     """
 
     good_to_bad: float

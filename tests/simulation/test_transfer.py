@@ -7,18 +7,22 @@ import pytest
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("nothing_left")]
 
 MB = 1_000_000
-LINKS = {
-    "clear": {},
-    "ethernet": {"ethernet": True},
-    "wide": {"delay": 0.010, "rate": 1e9},
-    "lossy": {"delay": 0.010, "loss": 0.02, "reorder": 0.02, "duplicate": 0.02, "rate": 1e9},
-}
+LINKS = [
+    pytest.param({}, id="clear"),
+    pytest.param({"ethernet": True}, id="ethernet"),
+    pytest.param({"delay": 0.010, "rate": 1e9}, id="wide", marks=pytest.mark.slow),
+    pytest.param(
+        {"delay": 0.010, "loss": 0.02, "reorder": 0.02, "duplicate": 0.02, "rate": 1e9},
+        id="lossy",
+        marks=pytest.mark.slow,
+    ),
+]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", LINKS)
-async def test_100_megabytes_up_and_down(pair, stream, digest_of, kind):
-    pair.link(**LINKS[kind])
+@pytest.mark.parametrize("parameters", LINKS)
+async def test_100_megabytes_up_and_down(pair, stream, digest_of, parameters):
+    link = pair.link(**parameters)
     up, down = stream(100 * MB, seed=1), stream(100 * MB, seed=2)
     received = []
 
@@ -34,6 +38,9 @@ async def test_100_megabytes_up_and_down(pair, stream, digest_of, kind):
     writer.write_eof()
     assert await digest_of(reader) == (down.size, down.digest)
     assert received == [(up.size, up.digest)]
+    if parameters.get("loss"):
+        for stats in (link.forward.stats, link.backward.stats):
+            assert min(stats.lost, stats.reordered, stats.duplicated) > 0.01 * stats.sent > 500
     writer.close()
     await writer.wait_closed()
 

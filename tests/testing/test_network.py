@@ -7,6 +7,7 @@ import warnings
 
 import dpkt
 import pytest
+import uvloop
 
 from asyncstack.config import StackConfig
 from asyncstack.testing.clock import run
@@ -41,6 +42,7 @@ async def test_unknown_name(pair):
 async def test_ethernet_link_resolves_addresses(pair):
     net, a, b = pair
     link = net.link(a, b, delay=0.01, ethernet=True)
+    await asyncio.sleep(1)  # the announcements of the addresses are over
     assert (await a.ping("b")).rtt == pytest.approx(0.04)  # ARP's round trip before
     assert (await a.ping("b")).rtt == pytest.approx(0.02)
     assert (await a.ping("fd00::2")).rtt == pytest.approx(0.04)
@@ -192,3 +194,32 @@ async def test_datagrams_are_lost_as_told_and_repeat():
     assert first == await received()
     assert first != sorted(first)
     assert 750 < len(set(first)) < 850
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_real_time(factory):
+    """The same network on loops whose clock does not jump."""
+
+    async def echo(reader, writer):
+        writer.write(await reader.read())
+        writer.close()
+        await writer.wait_closed()
+
+    async def main():
+        async with Network(seed=1) as net:
+            a, b = net.host("a", "10.0.0.1/24"), net.host("b", "10.0.0.2/24")
+            link = net.link(a, b, delay=0.02, rate=200e6)
+            assert 0.04 <= (await a.ping("b")).rtt < 1.0
+            await b.start_server(echo, "b", 80)
+            reader, writer = await a.open_connection("b", 80)
+            data = bytes(range(256)) * 2000
+            writer.write(data)
+            writer.write_eof()
+            assert await reader.read() == data
+            writer.close()
+            await writer.wait_closed()
+            assert link.forward.stats.dropped == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
