@@ -1,12 +1,20 @@
 """The server, spoken to byte by byte."""
 
 import asyncio
+import gc
 import logging
 import sys
 
 import pytest
 
-from asyncstack.application.http import Application, HttpError, Limits, Response
+from asyncstack.application.http import Application, HttpError, Limits, Request, Response
+from asyncstack.application.http.body import RequestBody
+from asyncstack.application.http.connection import HttpConnection
+from asyncstack.application.http.deadline import Deadline
+from asyncstack.application.http.sending import Sender
+from asyncstack.application.http.source import ByteSource
+from asyncstack.application.websocket import WebSocket, connect
+from asyncstack.application.websocket.keepalive import Keepalive
 from tests.application.test_parser import REFUSED
 
 END = b"Host: a\r\nConnection: close\r\n\r\n"
@@ -292,6 +300,26 @@ async def test_a_handler_that_fails(network_pair, caplog, failure):
         assert bodies(answer)[1:] == ([(200, b"root")] if failure in ("raise", "type") else [])
 
 
+async def test_a_stream_for_1_0_that_fails_ends_in_a_reset(network_pair, caplog):
+    """Its end is the connection's end: a FIN would say that all is there."""
+    app = application()
+
+    @app.get("/fail")
+    async def fail(request):
+        async def pieces():
+            yield b"half"
+            raise RuntimeError("boom")
+
+        return Response(pieces())
+
+    port = await network_pair.serve(app)
+    with pytest.raises(ConnectionResetError):
+        await network_pair.talk(port, b"GET /fail HTTP/1.0\r\n\r\n")
+    answer = await network_pair.talk(port, b"GET /fail HTTP/1.1\r\n" + END)
+    assert answer.endswith(b"4\r\nhalf\r\n")
+    assert caplog.text.count("broke off") == 2
+
+
 @pytest.mark.parametrize("count", [2, 4])
 async def test_a_body_of_another_length_than_announced_breaks_the_connection(network_pair, caplog, count):
     app = application()
@@ -396,6 +424,39 @@ async def test_shutdown_cuts_off_what_does_not_end(network_pair):
     await app.shutdown(0.05)
     assert cancelled.is_set()
     assert app.connections == 0
+
+
+async def test_connections_end_without_the_garbage_collector(network_pair):
+    """Ten thousand connections in reference cycles would make every collection a long one."""
+    app = application()
+
+    @app.websocket("/ws")
+    async def ws(ws):
+        await ws.send("x" * 100)
+
+    port = await network_pair.serve(app)
+    kinds = (HttpConnection, ByteSource, Deadline, Sender, Request, RequestBody, WebSocket, Keepalive)
+
+    def alive():
+        return [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(alive())
+        for _ in range(3):
+            await network_pair.talk(port, b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n" + END)
+            await network_pair.talk(port, b"POST /length HTTP/1.1\r\nContent-Length: 3\r\n" + END + b"abc")
+            uri = f"ws://{network_pair.host}:{port}/ws"
+            async with connect(uri, open_connection=network_pair.open_connection) as socket:
+                await socket.recv()
+            del socket
+        async with asyncio.timeout(5):
+            while app.connections:
+                await asyncio.sleep(0.01)
+        assert len(alive()) == before
+    finally:
+        gc.enable()
 
 
 def test_errors_of_use():

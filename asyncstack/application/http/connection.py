@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 from asyncstack.application.http.body import Pace, RequestBody
@@ -29,7 +32,20 @@ EMPTY_LINES = 16
 class HttpConnection:
     """Serves one (reader, writer) pair for an Application until either side is done with it."""
 
-    __slots__ = ("_app", "_sender", "_source", "_unread", "_writer", "answered", "idle", "task", "websocket")
+    __slots__ = (
+        "_app",
+        "_local",
+        "_pace",
+        "_peer",
+        "_sender",
+        "_source",
+        "_unread",
+        "_writer",
+        "answered",
+        "idle",
+        "task",
+        "websocket",
+    )
 
     def __init__(self, app: Application, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
@@ -37,6 +53,9 @@ class HttpConnection:
         self._writer = writer
         self._source = ByteSource(reader, loop)
         self._sender = Sender(writer, loop, app.limits.write_time, app.server)
+        self._pace = Pace(app.limits.body_time, app.limits.body_rate, app.limits.body_grace)
+        self._peer = writer.get_extra_info("peername")
+        self._local = writer.get_extra_info("sockname")
         self._unread = False  # the client may be sending something that nobody will read
         self.task = asyncio.current_task()
         self.idle = True
@@ -54,9 +73,9 @@ class HttpConnection:
         finally:
             self._source.close()
             self._sender.close()
-            # Nothing to flush if all went well: the transport has been closed. Else the reset tells the client.
+            # Closed already, if all went well.
             if not self._writer.transport.is_closing():
-                self._writer.transport.abort()
+                _reset(self._writer)
 
     async def _converse(self) -> bool:
         """Request after request; whether the end may be a graceful one."""
@@ -83,7 +102,7 @@ class HttpConnection:
             await self._refuse(error, "HEAD" if raw.startswith(b"HEAD ") else "GET")
             return False
         body = self._body_of(head)
-        request = Request(head, body, *_addresses(self._writer))
+        request = Request(head, body, self._peer, self._local)
         self._sender.head_sent = False
         try:
             response = await self._app.respond(request, body, head)
@@ -136,7 +155,7 @@ class HttpConnection:
         return RequestBody(
             self._source,
             decoder_for(head.length, limits.chunk_line, limits.trailer_size),
-            Pace(limits.body_time, limits.body_rate, limits.body_grace),
+            self._pace,
             limits.body_size,
             self._sender.send_continue if head.expect_continue else None,
         )
@@ -242,5 +261,10 @@ class HttpConnection:
             self._writer.close()
 
 
-def _addresses(writer: asyncio.StreamWriter) -> tuple[object, object]:
-    return writer.get_extra_info("peername"), writer.get_extra_info("sockname")
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End with RST. The kernel's sockets, unlike a stack's transports, send FIN at `abort` unless told otherwise."""
+    sock = writer.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import TracebackType
 
 from asyncstack.timing import LoopTimer, clock_of
@@ -15,23 +16,31 @@ class Deadline:
     uses and is freed by `cancel`. One use at a time.
     """
 
-    __slots__ = ("_cancelling", "_expired", "_task", "_timer", "clock")
+    __slots__ = ("_cancelling", "_expired", "_loop", "_task", "_timer", "clock")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.clock = clock_of(loop)
-        self._timer = LoopTimer(loop, self.clock, self._expire)
+        self._loop = loop
+        self._timer: LoopTimer | None = (
+            None  # made with the first use; it refers back here, so `cancel` drops it
+        )
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._expired = False
 
     def within(self, seconds: float) -> Deadline:
         """Limits the block that follows to `seconds` from now."""
-        self._timer.arm(self.clock() + seconds)
+        timer = self._timer
+        if timer is None:
+            timer = self._timer = LoopTimer(self._loop, self.clock, self._expire)
+        timer.arm(self.clock() + seconds)
         return self
 
     def cancel(self) -> None:
         """Free the timer."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -44,7 +53,8 @@ class Deadline:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         task, self._task = self._task, None
-        self._timer.deadline = float("inf")
+        if self._timer is not None:
+            self._timer.deadline = math.inf
         if self._expired:
             assert task is not None
             if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:

@@ -22,12 +22,12 @@ class RequestHead:
         "version",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, headers: Headers) -> None:
         self.method = ""
         self.target = ""  # origin form (path and query), or "*"
         self.authority = ""  # of the target if it has one, else Host
         self.version = "1.1"
-        self.headers = Headers()
+        self.headers = headers
         self.length = 0
         self.keep_alive = True
         self.expect_continue = False

@@ -18,8 +18,13 @@ class Headers:
     __slots__ = ("_items",)
 
     def __init__(self, source: HeaderSource = ()) -> None:
-        pairs = source.items() if isinstance(source, Mapping) else source
-        self._items: list[tuple[str, str]] = list(pairs)
+        self._items: list[tuple[str, str]]
+        if not source:
+            self._items = []
+        elif isinstance(source, (list, Headers)):
+            self._items = list(source)
+        else:
+            self._items = list(source.items() if isinstance(source, Mapping) else source)
 
     def get(self, name: str, default: str = "") -> str:
         """The first value of `name`, or `default`."""

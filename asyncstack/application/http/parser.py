@@ -65,10 +65,9 @@ def parse_request(head: bytes, *, request_line: int = 8192, header_count: int = 
     if minor not in b"01":
         raise HttpError(505, "this server speaks HTTP/1.1 and HTTP/1.0")
     fields = _parse_request_fields(head, match.end(), header_count)
-    result = RequestHead()
+    result = RequestHead(Headers(fields.items))
     result.method = method.decode()
     result.version = "1.0" if minor == b"0" else "1.1"
-    result.headers = Headers(fields.items)
     _check_host(result, fields)
     _split_target(result, target)
     result.length = _request_length(fields, result.version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import cast
 
@@ -54,7 +55,8 @@ class Sender:
         `first_piece`: have the body's first piece before the head leaves. Raises ValueError if a handler's
         headers can not be sent (nothing is sent then), BrokenResponse, ConnectionError, TimeoutError.
         """
-        keep_alive = keep_alive and "close" not in response.headers.tokens("connection")
+        if "connection" in response.headers and "close" in response.headers.tokens("connection"):
+            keep_alive = False
         bodiless = method == "HEAD" or response.status in (204, 304)
         if isinstance(response.body, (bytes, bytearray, memoryview)):
             head = self._head(response, version, keep_alive, date, _length_of(response, method))
@@ -78,15 +80,16 @@ class Sender:
         if framing:
             lines.append(framing)
         for name, value in response.headers:
-            if name.lower() in FRAMING:
+            lower = name.lower()
+            if lower in FRAMING:
                 raise ValueError(f"{name} is the server's: a handler gives Response(..., length=) instead")
-            lines.append(f"{name}: {value}\r\n")
-        if not keep_alive and "close" not in response.headers.tokens("connection"):
+            if lower != "connection" or keep_alive:
+                lines.append(f"{name}: {value}\r\n")
+        if not keep_alive:
             lines.append("Connection: close\r\n")
-        elif keep_alive and version == "1.0":
+        elif version == "1.0":
             lines.append("Connection: keep-alive\r\n")
-        status = f"HTTP/1.1 {response.status} {reason_phrase(response.status)}\r\n".encode("ascii")
-        return status + encode_fields(lines) + b"\r\n"
+        return status_line(response.status) + encode_fields(lines) + b"\r\n"
 
     async def _stream(self, pieces: AsyncIterator[bytes], length: int | None, chunks: bool) -> None:
         sent = 0
@@ -135,6 +138,12 @@ class Sender:
     def close(self) -> None:
         """Free the timer."""
         self._deadline.cancel()
+
+
+@functools.cache
+def status_line(status: int) -> bytes:
+    """The first line of a response with `status`, 200 to 599."""
+    return f"HTTP/1.1 {status} {reason_phrase(status)}\r\n".encode("ascii")
 
 
 def _length_of(response: Response, method: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import InvalidState, ProtocolError
@@ -11,6 +11,7 @@ from websockets.frames import Opcode
 from websockets.protocol import Protocol, State
 
 from asyncstack.application.websocket.errors import ConnectionClosed
+from asyncstack.application.websocket.fragments import Pieces, fragments
 from asyncstack.application.websocket.keepalive import Keepalive
 from asyncstack.application.websocket.messages import Assembler
 from asyncstack.application.websocket.options import Options
@@ -98,9 +99,7 @@ class WebSocket:
             raise StopAsyncIteration
         raise error
 
-    async def send(
-        self, message: str | bytes | bytearray | memoryview | Iterable[Message] | AsyncIterable[Message]
-    ) -> None:
+    async def send(self, message: str | bytes | bytearray | memoryview | Pieces) -> None:
         """Send a message; an iterable of pieces, all str or all bytes, becomes one message in fragments.
 
         Returns when the write buffer has room again. Raises ConnectionClosed, TypeError.
@@ -114,35 +113,21 @@ class WebSocket:
                 await self._send_fragments(message)
             await self._drain()
 
-    async def _send_fragments(self, pieces: Iterable[Message] | AsyncIterable[Message]) -> None:
-        """RFC 6455 section 5.4. A piece is held back until the next is there, since the last one carries FIN."""
-        held: bytes | None = None
-        kind: type | None = None
-        first = True
+    async def _send_fragments(self, pieces: Pieces) -> None:
+        begun = False
         try:
-            async for piece in _each(pieces):
-                data = piece.encode() if isinstance(piece, str) else bytes(piece)
-                if kind is None:
-                    kind = str if isinstance(piece, str) else bytes
-                elif isinstance(piece, str) != (kind is str):
-                    raise TypeError("the fragments of a message are all str or all bytes")
-                if held is not None:
-                    self._emit_fragment(held, kind, first, False)
-                    first = False
-                    await self._drain()
-                held = data
+            async for data, text, first, last in fragments(pieces):
+                if first:
+                    self._emit("send_text" if text else "send_binary", data, last)
+                else:
+                    self._emit("send_continuation", data, last)
+                begun = not last
+                await self._drain()
         except BaseException:
-            # A message that can never be completed leaves no way to send another one.
-            if not first:
+            # Half a message leaves no way to send another one.
+            if begun:
                 self._fail(1011, "a message broke off")
             raise
-        self._emit_fragment(held or b"", kind or bytes, first, True)
-
-    def _emit_fragment(self, data: bytes, kind: type, first: bool, last: bool) -> None:
-        if first:
-            self._emit("send_text" if kind is str else "send_binary", data, last)
-        else:
-            self._emit("send_continuation", data, last)
 
     def _emit(self, command: str, *arguments: Any) -> None:
         try:
@@ -172,7 +157,7 @@ class WebSocket:
         await self.wait_closed()
 
     def abort(self) -> None:
-        """Cut the connection off (RST)."""
+        """Cut the connection off."""
         self._closing = True
         self._queue.discard()
         self._writer.transport.abort()
@@ -324,12 +309,3 @@ class WebSocket:
             return ConnectionClosed(1006)
         clean = received is not None and received.code in CLEAN and sent is not None and sent.code in CLEAN
         return ConnectionClosed(last.code, last.reason, clean)
-
-
-async def _each(pieces: Iterable[Message] | AsyncIterable[Message]) -> AsyncIterator[Message]:
-    if isinstance(pieces, AsyncIterable):
-        async for piece in pieces:
-            yield piece
-    else:
-        for piece in pieces:
-            yield piece

@@ -76,6 +76,8 @@ class Keepalive:
     def close(self) -> None:
         """The connection is gone."""
         self._cancel_timer()
+        # They lead back to the WebSocket, which is to go without the garbage collector's help.
+        self._send_ping = self._give_up = _nothing
         for _, future in self._pings.values():
             if not future.done():
                 future.set_result(None)
@@ -101,3 +103,7 @@ class Keepalive:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+
+
+def _nothing(data: bytes = b"") -> None:
+    pass
