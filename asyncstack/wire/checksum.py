@@ -24,6 +24,7 @@ Buffer = bytes | bytearray | memoryview
 
 # The remainder costs more per byte than the reading: a large buffer is added up in pieces of this many bytes.
 _PIECE: Final = 4096
+UDP_CHECKSUM: Final = 6  # where the field lies in a UDP header; TCP has it at 16, ICMP at 2
 
 _from_bytes = int.from_bytes
 
@@ -92,12 +93,14 @@ def complete(data: bytearray | memoryview, start: int, offset: int, *more: Buffe
     """Finish the partial checksum at `start + offset` of the packet `data` + `more`, in place.
 
     The field holds the pseudo-header sum and lies in `data` (writable); the checksum covers everything from
-    `start` on. A result of 0 is stored as 0xFFFF, which UDP needs (RFC 768) and the others take as equal.
+    `start` on. UDP, known by its offset, has 0xFFFF for a result of 0, which would mean "no checksum" (RFC 768).
     Raises WireError when the field does not lie within `data`.
     """
     field = start + offset
     if start < 0 or offset < 0 or field + 2 > len(data):
         raise WireError(f"checksum field at {start}+{offset} is outside of {len(data)} bytes")
-    value = checksum(memoryview(data)[start:], *more) or 0xFFFF
+    value = checksum(memoryview(data)[start:], *more)
+    if not value and offset == UDP_CHECKSUM:
+        value = 0xFFFF
     data[field] = value >> 8
     data[field + 1] = value & 0xFF

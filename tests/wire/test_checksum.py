@@ -134,10 +134,13 @@ def test_complete_finishes_a_partial_checksum(header, payload, start, partial):
     assert data[:start] == bytes(start)
 
 
-def test_complete_stores_ffff_for_zero():
+def test_complete_stores_ffff_for_zero_in_udp_alone():
+    data = bytearray(b"\xff\xff\0\0\0\0\0\0")
+    complete(data, 0, 6)
+    assert data == b"\xff\xff\0\0\0\0\xff\xff"
     data = bytearray(b"\xff\xff\0\0")
     complete(data, 0, 2)
-    assert data == b"\xff\xff\xff\xff"
+    assert data == b"\xff\xff\0\0"
 
 
 def test_complete_works_through_a_memoryview():
