@@ -19,7 +19,7 @@ from .rows import BY_NAME, Against
 from .run import Outcome, Results
 from .verdict import OURS, PEER, Verdict, judge
 
-WIDTH = 168
+WIDTH = 176
 
 
 def verdicts(results: Results) -> list[Verdict]:
@@ -35,10 +35,11 @@ def number(value: float) -> str:
 
 
 def cell(outcome: Outcome) -> str:
-    """Median and spread, or why there is neither."""
+    """Median and spread, and the rounds that failed; or why there is nothing."""
     if outcome.median is None:
         return f"[dim]{outcome.reason.partition(':')[0] or '-'}[/]"
-    return f"{number(outcome.median)} [dim]±{outcome.spread:.0%}[/]"
+    failed = f" [red]{outcome.failures} failed[/]" if outcome.failures else ""
+    return f"{number(outcome.median)} [dim]±{outcome.spread:.0%}[/]{failed}"
 
 
 def goal(verdict: Verdict, value: float, reached: bool | None) -> str:
@@ -116,7 +117,7 @@ def as_json(results: Results, notes: list[str]) -> dict[str, Any]:
             outcome = results.outcome(row.name, name)
             subjects[name] = {
                 "median": outcome.median, "spread": outcome.spread,
-                "values": outcome.values, "reason": outcome.reason,
+                "values": outcome.values, "reason": outcome.reason, "failures": outcome.failures,
             }  # fmt: skip
         rows.append(
             {

@@ -20,10 +20,19 @@ Say = Callable[[str], None]
 
 @dataclass
 class Outcome:
-    """What became of a row with a subject: a value per round, or the reason why there is none."""
+    """What became of a row with a subject: a value for each round that went well, and why others did not.
+
+    `reason` is the last one; `failures` counts rounds. A subject that has no such thing has a reason and no failures.
+    """
 
     values: list[float] = field(default_factory=list)
     reason: str = ""
+    failures: int = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Another round would be a waste of time."""
+        return bool(self.reason) and not self.values and self.failures != 1
 
     @property
     def median(self) -> float | None:
@@ -94,13 +103,15 @@ def _round(
         for subject in [*subjects[turn:], *subjects[:turn]]:
             begin = time.monotonic()
             outcomes = {row: results.outcome(row, subject.name) for row in case.rows}
-            if any(outcome.reason for outcome in outcomes.values()):
-                continue  # it has failed before
+            if any(outcome.hopeless for outcome in outcomes.values()):
+                continue
+            failed = 0
             try:
                 values = case.run(subject, scale)
             except NotOfferedError as exc:
                 reason = f"not offered: {exc}"
             except Exception as exc:
+                failed = 1
                 reason = f"failed: {exc if isinstance(exc, StepError) else repr(exc)}"
             else:
                 for row, value in values.items():
@@ -112,6 +123,7 @@ def _round(
             say(f"{number} {case.name} {subject.name}: {reason}")
             for outcome in outcomes.values():
                 outcome.reason = reason
+                outcome.failures += failed
 
 
 def _brief(values: dict[str, float]) -> str:

@@ -70,6 +70,23 @@ def test_a_reason_stands_in_the_table_where_a_value_would(capsys):
     assert "a note" in shown
 
 
+def test_a_failed_round_shows_beside_the_others(capsys):
+    found = results(kernel=[10.0, 10.0])
+    outcome = found.outcome("upload-streams", "kernel")
+    outcome.failures, outcome.reason = 1, "failed: it hung"
+    report.show(found, [])
+    shown = capsys.readouterr().out
+    assert "10 ±0% 1 failed" in shown
+    assert "it hung" in shown
+
+
+def test_a_row_that_fails_is_tried_once_more():
+    assert not Outcome([], "failed: once", 1).hopeless
+    assert Outcome([], "failed: twice", 2).hopeless
+    assert not Outcome([1.0], "failed: twice", 2).hopeless
+    assert Outcome([], "not offered: nothing of the kind").hopeless
+
+
 def test_the_files_hold_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(report.pytcp_environment, "version", lambda: "0.0")
     found = results(kernel=[10, 20, 30], asyncstack=[6.0])

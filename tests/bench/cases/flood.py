@@ -39,6 +39,6 @@ def flood(subject: Subject, scale: Scale) -> dict[str, float]:
 FLOOD = Case(
     "flood",
     ("flood-lag", "flood-transfer", "flood-before", "flood-rate"),
-    "blocking socket; UDP sender",
+    "blocking, UDP",
     flood,
 )
