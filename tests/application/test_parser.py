@@ -1,5 +1,6 @@
 """Heads: what is understood, and every input on which two parsers might disagree."""
 
+import httptools
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -170,6 +171,39 @@ def test_refused(status, head):
     assert caught.value.status == status
 
 
+@pytest.fixture
+def lenient(monkeypatch):
+    """httptools with every strictness that it can be talked out of switched off."""
+
+    def loosened(kind):
+        def make(fields):
+            parser = kind(fields)
+            parser.set_dangerous_leniencies(
+                lenient_headers=True,
+                lenient_chunked_length=True,
+                lenient_keep_alive=True,
+                lenient_transfer_encoding=True,
+                lenient_version=True,
+                lenient_data_after_close=True,
+                lenient_optional_lf_after_cr=True,
+                lenient_optional_cr_before_lf=True,
+                lenient_optional_crlf_after_chunk=True,
+                lenient_spaces_after_chunk_size=True,
+            )
+            return parser
+
+        return make
+
+    monkeypatch.setattr(httptools, "HttpRequestParser", loosened(httptools.HttpRequestParser))
+    monkeypatch.setattr(httptools, "HttpResponseParser", loosened(httptools.HttpResponseParser))
+
+
+@pytest.mark.parametrize(("status", "head"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused_whatever_httptools_thinks_of_it(lenient, status, head):
+    """How strict it is depends on its release; who is safe must not."""
+    test_refused(status, head)
+
+
 def test_as_many_fields_as_allowed():
     head = parse_request(get(b"Host: a", *[b"X: y"] * 99))
     assert len(head.headers) == 100
@@ -194,30 +228,30 @@ def test_any_bytes_parse_or_are_refused(data):
             pass
 
 
-@pytest.mark.parametrize(
-    ("method", "head", "length"),
-    [
-        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 5),
-        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n", None),
-        ("GET", b"HTTP/1.1 200\r\n\r\n", UNTIL_EOF),
-        ("GET", b"HTTP/1.0 200 \r\n\r\n", UNTIL_EOF),
-        ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKED),
-        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 0),
-        ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 0),
-        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 0),
-        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", 0),
-        ("GET", b"HTTP/1.1 100 Continue\r\n\r\n", 0),
-        ("GET", b"HTTP/1.1 999 What\r\n\r\n", None),
-        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n", None),
-        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", None),
-        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", None),
-        ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", None),
-        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", None),
-        ("GET", b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", None),
-        ("GET", b"HTTP/2.0 200 OK\r\n\r\n", None),
-        ("GET", b"ICY 200 OK\r\n\r\n", None),
-    ],
-)
+LENGTHS = [
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 5),
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n", None),
+    ("GET", b"HTTP/1.1 200\r\n\r\n", UNTIL_EOF),
+    ("GET", b"HTTP/1.0 200 \r\n\r\n", UNTIL_EOF),
+    ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKED),
+    ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 0),
+    ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 0),
+    ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 0),
+    ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", 0),
+    ("GET", b"HTTP/1.1 100 Continue\r\n\r\n", 0),
+    ("GET", b"HTTP/1.1 999 What\r\n\r\n", None),
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n", None),
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", None),
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+    ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", None),
+    ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", None),
+    ("GET", b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", None),
+    ("GET", b"HTTP/2.0 200 OK\r\n\r\n", None),
+    ("GET", b"ICY 200 OK\r\n\r\n", None),
+]
+
+
+@pytest.mark.parametrize(("method", "head", "length"), LENGTHS)
 def test_length_of_a_response(method, head, length):
     """None: refused."""
     if length is None:
@@ -225,3 +259,8 @@ def test_length_of_a_response(method, head, length):
             parse_response(head, method)
     else:
         assert parse_response(head, method).length == length
+
+
+@pytest.mark.parametrize(("method", "head", "length"), LENGTHS)
+def test_length_of_a_response_whatever_httptools_thinks_of_it(lenient, method, head, length):
+    test_length_of_a_response(method, head, length)

@@ -197,6 +197,40 @@ async def test_routes(network_pair):
     assert (await ask(b"GET http://elsewhere/hello/x"))[2] == b"hello x"
 
 
+async def test_what_a_handler_reads(network_pair):
+    app = application()
+
+    @app.post("/read")
+    async def read(request):
+        assert await request.body() == await request.body()
+        match request.query.get("as"):
+            case "text":
+                return await request.text()
+            case "json":
+                return Response.json(await request.json())
+            case "trailers":
+                return request.trailers["x-sum"]
+        return Response.html(f"<p>{len(request.query_items)}")
+
+    port = await network_pair.serve(app)
+
+    async def ask(target, body):
+        head = b"POST %s HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" % target
+        answer = await network_pair.talk(
+            port, head + END + b"%x\r\n%s\r\n0\r\nX-Sum: 7\r\n\r\n" % (len(body), body)
+        )
+        return bodies(answer)[0]
+
+    assert await ask(b"/read?as=text", "ü".encode()) == (200, "ü".encode())
+    assert await ask(b"/read?as=json", b'[1,{"a":null}]') == (200, b'[1,{"a":null}]')
+    assert await ask(b"/read?as=trailers", b"x") == (200, b"7")
+    assert await ask(b"/read?a=1&a=&b", b"x") == (200, b"<p>3")
+    assert (await ask(b"/read?as=text", b"\xff"))[0] == 400
+    assert (await ask(b"/read?as=json", b"{"))[0] == 400
+    assert (await ask(b"/read?as=json", b"[" * 100_000))[0] == 400
+    assert (await ask(b"/read?" + b"&" * 2000, b"x"))[0] == 400
+
+
 async def test_expect_100_continue(network_pair):
     port = await network_pair.serve(application())
     reader, writer = await network_pair.connect(port)

@@ -310,6 +310,25 @@ async def test_files_are_closed(site):
             await asyncio.sleep(0.01)
 
 
+async def test_a_thread_that_works_for_somebody_who_has_gone(folder):
+    """The descriptor is closed when the thread is done with it, neither before nor never."""
+    before = sorted(os.listdir("/proc/self/fd"))
+    for step in range(2):
+        file = await files.OpenFile.beneath(str(folder), ["large.bin"]) if step else None
+        work = file.read(1000) if file else files.OpenFile.beneath(str(folder), ["large.bin"])
+        task = asyncio.create_task(work)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        if file:
+            file.close()
+    async with asyncio.timeout(5):
+        while sorted(os.listdir("/proc/self/fd")) != before:
+            await asyncio.sleep(0.01)
+
+
 def test_a_folder_that_is_none(tmp_path):
     with pytest.raises(NotADirectoryError, match="is no folder"):
         StaticFiles(tmp_path / "nowhere")

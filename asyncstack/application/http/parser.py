@@ -91,17 +91,10 @@ def _parse_request_fields(head: bytes, start: int, header_count: int) -> _Fields
     except httptools.HttpParserInvalidMethodError:
         raise HttpError(501, "unknown method") from None
     except httptools.HttpParserError as exc:
-        _explain_transfer_encoding(fields)
         raise HttpError(400, str(exc)) from None
     if not fields.complete:
         raise HttpError(400, "malformed head")
     return fields
-
-
-def _explain_transfer_encoding(fields: _Fields) -> None:
-    """httptools refuses what it can not frame; two lengths at once are worth their own words."""
-    if b"content-length" in fields.framing and b"transfer-encoding" in fields.framing:
-        raise HttpError(400, "both Content-Length and Transfer-Encoding") from None
 
 
 def _check_host(head: RequestHead, fields: _Fields) -> None:
