@@ -19,6 +19,7 @@ from .verdict import KERNEL, OURS, PEER
 COLOURS = {OURS: "#2a6f97", PEER: "#c77d3a"}
 FIRST, FINAL = "#d1495b", "#2e933c"
 REFERENCE = "#222222"
+BACKGROUND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
 BAR = 0.38
 
 
@@ -32,7 +33,11 @@ def draw(results: Results, path: Path) -> None:
     panels: list[tuple[str, list[Row], Callable[[Row], float]]] = [
         (
             "share of the kernel's performance in the same run",
-            [row for row in rows if row.against is not Against.ITSELF and median(row, KERNEL)],
+            [
+                row
+                for row in rows
+                if row.against is not Against.ITSELF and median(row, KERNEL) and row.name != "flood-rate"
+            ],
             lambda row: median(row, KERNEL) or 1.0,
         ),
         (
