@@ -17,9 +17,7 @@ def alone(
 ) -> dict[str, float]:
     """Ask a process of the subject's for a result; `rows` gives each value's factor to the row's unit."""
     if subject.name not in by:
-        raise NotOfferedError(
-            "no such thing" if subject.name == "kernel" else "one stack per process, threads"
-        )
+        raise NotOfferedError("no such thing" if subject.name == "kernel" else "one stack per process")
     command = [*subject.server_namespace.prefix, *pinned(0), *python("alone", subject.name)]
     with Worker(command, f"{subject.name} process") as worker:
         result = worker.ask(do, seconds=scale.seconds, timeout=scale.seconds + 60)
