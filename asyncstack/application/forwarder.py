@@ -7,12 +7,16 @@ other's reading, so nothing is buffered beyond the two windows; each half-close 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from asyncstack.calls import Calls
+
+RESET: Final = struct.pack("ii", 1, 0)  # of SO_LINGER: on, for no time
 
 
 class Forwarder:
@@ -55,7 +59,7 @@ class Forwarder:
         await asyncio.sleep(0)
 
     def _accept(self) -> _Side:
-        near = _Side(self._sides)
+        near = _Side(self._sides, kernel=True)
         near.on_made = lambda: self._connect(near)
         return near
 
@@ -71,21 +75,36 @@ class Forwarder:
         except OSError:
             near.abort()  # the client sees a reset: nobody is behind this port
             return
-        near.other, far.other = far, near
-        if near.ended:
-            far.end()
         near.resume()
+        near.join(far)  # may pause it again
 
 
 class _Side(asyncio.Protocol):
     """One end of a relay: what it reads, `other` writes."""
 
-    def __init__(self, sides: dict[_Side, None]) -> None:
+    def __init__(self, sides: dict[_Side, None], kernel: bool = False) -> None:
         self.other: _Side | None = None
         self.ended = False
         self.on_made: Callable[[], None] = lambda: None
         self._sides = sides
+        self._kernel = kernel
+        self._early: list[
+            bytes
+        ] = []  # read while there was no other side: a loop may read once before the pause
+        self._error: Exception | None = None
         self._transport: asyncio.Transport | None = None
+
+    def join(self, other: _Side) -> None:
+        """Be the one side, as `other` is the other; each is told what has happened on its peer so far."""
+        self.other, other.other = other, self
+        for one, peer in ((self, other), (other, self)):
+            for data in one._early:
+                peer.write(data)
+            one._early.clear()
+            if one.ended:
+                peer.end()
+            if one._transport is None:
+                one._leave()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -93,7 +112,9 @@ class _Side(asyncio.Protocol):
         self.on_made()
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None:
+        if self.other is None:
+            self._early.append(data)
+        else:
             self.other.write(data)
 
     def eof_received(self) -> bool:
@@ -104,10 +125,15 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sides.pop(self, None)
-        other, self.other, self._transport = self.other, None, None
+        self._transport, self._error = None, exc
+        self._leave()
+
+    def _leave(self) -> None:
+        """This side is gone: so is the other, after what it has still to write if this one ended in order."""
+        other, self.other = self.other, None
         if other is not None:
             other.other = None
-            if exc is None:
+            if self._error is None:
                 other.close()
             else:
                 other.abort()
@@ -138,7 +164,12 @@ class _Side(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
+        """End it with a RST."""
         if self._transport is not None:
+            if self._kernel:  # which says FIN otherwise
+                self._transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, RESET
+                )
             self._transport.abort()
 
     def pause(self) -> None:
