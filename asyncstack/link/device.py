@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Final
 
 from asyncstack.counters import Counters
@@ -69,9 +69,9 @@ class Device(ABC):
         `on_writable`. A device may keep a frame it could not pass on, but only a bounded number.
         """
 
-    async def receive(self) -> Sequence[Frame]:
-        """The next batch of frames: never empty, bounded by BATCH_FRAMES and BATCH_BYTES."""
-        return await _NEXT_BATCH
+    def receive(self) -> Awaitable[Sequence[Frame]]:
+        """The next batch of frames, to be awaited: never empty, bounded by BATCH_FRAMES and BATCH_BYTES."""
+        return _NEXT_BATCH
 
     def start(self, receiver: Coroutine[Any, Sequence[Frame], None]) -> None:
         """Run `receiver` up to its first `receive()`. Frames may arrive from here on."""
@@ -86,8 +86,9 @@ class Device(ABC):
 
     def deliver(self, batch: Sequence[Frame]) -> None:
         """Hand `batch` to the receive coroutine, which processes all of it before this returns."""
-        if self._receiver is not None:
-            self._hold_to_contract(self._receiver.send(batch))
+        receiver = self._receiver
+        if receiver is not None and (suspended_on := receiver.send(batch)) is not _NEXT_BATCH:
+            self._hold_to_contract(suspended_on)
 
     def _hold_to_contract(self, suspended_on: object) -> None:
         if suspended_on is not _NEXT_BATCH:

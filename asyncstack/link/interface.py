@@ -68,6 +68,7 @@ class Interface:
         self.rng = rng
         self.neighbor_limit = neighbor_limit
         self.mtu = device.mtu
+        self.point_to_point = not device.ethernet  # no neighbours to resolve
         self.up = True
         self.handlers: dict[int, Handler] = {}
         self.taps: list[Tap] = []

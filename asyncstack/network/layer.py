@@ -88,7 +88,10 @@ class NetworkLayer:
 
         False: it was dropped, there is no room.
         """
-        link = path.interface.link
+        interface = path.interface
+        if interface.point_to_point:
+            return interface.transmit(frame)
+        link = interface.link
         now = self.clock()
         mac = link.resolve(path.next_hop, now)
         if mac is None:

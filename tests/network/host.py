@@ -101,6 +101,7 @@ class Interface:
     def __init__(self, name, index, mtu=1500):
         self.name, self.index, self.mtu, self.up = name, index, mtu, True
         self.device, self.link = Device(), Link()
+        self.point_to_point = False
 
     def __repr__(self):
         return f"<{self.name}>"

@@ -15,7 +15,6 @@ from asyncstack.network.routing import Path
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.state import CLOSED, TIME_WAIT, Event
-from asyncstack.wire.checksum import fold
 from asyncstack.wire.tcp import Segment, build, header_size
 
 if TYPE_CHECKING:
@@ -23,6 +22,13 @@ if TYPE_CHECKING:
 
 PROTOCOL_TCP: Final = 6
 CHECKSUM_OFFSET: Final = 16
+# Globals: a look-up on the Enum costs more, and these are compared for each segment.
+READABLE: Final = Event.READABLE
+WRITABLE: Final = Event.WRITABLE
+EOF: Final = Event.EOF
+OPENED: Final = Event.OPENED
+CLOSED_EVENT: Final = Event.CLOSED
+
 ENDED: Final = (CLOSED, TIME_WAIT)  # of TIME-WAIT the layer keeps a few numbers
 HEADER_ESTIMATE: Final = 60  # charged to the sender's quantum for each segment beside its payload
 
@@ -79,7 +85,18 @@ ORPHAN: Final = Orphan()
 class TcpEndpoint:
     """A connection in the layer's table. It is also what queues for a turn on the interface (`Sender`)."""
 
-    __slots__ = ("_held", "_released", "_timer", "connection", "key", "layer", "owner", "path", "queued")
+    __slots__ = (
+        "_released",
+        "_send",
+        "_timer",
+        "connection",
+        "held",
+        "key",
+        "layer",
+        "owner",
+        "path",
+        "queued",
+    )
 
     def __init__(self, layer: TcpLayer, connection: Connection, key: Key, path: Path, owner: Owner) -> None:
         self.layer = layer
@@ -88,8 +105,9 @@ class TcpEndpoint:
         self.path = path
         self.owner = owner
         self.queued = False
+        self._send = layer.context.ip_of(path).send
         self._released = False
-        self._held = 0  # bytes of ours in layer.buffered
+        self.held = 0  # bytes of ours in layer.buffered: written and not acknowledged
         self._timer = LoopTimer(layer.loop, layer.clock, self._timer_expired)
 
     # inputs
@@ -111,7 +129,7 @@ class TcpEndpoint:
             detail = f"{layer.buffered} bytes wait to be sent; await drain(), or obey pause_writing()"
             raise os_error(ENOBUFS, detail)
         self.connection.write(data)
-        self._held += len(data)
+        self.held += len(data)
         layer.buffered += len(data)
         if not self.queued:
             self.path.interface.mark_ready(self)
@@ -168,27 +186,34 @@ class TcpEndpoint:
         """Carry out what the machine says after any input or command: events, timer, a turn to send."""
         connection = self.connection
         for event in connection.events():
-            if event is Event.READABLE:
+            if event is READABLE:
                 self.owner.readable()
-            elif event is Event.WRITABLE:
+            elif event is WRITABLE:
                 self._release_memory(connection.queued)
                 self.path.interface.link.confirm(self.path.next_hop, connection.heard_at)  # RFC 4861 7.3.1
                 self.owner.writable()
-            elif event is Event.EOF:
+            elif event is EOF:
                 self.owner.ended()
-            elif event is Event.OPENED:
+            elif event is OPENED:
                 self.owner.opened(self)
-            elif event is Event.CLOSED:
+            elif event is CLOSED_EVENT:
                 self._end()
-        if not self._released:
-            if connection.deadline != self._timer.deadline:
-                self._timer.arm(connection.deadline)
-            if not self.queued:
-                self.path.interface.mark_ready(self)
+        if self._released:
+            return
+        interface = self.path.interface
+        if not interface.device.writable:
+            self._arm()  # else the turn to send does it, and the deadline may have moved by then
+        if not self.queued:
+            interface.mark_ready(self)
+
+    def _arm(self) -> None:
+        deadline = self.connection.deadline
+        if deadline != self._timer.deadline:
+            self._timer.arm(deadline)
 
     def _release_memory(self, held: int) -> None:
-        self.layer.buffered -= self._held - held
-        self._held = held
+        self.layer.buffered -= self.held - held
+        self.held = held
 
     def _end(self) -> None:
         self._release_memory(0)
@@ -213,32 +238,29 @@ class TcpEndpoint:
         if path.generation != self.layer.routes.generation and not self._reroute():
             return False
         interface = path.interface
-        if interface.link.resolve(path.next_hop, now) is None:
+        if not interface.point_to_point and interface.link.resolve(path.next_hop, now) is None:
             interface.link.park(path.next_hop, self)
             return self._sent_all()
-        connection, device, send = self.connection, interface.device, self.layer.context.ip_of(path).send
+        next_segment, device, send = self.connection.segment_to_send, interface.device, self._send
         while quantum > 0 and device.writable:
-            segment = connection.segment_to_send(now)
+            segment = next_segment(now)
             if segment is None:
                 return self._sent_all()
             payload = segment.payload
-            quantum -= len(payload) + HEADER_ESTIMATE
-            length = header_size(segment) + len(payload)
-            header = build(segment, fold(path.address_sum + PROTOCOL_TCP + length))
-            send(
-                path,
-                PROTOCOL_TCP,
-                (header, payload) if payload else (header,),
-                checksum_offset=CHECKSUM_OFFSET,
-                gso_size=segment.gso_size,
-            )
+            length = len(payload)
+            quantum -= length + HEADER_ESTIMATE
+            length += header_size(segment)
+            header = build(segment, (path.address_sum + PROTOCOL_TCP + length) % 0xFFFF or 0xFFFF)
+            parts = (header, payload) if payload else (header,)
+            send(path, PROTOCOL_TCP, parts, checksum_offset=CHECKSUM_OFFSET, gso_size=segment.gso_size)
+        self._arm()
         return True
 
     def _sent_all(self) -> bool:
         if self.connection.state in ENDED:
             self.release()
-        elif self.connection.deadline != self._timer.deadline:
-            self._timer.arm(self.connection.deadline)
+        else:
+            self._arm()
         return False
 
     def _reroute(self) -> bool:

@@ -188,7 +188,12 @@ class TcpTransport(asyncio.Transport):
                 self._remainder = memoryview(bytes(self._remainder) + data if self._remainder else data)
                 self._feed_buffered()
             else:
-                self._call("data_received", data)
+                try:
+                    self._protocol.data_received(data)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as exc:
+                    self._fatal_error(exc, "data_received() of the protocol raised")
         elif self._remainder:
             self._feed_buffered()
         if self._eof_received and not (self._paused or self._closing or self._remainder):
@@ -240,8 +245,14 @@ class TcpTransport(asyncio.Transport):
         if self._lost or self._closing:
             self._warn_of_lost_write()
             return
-        self._endpoint.write(data if type(data) is bytes else bytes(data))
-        if not self._write_paused and self.get_write_buffer_size() > self._high:
+        endpoint = self._endpoint
+        endpoint.write(data if type(data) is bytes else bytes(data))
+        # the first comparison alone answers for all small writes
+        if (
+            endpoint.held > self._high
+            and not self._write_paused
+            and self.get_write_buffer_size() > self._high
+        ):
             self._write_paused = True
             self._call("pause_writing")
 
