@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -79,7 +80,7 @@ class Ipv4(NetworkLayer):
         )
         self._local = addresses.local
         self._no_source = addresses.no_source
-        self._idents = [rng.randrange(1 << 16) for _ in range(_IDENT_COUNTERS)]
+        self._idents = array("H", rng.randbytes(2 * _IDENT_COUNTERS))
         self._ident_key = rng.randrange(1 << 16)
 
     # receive
