@@ -34,6 +34,7 @@ from asyncstack.transport.tcp.state import (
     READABLE_BIT,
     SYN_RECEIVED,
     SYN_SENT,
+    TIME_WAIT,
     WRITABLE_BIT,
     Trigger,
 )
@@ -118,6 +119,8 @@ def _refuse(conn: Connection, occupies: bool, now: float) -> None:
 
 
 def _receive_reset(conn: Connection, seq: int, now: float) -> None:
+    if conn.state is TIME_WAIT:
+        return  # RFC 1337, fix F1
     if seq != conn.receiver.nxt:
         challenge(conn, now)
     elif conn.state is SYN_RECEIVED:
@@ -155,16 +158,27 @@ def receive_acknowledgement(conn: Connection, segment: Segment, seq: int, acked:
         not acked and same_window and not segment.payload and not segment.flags & FIN and snd.nxt != snd.una
     )
     blocks = [(unwrap(left, snd.una), unwrap(right, snd.una)) for left, right in segment.sack]
-    if acked and not blocks and snd.phase is recovery.OPEN and not snd.board.absent:
-        snd.receive_ack(acked, conn.echoed(segment, now), now)
-    elif acked or blocks or duplicate:
-        recovery.receive_ack(snd, acked, blocks, duplicate, conn.echoed(segment, now), now)
+    if acked or blocks or duplicate:
+        ts_rtt = conn.echoed(segment, now)
+        if acked and blocks and blocks[0][1] <= snd.una + acked:
+            ts_rtt = _round_trip_of_repetition(conn, blocks[0][0], now)
+        recovery.receive_ack(snd, acked, blocks, duplicate, ts_rtt, now)
     if acked:
         conn.happened |= WRITABLE_BIT
     if seq >= snd.window_seq:
         snd.set_window(segment.window, seq)
     if not conn.orphan and (snd.edge <= snd.una or conn.timers[PERSIST] != NEVER):
         snd.progress_at = now  # the window is closed, but the peer lives
+
+
+def _round_trip_of_repetition(conn: Connection, start: int, now: float) -> float:
+    """The round trip of an ACK whose DSACK (RFC 2883) says that it answers the repetition of what begins at `start`.
+
+    Its timestamp echo is that of the first arrival (RFC 7323 4.3), whose ACK was lost: as a round trip it would
+    count the whole wait for the retransmission timer.
+    """
+    head = conn.sender.board.records[0]
+    return now - head.sent_at if head.start <= start < head.end else -1.0
 
 
 def _fin_acknowledged(conn: Connection, now: float) -> None:

@@ -138,6 +138,10 @@ def repeats_syn(conn: Connection, segment: Segment) -> bool:
     if segment.flags & (SYN | ACK | RST) != SYN or (segment.seq + 1) & MASK != conn.receiver.nxt & MASK:
         return False
     conn.syn_due = True
+    if conn.receiver.timestamps and segment.ts_val >= 0:
+        conn.receiver.ts_recent = (
+            segment.ts_val
+        )  # so that the echo does not count the wait for this repetition
     return True
 
 

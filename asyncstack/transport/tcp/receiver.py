@@ -180,10 +180,9 @@ class Receiver:
         self._chunks = []
         self.unread = 0
         left = self.edge - self.nxt
-        gain = self.config.receive_buffer - left
-        if gain >= self._step and (
-            left < 2 * self._step or (self.acked > self.start and 2 * left <= self.config.receive_buffer)
-        ):
+        most = min(self.config.receive_buffer, MAX_FIELD << self.scale)
+        worthwhile = len(chunks) > 0 and most - left >= self._step
+        if worthwhile and (left < 2 * self._step or (self.acked > self.start and 2 * left <= most)):
             self.ack_now = True
         return chunks
 

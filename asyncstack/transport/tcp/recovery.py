@@ -64,9 +64,9 @@ def receive_ack(
             _enter(snd, now)
     elif snd.sack_ok:
         board.detect_losses(snd.mss)
-    elif acked and snd.phase is RECOVERY:
-        _mark_head_lost(snd)
-    if snd.phase is not RECOVERY and board.delivered != before:
+    elif acked and snd.phase is RECOVERY and _mark_head_lost(snd):
+        snd.must_resend = True  # RFC 6582 3.2 step 3: a partial ACK sends the next hole, whatever the pipe
+    if acked and snd.phase is not RECOVERY:
         snd.grow(before, limited or snd.phase is LOSS, now)
 
 

@@ -303,7 +303,7 @@ class Scoreboard:
                     self.mark_lost(record)
                 at += 1
             self._judged = threshold
-        if threshold > self._lowest_mark:
+        if threshold >= self._lowest_mark:
             self._find_lost_again(threshold)
         return self.lost > before
 
@@ -331,7 +331,7 @@ class Scoreboard:
             if record.start >= threshold:
                 break
             if record.times > 1 and record.state == FLYING:
-                if record.mark < threshold:
+                if record.mark <= threshold:
                     self.mark_lost(record)
                 elif record.mark < lowest:
                     lowest = record.mark

@@ -25,6 +25,7 @@ from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
 from asyncstack.transport.tcp.send_queue import SendQueue
 from asyncstack.transport.tcp.timers import NEVER, PERSIST, RETRANSMIT, Timers
 
+TICK: Final = 0.002  # of two timestamp clocks, seconds
 NO_FIN: Final = 1 << 62  # position of a FIN that nobody asked for
 
 
@@ -251,12 +252,17 @@ class Sender:
             self.timers[PERSIST] = NEVER
 
     def advance(self, acked: int, ts_rtt: float, now: float) -> None:
-        """SND.UNA moves by `acked` > 0. `ts_rtt` is the round trip that timestamps show, below 0 if they do not."""
+        """SND.UNA moves by `acked` > 0. `ts_rtt` is the round trip that timestamps show, below 0 if they do not.
+
+        The echo of an earlier transmission may have waited for the timer with an ACK that was lost: it counts only if
+        the ACK came too soon to answer the last one.
+        """
         una = self.una = self.una + acked
         first = self.board.acknowledge(una, now)
+        since = now - first.sent_at
         if first.times == 1:
-            self.rtt.update(now - first.sent_at)
-        elif ts_rtt >= 0.0:
+            self.rtt.update(since)
+        elif ts_rtt >= 0.0 and (ts_rtt <= since + TICK or since < self.rtt.min_rtt):
             self.rtt.update(ts_rtt)
         self.queue.release(una)
         self.progress_at = now

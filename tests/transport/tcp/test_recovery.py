@@ -1,0 +1,439 @@
+"""Loss, by the number: which bytes are sent again, when, and with what window.
+
+RFC 5681, 6582 (NewReno), 6675 (SACK), 3042 (limited transmit), 6298 (timer).
+"""
+
+import errno
+
+import pytest
+
+from asyncstack.config import TcpConfig
+from asyncstack.transport.tcp.state import State
+from tests.transport.tcp.dialogue import Dialogue
+from tests.transport.tcp.pair import Pair
+
+MSS = 1000
+
+
+def segments(first, last):
+    """The byte ranges of segments number `first` to `last`, counted from 0."""
+    return tuple((1 + n * MSS, 1 + (n + 1) * MSS) for n in range(first, last + 1))
+
+
+def edge(n):
+    """The number at which segment `n` begins."""
+    return 1 + n * MSS
+
+
+def sending(count=10, *, congestion="reno", sack=True, **options):
+    """Established, with `count` segments out, all there is room for in the first window."""
+    config = TcpConfig(congestion=congestion, sack=sack, initial_window=count)
+    d = Dialogue.established(
+        config, mss=MSS, peer_mss=MSS, sack=sack, timestamps=False, window=1 << 20, **options
+    )
+    d.write(100 * MSS)
+    d.expect_data(*segments(0, count - 1))
+    return d
+
+
+def test_sack_recovery_sends_the_hole_and_keeps_the_pipe_full():
+    d = sending(10)
+    d.inject(ack=edge(0), sack=((edge(1), edge(2)),))
+    d.expect_data(*segments(10, 10))  # limited transmit
+    d.inject(ack=edge(0), sack=((edge(1), edge(3)),))
+    d.expect_data(*segments(11, 11))
+    d.inject(ack=edge(0), sack=((edge(1), edge(4)),))
+    info = d.connection.info(d.now)
+    assert info.ca_state == "recovery"
+    assert info.snd_ssthresh == info.snd_cwnd == 6  # half of 12
+    d.expect_data(*segments(0, 0))
+    # pipe: 12 out, 3 SACKed, so 9 fly; new data when less than 6 do
+    for n in range(4, 7):
+        d.inject(ack=edge(0), sack=((edge(1), edge(n + 1)),))
+        d.expect_data()
+    d.inject(ack=edge(0), sack=((edge(1), edge(8)),))
+    d.expect_data(*segments(12, 12))
+    d.inject(ack=edge(8))
+    assert d.connection.info(d.now).ca_state == "recovery", "what was sent before the loss is not all there"
+    d.inject(ack=edge(12))
+    assert d.connection.info(d.now).ca_state == "open"
+
+
+def test_several_holes_in_one_window_are_filled_in_one_round_trip():
+    d = sending(10)
+    d.inject(ack=edge(0), sack=((edge(9), edge(10)), (edge(6), edge(8)), (edge(2), edge(5))))
+    # lost: 0, 1, 5; above 8 too little is SACKed. The first goes whatever the pipe, the others as it allows.
+    d.expect_data(*segments(0, 1), *segments(5, 5), *segments(10, 10))
+    assert d.connection.info(d.now).total_retrans == 3
+
+
+def test_only_what_lies_below_enough_sacked_bytes_is_lost():
+    """RFC 6675 IsLost: more than two segments SACKed above, or three ranges."""
+    d = sending(10)
+    d.inject(ack=edge(0), sack=((edge(8), edge(10)),))
+    d.expect_data(*segments(10, 11))
+    assert d.connection.info(d.now).lost == 0
+    d.inject(ack=edge(0), sack=((edge(8), edge(11)),))
+    assert d.connection.info(d.now).pipe == 6 * MSS  # the window, after 5 of the 8 lost are sent again
+    d.expect_data(*segments(0, 4))
+    assert d.connection.info(d.now).lost == 3
+
+
+def test_three_duplicate_acks_count_where_sacked_segments_are_small():
+    config = TcpConfig(congestion="reno")
+    d = Dialogue.established(config, mss=MSS, peer_mss=MSS, timestamps=False)
+    for _ in range(5):
+        d.write(10)
+    d.expect_data(*((1 + 10 * n, 11 + 10 * n) for n in range(5)))
+    for n in range(1, 4):
+        d.inject(ack=1, sack=((11, 11 + 10 * n),))
+    d.expect_data((1, 11), (41, 51))  # the last one is the rescue
+
+
+def test_newreno_sends_one_segment_per_partial_ack():
+    d = sending(10, sack=False)
+    d.inject(ack=edge(0))
+    d.expect_data(*segments(10, 10))  # limited transmit
+    d.inject(ack=edge(0))
+    d.expect_data(*segments(11, 11))
+    d.inject(ack=edge(0))
+    d.expect_data(*segments(0, 0))
+    info = d.connection.info(d.now)
+    assert (info.ca_state, info.snd_ssthresh) == ("recovery", 6)
+    d.inject(ack=edge(3))  # 3 is missing too
+    d.expect_data(*segments(3, 3))
+    d.inject(ack=edge(7))
+    sent = d.sent[0][1]
+    assert (sent.seq - 0xFFFFF000) & 0xFFFFFFFF == edge(7)
+    d.sent.clear()
+    d.inject(ack=edge(12))
+    assert d.connection.info(d.now).ca_state == "open"
+
+
+def test_newreno_inflates_and_deflates():
+    d = sending(10, sack=False)
+    for _ in range(3):
+        d.inject(ack=edge(0))
+    d.expect_data(*segments(10, 11), *segments(0, 0))
+    # 12 out, 3 presumed to have left, 1 lost and sent again: 9 fly, the window is 6
+    for _ in range(3):
+        d.inject(ack=edge(0))
+        d.expect_data()
+    d.inject(ack=edge(0))
+    d.expect_data(*segments(12, 12))
+
+
+def test_duplicates_after_recovery_start_no_second_one_rfc6582():
+    d = sending(10, sack=False)
+    for _ in range(3):
+        d.inject(ack=edge(0))
+    d.expect_data(*segments(10, 11), *segments(0, 0))
+    d.inject(ack=edge(12))
+    d.sent.clear()
+    window = d.connection.info(d.now).snd_cwnd_bytes
+    for _ in range(4):
+        d.inject(ack=edge(12))
+    assert d.connection.info(d.now).ca_state == "open"
+    assert d.connection.info(d.now).total_retrans == 1
+    assert d.connection.info(d.now).snd_cwnd_bytes == window
+
+
+@pytest.mark.parametrize(
+    "change", [{"data": b"x"}, {"window": 1 << 19}], ids=["with payload", "window changed"]
+)
+def test_what_is_no_duplicate_ack_rfc5681(change):
+    d = sending(10, sack=False)
+    for n in range(6):
+        if "window" in change:
+            change = {"window": (1 << 19) + n * 1024}
+        d.inject(ack=edge(0), **change)
+    d.wait(0.05)
+    assert d.connection.info(d.now).total_retrans == 0
+
+
+def test_retransmission_that_is_lost_again_is_found_without_the_timer():
+    d = sending(10)
+    d.inject(ack=edge(0), sack=((edge(1), edge(4)),))
+    d.expect_data(*segments(0, 0))
+    d.inject(ack=edge(0), sack=((edge(1), edge(10)),))
+    d.expect_data(*segments(10, 13))  # sent after the retransmission, which is lost
+    d.inject(ack=edge(0), sack=((edge(1), edge(12)),))
+    d.expect_data(*segments(14, 15))
+    d.inject(ack=edge(0), sack=((edge(1), edge(13)),))
+    d.expect_data(*segments(0, 0), *segments(16, 16))  # three segments sent after it have arrived
+    assert d.now == 0.0
+
+
+def test_rescue_retransmission_of_the_last_segment():
+    """RFC 6675 NextSeg rule 4: the tail is lost with its repetition; one more segment keeps the ACKs coming."""
+    config = TcpConfig(congestion="reno")
+    d = Dialogue.established(config, mss=MSS, peer_mss=MSS, timestamps=False)
+    d.write(10 * MSS)
+    d.expect_data(*segments(0, 9))
+    d.inject(ack=edge(0), sack=((edge(1), edge(9)),))
+    d.expect_data(*segments(0, 0), *segments(9, 9))
+    d.inject(ack=edge(9))
+    d.expect_data()
+
+
+def test_retransmission_timeout_backs_off_and_shrinks_the_window():
+    d = sending(10)
+    rto = d.connection.info(0.0).rto
+    assert rto == pytest.approx(0.2, abs=0.01)  # nothing but the smallest
+    due = 0.0
+    for n in range(5):
+        due += rto * 2**n
+        assert d.wait_for_segment() == pytest.approx(due, abs=1e-3)
+        d.expect_data(*segments(0, 0))
+        info = d.connection.info(d.now)
+        assert (info.snd_cwnd, info.snd_ssthresh, info.ca_state) == (1, 5, "loss")
+        assert (info.backoff, info.retransmits) == (n + 1, n + 1)
+
+
+def test_after_a_timeout_the_window_opens_in_slow_start_and_sends_all_again():
+    d = sending(10)
+    d.wait_for_segment()
+    d.expect_data(*segments(0, 0))
+    d.inject(ack=edge(1))
+    d.expect_data(*segments(1, 2))
+    d.inject(ack=edge(3))
+    d.expect_data(*segments(3, 6))
+    d.inject(ack=edge(10))
+    assert d.connection.info(d.now).ca_state == "open"
+
+
+def test_what_is_sacked_is_not_sent_again_after_a_timeout():
+    d = sending(10)
+    d.inject(ack=edge(0), sack=((edge(2), edge(4)),))
+    d.sent.clear()
+    d.wait_for_segment()
+    d.expect_data(*segments(0, 0))
+    d.inject(ack=edge(1), sack=((edge(2), edge(4)),))
+    d.expect_data(*segments(1, 1), *segments(4, 4))
+
+
+def test_peer_that_reneged_gets_what_it_had_sacked():
+    """RFC 2018 8: after a timeout whose ACK stops at SACKed data, the SACKs are void."""
+    d = sending(10)
+    d.inject(ack=edge(0), sack=((edge(1), edge(2)),))
+    d.inject(ack=edge(1))
+    d.sent.clear()
+    d.wait_for_segment()
+    d.expect_data(*segments(1, 1))
+
+
+def test_timer_restarts_with_each_ack_that_advances():
+    d = sending(10)
+    rto = d.connection.info(0.0).rto
+    d.wait(rto * 0.9)
+    d.inject(ack=edge(1))
+    d.sent.clear()
+    rto = d.connection.info(d.now).rto
+    d.wait(rto * 0.99)
+    d.expect_data()
+    d.wait(rto * 0.02)
+    d.expect_data(*segments(1, 1))
+
+
+def test_karn_no_sample_from_what_was_sent_twice():
+    d = sending(10)
+    d.wait_for_segment()
+    before = d.connection.info(d.now)
+    d.wait(0.05)
+    d.inject(ack=edge(1))
+    after = d.connection.info(d.now)
+    assert (after.rtt, after.rto) == (before.rtt, before.rto), "the back-off stays until there is a sample"
+    d.wait(0.05)
+    d.sent.clear()
+    d.inject(ack=edge(12))
+
+
+def test_timestamps_tell_which_transmission_arrived():
+    d = Dialogue.established(TcpConfig(), mss=MSS, peer_mss=MSS)
+    d.write(900)
+    d.expect("A", length=900)
+    d.wait_for_segment()
+    d.expect("A", length=900)
+    d.wait(0.05)
+    d.inject(ack=901)
+    info = d.connection.info(d.now)
+    assert info.rtt < 0.05, "7/8 of next to nothing and 1/8 of 50 ms"
+    assert info.backoff == 0
+
+
+def test_echo_of_the_first_arrival_is_no_round_trip_where_a_dsack_says_it_came_twice():
+    d = Dialogue.established(TcpConfig(), mss=MSS, peer_mss=MSS)
+    d.write(900)
+    first = d.expect("A", length=900)
+    d.wait(3.0)
+    d.inject(ack=901, sack=((1, 901),), ts_ecr=first.ts_val)
+    assert d.connection.info(d.now).rtt < 0.5
+
+
+def test_unacknowledged_data_ends_the_connection_at_the_user_timeout():
+    d = Dialogue.established(TcpConfig(user_timeout=5.0))
+    d.write(100)
+    d.wait(4.99)
+    assert d.state is State.ESTABLISHED
+    d.wait(0.02)
+    assert (d.state, d.connection.error) == (State.CLOSED, errno.ETIMEDOUT)
+    assert d.events == ["closed"]
+
+
+def test_user_timeout_starts_anew_with_each_advance():
+    d = Dialogue.established(TcpConfig(user_timeout=5.0))
+    d.write(200)
+    for n in range(1, 5):
+        d.wait(4.0)
+        d.inject(ack=1 + n * 20)
+    assert d.state is State.ESTABLISHED
+    d.wait(5.01)
+    assert d.state is State.CLOSED
+
+
+def test_soft_icmp_error_is_the_reason_of_the_timeout():
+    d = Dialogue.established(TcpConfig(user_timeout=5.0))
+    d.write(100)
+    seq = (0xFFFFF000 + 1) & 0xFFFFFFFF
+    d.connection.receive_error(errno.EHOSTUNREACH, True, seq, 0.0)
+    assert d.state is State.ESTABLISHED
+    d.wait(6.0)
+    assert d.connection.error == errno.EHOSTUNREACH
+
+
+def test_fin_is_repeated_like_data():
+    d = Dialogue.established()
+    d.connection.shutdown(0.0)
+    d.expect("FA", seq=1, at=0.0)
+    d.wait_for_segment()
+    d.expect("FA", seq=1, at=0.2)
+    d.wait_for_segment()
+    d.expect("FA", seq=1, at=0.6)
+    d.inject(ack=2)
+    assert d.state is State.FIN_WAIT_2
+
+
+def test_lost_fin_rides_on_the_last_data_again():
+    d = Dialogue.established(mss=MSS, peer_mss=MSS, timestamps=False)
+    d.connection.write(bytes(1500))
+    d.connection.shutdown(0.0)
+    d.expect("A", seq=1, length=1000)
+    d.expect("FA", seq=1001, length=500)
+    d.inject(ack=1001)
+    d.wait_for_segment()
+    d.expect("FA", seq=1001, length=500)
+
+
+def test_smaller_path_mtu_cuts_and_repeats_at_once():
+    """RFC 1191 6.5: no congestion, no waiting for the timer."""
+    d = sending(10)
+    d.connection.set_path_mss(500, d.now)
+    d.flush()
+    starts = [(s.seq - 0xFFFFF000) & 0xFFFFFFFF for _, s in d.sent]
+    assert starts == [1 + 1000 * n for n in range(10)]
+    assert all(s.gso_size == 500 for _, s in d.sent)
+    assert d.connection.info(d.now).snd_cwnd_bytes == 10 * MSS
+    d.sent.clear()
+    d.inject(ack=edge(10))
+    assert d.connection.info(d.now).ca_state == "open"
+
+
+def test_larger_path_mtu_changes_only_what_is_sent_next():
+    d = sending(10)
+    d.connection.set_path_mss(1460, d.now)
+    d.quiet()
+
+
+def test_super_segment_loses_one_piece_and_repeats_only_that():
+    config = TcpConfig(congestion="reno", initial_window=10)
+    d = Dialogue.established(config, mss=MSS, most=10 * MSS, peer_mss=MSS, timestamps=False)
+    d.write(10 * MSS)
+    segment = d.expect("A", seq=1, length=10 * MSS)
+    assert segment.gso_size == MSS
+    d.inject(ack=edge(0), sack=((edge(3), edge(10)),))
+    first = d.expect("A", seq=1, length=3 * MSS) if len(d.sent[0][1].payload) > MSS else None
+    if first is None:
+        d.expect_data(*segments(0, 0), *segments(1, 2))
+    assert d.connection.info(d.now).bytes_retrans == 3 * MSS
+
+
+def test_sack_that_cuts_inside_a_segment_is_rounded_to_segments():
+    """A peer can not crumble the scoreboard: only whole segments count as SACKed."""
+    config = TcpConfig(congestion="reno", initial_window=10)
+    d = Dialogue.established(config, mss=MSS, most=10 * MSS, peer_mss=MSS, timestamps=False)
+    d.write(10 * MSS)
+    for n in range(200):
+        d.inject(ack=1, sack=((2 + 2 * n, 3 + 2 * n),))
+    assert len(d.connection.sender.board.records) <= 11
+    assert d.connection.info(d.now).sacked == 0
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        ((0, 1),),
+        ((edge(5), edge(5)),),
+        ((edge(6), edge(5)),),
+        ((edge(50), edge(60)),),
+        ((edge(5), edge(500)),),
+        ((-5000, edge(3)),),
+    ],
+)
+def test_nonsense_blocks_are_ignored(blocks):
+    d = sending(10)
+    d.inject(ack=edge(0), sack=blocks)
+    assert d.connection.info(d.now).sacked == 0
+
+
+def test_spurious_loss_mark_is_forgotten_when_the_segment_arrives():
+    d = sending(10)
+    d.inject(ack=edge(0), sack=((edge(2), edge(6)),))
+    d.sent.clear()
+    d.inject(ack=edge(10))
+    info = d.connection.info(d.now)
+    assert (info.lost, info.sacked, info.pipe) == (0, 0, len(d.sent) * MSS)
+
+
+def dropped(*numbers, size=200_000, **link):
+    """A transfer whose wire segments with these numbers (from 1) are dropped. Returns (seconds, pair)."""
+    pair = Pair(**link)
+    pair.a.to_send = bytes(size)
+    pair.a.link.drop = set(numbers)
+    pair.open()
+    start = pair.now
+    pair.run()
+    assert len(pair.b.received) == size
+    return pair.now - start, pair
+
+
+@pytest.mark.parametrize("lost", [(3,), (3, 4, 5), (2, 5, 8), tuple(range(15, 25)), (20,), (20, 30, 40)])
+def test_holes_with_data_behind_them_never_wait_for_the_timer(lost):
+    seconds, pair = dropped(*lost)
+    info = pair.a.connection.info(pair.now)
+    assert info.total_retrans == len(lost)
+    assert seconds < 0.35
+    assert max(b[0] - a[0] for a, b in zip(pair.a.link.carried, pair.a.link.carried[1:], strict=False)) < 0.1
+
+
+@pytest.mark.parametrize("lost", [(137,), (135, 136, 137, 138)])
+def test_lost_tail_costs_one_timeout(lost):
+    size = 138 * 1448
+    seconds, pair = dropped(*lost, size=size)
+    assert pair.a.connection.info(pair.now).total_retrans <= len(lost) + 1
+    assert seconds < 0.7
+
+
+def test_echo_of_the_first_transmission_counts_only_if_it_can_not_answer_the_second():
+    """Without DSACK: after a lost ACK the echo would count the wait for the timer; after a delay it is the truth."""
+    for pause, believed in ((0.3, False), (0.05, True)):
+        d = Dialogue(TcpConfig(sack=False), mss=MSS)
+        d.inject("S", seq=0, ack=None)
+        d.wait(0.1)
+        d.inject("A", seq=1, ack=1)
+        d.sent.clear()
+        d.write(900)
+        first = d.expect("A", length=900)
+        d.wait_for_segment()
+        d.wait(pause)
+        d.inject(ack=901, ts_ecr=first.ts_val)
+        assert (d.connection.info(d.now).rtt > 0.1) is believed
