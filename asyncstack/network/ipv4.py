@@ -6,22 +6,19 @@ fragments) leave it early, into methods of their own.
 
 from __future__ import annotations
 
-import asyncio
-import random
 import struct
-from array import array
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.counters import Counters
 from asyncstack.errors import WireError
 from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
-from asyncstack.network.addresses import ANY_IPV4, LIMITED_BROADCAST, AddressTable, is_multicast
+from asyncstack.network.addresses import ANY_IPV4, LIMITED_BROADCAST, is_multicast
 from asyncstack.network.errors import Unreachable
-from asyncstack.network.fragments import IPV4_TIMEOUT, LARGEST_DATAGRAM, Reassembly
+from asyncstack.network.fragments import IPV4_TIMEOUT, LARGEST_DATAGRAM
+from asyncstack.network.idents import Idents
 from asyncstack.network.layer import NetworkLayer
-from asyncstack.network.routing import Path, RoutingTable
-from asyncstack.timing import Clock
+from asyncstack.network.routing import Path
 from asyncstack.wire import ipv4
 from asyncstack.wire.checksum import checksum
 from asyncstack.wire.ethernet import ETHERTYPE_IPV4
@@ -40,48 +37,17 @@ _pack = _HEADER.pack
 # First bytes of addresses that need a closer look: this network, loopback, groups, reserved.
 _SUSPECT: Final = bytes(first in (0, 127) or first >= 224 for first in range(256))
 
-_IDENT_COUNTERS: Final = 1024
-
 
 class Ipv4(NetworkLayer):
     """The IPv4 of one stack. `receive` is the interfaces' handler for ETHERTYPE_IPV4."""
 
     name = "ipv4"
     ethertype = ETHERTYPE_IPV4
+    fragment_timeout = IPV4_TIMEOUT
 
-    def __init__(
-        self,
-        addresses: AddressTable,
-        routes: RoutingTable,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        clock: Clock,
-        counters: Counters,
-        rng: random.Random,
-        ttl: int = 64,
-        fragment_datagrams: int = 256,
-        fragment_bytes: int = 4 << 20,
-    ) -> None:
-        super().__init__(
-            addresses,
-            routes,
-            loop=loop,
-            clock=clock,
-            counters=counters,
-            rng=rng,
-            ttl=ttl,
-            reassembly=Reassembly(
-                self.name,
-                counters,
-                timeout=IPV4_TIMEOUT,
-                datagrams=fragment_datagrams,
-                max_bytes=fragment_bytes,
-            ),
-        )
-        self._local = addresses.local
-        self._no_source = addresses.no_source
-        self._idents = array("H", rng.randbytes(2 * _IDENT_COUNTERS))
-        self._ident_key = rng.randrange(1 << 16)
+    @cached_property
+    def _idents(self) -> Idents:
+        return Idents(self.rng)
 
     # receive
 
@@ -182,7 +148,7 @@ class Ipv4(NetworkLayer):
             )
         ident, fragment = 0, 0x4000  # RFC 6864 4.1: the ident of what is never cut has no meaning
         if path.fragile or not dont_fragment:
-            ident, fragment = self._next_ident(path, protocol), 0
+            ident, fragment = self._idents.next(path, protocol), 0
         ttl = ttl or self.ttl
         words = path.address_sum + 0x4500 + tos + length + ident + fragment + (ttl << 8) + protocol
         header = _pack(0x45, tos, length, ident, fragment, ttl, protocol, -words % 0xFFFF, path.addresses)
@@ -204,7 +170,7 @@ class Ipv4(NetworkLayer):
         if dont_fragment or length > LARGEST_DATAGRAM:
             raise self.too_big(path, length)
         payload = self.joined(path, parts, checksum_offset)
-        ident = self._next_ident(path, protocol)
+        ident = self._idents.next(path, protocol)
         step = (path.mtu - 20) & ~7
         sent = True
         for offset in range(0, len(payload), step):
@@ -224,9 +190,3 @@ class Ipv4(NetworkLayer):
             sent = self.transmit(path, OutgoingFrame([header, piece])) and sent
         self.counters["ipv4.fragmented"] += 1
         return sent
-
-    def _next_ident(self, path: Path, protocol: int) -> int:
-        """Idents do not repeat soon between two hosts (RFC 6864 4.3), and tell little about other traffic."""
-        slot = (path.address_sum * 31 + protocol + self._ident_key) % _IDENT_COUNTERS
-        ident = self._idents[slot] = (self._idents[slot] + 1) & 0xFFFF
-        return ident

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.counters import Counters
 from asyncstack.errors import WireError
 from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
-from asyncstack.network.addresses import ANY_IPV6, AddressTable
+from asyncstack.network.addresses import ANY_IPV6
 from asyncstack.network.errors import Unreachable
-from asyncstack.network.fragments import IPV6_TIMEOUT, LARGEST_DATAGRAM, Reassembly
+from asyncstack.network.fragments import IPV6_TIMEOUT, LARGEST_DATAGRAM
 from asyncstack.network.layer import NetworkLayer
-from asyncstack.network.routing import Path, RoutingTable
-from asyncstack.timing import Clock
+from asyncstack.network.routing import Path
 from asyncstack.wire import icmpv6, ipv6
 from asyncstack.wire.ethernet import ETHERTYPE_IPV6
 from asyncstack.wire.packet import Packet
@@ -42,38 +38,7 @@ class Ipv6(NetworkLayer):
 
     name = "ipv6"
     ethertype = ETHERTYPE_IPV6
-
-    def __init__(
-        self,
-        addresses: AddressTable,
-        routes: RoutingTable,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        clock: Clock,
-        counters: Counters,
-        rng: random.Random,
-        ttl: int = 64,
-        fragment_datagrams: int = 256,
-        fragment_bytes: int = 4 << 20,
-    ) -> None:
-        super().__init__(
-            addresses,
-            routes,
-            loop=loop,
-            clock=clock,
-            counters=counters,
-            rng=rng,
-            ttl=ttl,
-            reassembly=Reassembly(
-                self.name,
-                counters,
-                timeout=IPV6_TIMEOUT,
-                datagrams=fragment_datagrams,
-                max_bytes=fragment_bytes,
-            ),
-        )
-        self._local = addresses.local
-        self._no_source = addresses.no_source
+    fragment_timeout = IPV6_TIMEOUT
 
     # receive
 

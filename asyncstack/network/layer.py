@@ -36,6 +36,7 @@ class NetworkLayer:
 
     name: str
     ethertype: int
+    fragment_timeout: float  # seconds that a datagram may stay incomplete
 
     def __init__(
         self,
@@ -46,8 +47,9 @@ class NetworkLayer:
         clock: Clock,
         counters: Counters,
         rng: random.Random,
-        ttl: int,
-        reassembly: Reassembly,
+        ttl: int = 64,
+        fragment_datagrams: int = 256,
+        fragment_bytes: int = 4 << 20,
     ) -> None:
         self.addresses = addresses
         self.routes = routes
@@ -57,7 +59,15 @@ class NetworkLayer:
         self.ttl = ttl
         self.handlers: dict[int, ProtocolHandler] = {}
         self.icmp: ErrorSender | None = None  # set by Icmp or Icmpv6
-        self.reassembly = reassembly
+        self.reassembly = Reassembly(
+            self.name,
+            counters,
+            timeout=self.fragment_timeout,
+            datagrams=fragment_datagrams,
+            max_bytes=fragment_bytes,
+        )
+        self._local = addresses.local
+        self._no_source = addresses.no_source
         self._timer = LoopTimer(loop, clock, self._reassembly_expired)
         # nobody waits for a path MTU to be forgotten
         self._pmtu_timer = LoopTimer(loop, clock, self._path_mtu_expired, background=True)
