@@ -76,7 +76,7 @@ def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
             rcv.ts_recent, rcv.ts_recent_at = segment.ts_val, now
         conn.heard_at = now
         if payload:
-            _receive_payload(conn, seq, payload, now)
+            _receive_payload(conn, seq, payload, segment.gso_size or len(payload), now)
         if fin and conn.state is not CLOSED:
             _receive_fin(conn, seq + len(payload), now)
         elif rcv.fin_at == rcv.nxt:
@@ -187,7 +187,7 @@ def _fin_acknowledged(conn: Connection, now: float) -> None:
         conn.arm_fin_wait(now)
 
 
-def _receive_payload(conn: Connection, seq: int, payload: bytes | memoryview, now: float) -> None:
+def _receive_payload(conn: Connection, seq: int, payload: bytes | memoryview, unit: int, now: float) -> None:
     rcv = conn.receiver
     if conn.state not in RECEIVING:
         rcv.ack_now = True  # beyond the peer's FIN
@@ -196,7 +196,7 @@ def _receive_payload(conn: Connection, seq: int, payload: bytes | memoryview, no
         conn.reset(0)  # nobody is there to read it (RFC 9293 3.6.1, RFC 2525 2.17)
         return
     nxt = rcv.nxt
-    rcv.receive(seq, payload, now)
+    rcv.receive(seq, payload, unit, now)
     if rcv.nxt != nxt:
         conn.happened |= READABLE_BIT
 

@@ -211,7 +211,7 @@ class Connection:
             or (segment.seq - rcv.nxt) & MASK
             or size > rcv.edge - rcv.nxt
             or rcv.held is not None
-            or rcv.fin_at == rcv.nxt
+            or rcv.fin_at != NO_FIN
         ):
             arrival.segment_arrives(self, segment, now)
             return
@@ -241,7 +241,7 @@ class Connection:
         if size:
             self.data_segs_in += 1
             self.happened |= READABLE_BIT
-            rcv.deliver(payload, size, now)
+            rcv.deliver(payload, size, segment.gso_size or size, now)
 
     def _unusual(self, size: int) -> bool:
         """Whether in this state, not ESTABLISHED, more is to be done for an in-order segment than to take it."""

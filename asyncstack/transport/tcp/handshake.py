@@ -70,6 +70,8 @@ def _negotiate(conn: Connection, syn: Segment, now: float) -> None:
         rcv.scale = window_shift(config.receive_buffer)
     snd.sack_ok = rcv.sack_ok = config.sack and syn.sack_permitted
     conn.peer_mss = max(syn.mss or DEFAULT_MSS, SMALLEST_MSS)
+    if rcv.timestamps:
+        rcv.full = conn.path_mss - TIMESTAMP_OPTION
     rcv.open(syn.seq, min(config.receive_buffer, MAX_WINDOW))
     snd.edge = snd.una + syn.window
     snd.max_window = syn.window

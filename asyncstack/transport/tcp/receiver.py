@@ -41,6 +41,7 @@ class Receiver:
         "dup_acks",
         "edge",
         "fin_at",
+        "full",
         "held",
         "mss",
         "nxt",
@@ -70,7 +71,8 @@ class Receiver:
         self._step = min(mss, config.receive_buffer // 2)
         self.held: Reassembly | None = None
         self.fin_at = NO_FIN
-        self.mss = min(mss, 536)  # the peer's segments, as seen
+        self.full = mss  # what a full segment of the peer's can carry
+        self.mss = min(mss, 536)  # what it does carry, as seen
         self.pending = 0  # bytes received in order since the last ACK
         self.quick = QUICK_ACKS  # segments to acknowledge at once
         self.ack_now = False
@@ -89,8 +91,8 @@ class Receiver:
 
     # data
 
-    def deliver(self, payload: Buffer, size: int, now: float) -> None:
-        """`payload` is the next in order, and within the window."""
+    def deliver(self, payload: Buffer, size: int, unit: int, now: float) -> None:
+        """`payload`, `size` bytes that came in segments of `unit`, is the next in order and within the window."""
         if type(payload) is memoryview:
             frame: Any = payload.obj
             if 4 * size < len(frame):
@@ -100,8 +102,8 @@ class Receiver:
         self._chunks.append(payload)
         if len(self._chunks) > CROWDED and self.unread < len(self._chunks) * SMALL:
             self._chunks = [b"".join(self._chunks)]
-        if size > self.mss < self._step:
-            self.mss = min(size, self._step)
+        if unit > self.mss:
+            self.mss = unit if unit < self.full else self.full
         self.pending += size
         if self.quick:
             self.quick -= 1
@@ -111,8 +113,9 @@ class Receiver:
         elif self.timers[DELAYED_ACK] == NEVER:
             self.timers[DELAYED_ACK] = now + self.config.delayed_ack
 
-    def receive(self, seq: int, payload: Buffer, now: float) -> None:
-        """A payload that begins at `seq`: any part of it may be new, old, ahead of a hole, or beyond the window."""
+    def receive(self, seq: int, payload: Buffer, unit: int, now: float) -> None:
+        """A payload that begins at `seq` and came in segments of `unit` bytes: any part of it may be new, old, ahead of
+        a hole, or beyond the window."""
         nxt, end = self.nxt, seq + len(payload)
         if seq < nxt:
             self.dsack = (seq, min(end, nxt))
@@ -126,7 +129,7 @@ class Receiver:
         if not payload:
             return
         if seq == nxt:
-            self.deliver(payload, len(payload), now)
+            self.deliver(payload, len(payload), unit, now)
             if self.held is not None:
                 self._fill()
         else:
