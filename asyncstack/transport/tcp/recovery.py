@@ -66,6 +66,9 @@ def receive_ack(
         board.detect_losses(snd.mss)
     elif acked and snd.phase is RECOVERY and _mark_head_lost(snd):
         snd.must_resend = True  # RFC 6582 3.2 step 3: a partial ACK sends the next hole, whatever the pipe
+    if snd.presumed:
+        # what is lost has not left the network by arriving, however many duplicates come
+        _forget_presumed(snd, snd.presumed + board.lost - (snd.nxt - snd.una))
     if acked and snd.phase is not RECOVERY:
         snd.grow(before, limited or snd.phase is LOSS, now)
 
