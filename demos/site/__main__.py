@@ -1,0 +1,28 @@
+"""make demo, or `python -m demos.site`; --help tells more."""
+
+import click
+
+from asyncstack.cli.commands import HostPort
+from asyncstack.cli.interface import InterfaceOptions, interface_options
+from asyncstack.cli.running import run
+from demos.site.serving import serve
+from demos.site.ways import Options
+
+
+@click.command()
+@interface_options
+@click.option("--publish", type=HostPort(), help="Kernel address; without --tun and --tap: 127.0.0.1:8080.")
+@click.option("--port", default=80, show_default=True, help="The site's port on the stack.")
+@click.option("--seed", type=int, help="Makes the losses of the faulty link repeatable.")
+def main(interface: InterfaceOptions, publish: tuple[str, int] | None, port: int, seed: int | None) -> None:
+    """Serve the demo site: on 127.0.0.1:8080, or on a TUN or TAP. --capture takes the faulty link's packets."""
+    real = bool(interface.tun or interface.tap or interface.address or interface.peer)
+    if real:
+        interface.check()
+    elif publish is None:
+        publish = "127.0.0.1", 8080
+    run(serve(Options(interface if real else None, publish, port, seed, interface.capture)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What was asked for on the command line, and the ways to the site from outside that follow from it."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from asyncstack.application.forwarder import Forwarder
+from asyncstack.cli.interface import InterfaceOptions
+from demos.site.world import CLEAN_SERVER, World
+
+
+@dataclass(slots=True)
+class Options:
+    """interface: a TUN or TAP that the server has as well; publish: where the kernel takes connections for it."""
+
+    interface: InterfaceOptions | None
+    publish: tuple[str, int] | None
+    port: int
+    seed: int | None
+    capture: str | None
+
+
+async def open_ways(closing: AsyncExitStack, world: World, options: Options) -> list[str]:
+    """Open them, to be closed with `closing`; their URLs."""
+    urls: list[str] = []
+    interface = options.interface
+    if interface is not None:
+        await world.server.add_interface(interface.device(), interface.address, interface.gateways)
+        urls += interface.urls(options.port)
+    if options.publish is not None:
+        forwarder = Forwarder(world.client, CLEAN_SERVER, options.port, *options.publish)
+        urls.append((await closing.enter_async_context(forwarder)).url)
+    return urls
