@@ -20,7 +20,7 @@ $(VENV)/dev: pyproject.toml
 	@touch $@ $(VENV)/demo
 
 demo: $(VENV)/demo ## serve the demo site from a simulated network on http://127.0.0.1:8080/ (no root)
-	$(BIN)/asyncstack demo $(DEMO)
+	$(BIN)/python -m demos.site $(DEMO)
 
 test: $(VENV)/dev ## run every test (TUN/TAP tests in network namespaces of their own)
 	$(BIN)/python -m pytest $(TESTS)
