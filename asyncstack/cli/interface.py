@@ -44,15 +44,24 @@ class InterfaceOptions:
         kind, name = (TapDevice, self.tap) if self.tap is not None else (TunDevice, self.tun)
         return kind(name or "", peer=list(self.peer) or None, mtu=self.mtu, offload=self.offload)
 
+    @property
+    def gateways(self) -> list[str]:
+        """The next hops of the default routes: `--gateway`, or else each `--peer`."""
+        return [self.gateway] if self.gateway else [peer.partition("/")[0] for peer in self.peer]
+
+    def urls(self, port: int) -> list[str]:
+        """Where a browser finds what listens on `port` of each address."""
+        hosts = [address.partition("/")[0] for address in self.address]
+        return [f"http://{f'[{host}]' if ':' in host else host}:{port}/" for host in hosts]
+
     @asynccontextmanager
     async def stack(self) -> AsyncIterator[Stack]:
-        """A stack with that interface. `--peer` is its gateway unless `--gateway` names another."""
+        """A stack with that interface."""
         from asyncstack.link.capture import Capture
         from asyncstack.stack import Stack
 
-        gateways = [self.gateway] if self.gateway else [peer.partition("/")[0] for peer in self.peer]
         async with Stack() as stack:
-            interface = await stack.add_interface(self.device(), self.address, gateways)
+            interface = await stack.add_interface(self.device(), self.address, self.gateways)
             if self.capture is None:
                 yield stack
                 return

@@ -11,14 +11,10 @@ from asyncstack.cli.running import Handler, forever
 async def serve_on_interface(handler: Handler, interface: InterfaceOptions, port: int) -> None:
     """Serve on a TUN or TAP until cancelled."""
     async with interface.stack() as stack:
-        server = await stack.start_server(handler, None, port)
-        for address in interface.address:
-            host = address.partition("/")[0]
-            click.echo(
-                f"asyncstack: serving http://{f'[{host}]' if ':' in host else host}:{port}/ (Ctrl-C ends it)"
-            )
-        async with server:
-            await forever()
+        await stack.start_server(handler, None, port)
+        for url in interface.urls(port):
+            click.echo(f"asyncstack: serving {url} (Ctrl-C ends it)")
+        await forever()
 
 
 async def serve_published(handler: Handler, publish: tuple[str, int], port: int) -> None:
