@@ -1,7 +1,9 @@
-"""Programs of the system that some tests talk to."""
+"""Programs of the system, and packages, that some tests talk to."""
 
+import importlib
 import os
 import shutil
+from types import ModuleType
 
 import pytest
 
@@ -9,9 +11,18 @@ import pytest
 def require_program(name: str) -> str:
     """The path of program `name`. Where it is missing the test is skipped; under CI=true it fails."""
     path = shutil.which(name)
-    if path is None:
-        reason = f"the program {name} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
+    return path if path is not None else _missing(f"the program {name} is not installed")
+
+
+def require_package(name: str) -> ModuleType:
+    """The module `name` of an optional package; as for programs."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return _missing(f"the package {name.partition('.')[0]} is not installed")
+
+
+def _missing(reason: str):
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
