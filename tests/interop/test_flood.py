@@ -1,0 +1,99 @@
+"""Floods: the loop lives, honest clients are served, and tables stay bounded."""
+
+import asyncio
+
+import pytest
+
+import asyncstack
+from asyncstack.transport.tcp.listener import SYN_BACKLOG
+from tests.interop.applications import Exchange, echo
+from tests.interop.kernel import peer
+from tests.interop.medium import OURS, PLAIN_TAP, TAP, TUN, host
+from tests.interop.peers import digest
+
+pytestmark = pytest.mark.tun
+
+MB = 1000 * 1000
+
+
+class Ticks:
+    """A loop of `asyncio.sleep(0.01)`, as an application might have it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.worst = 0.0
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            start = clock()
+            await asyncio.sleep(0.01)
+            self.worst = max(self.worst, clock() - start)
+            self.count += 1
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["closed_port", "endpoint"])
+@pytest.mark.parametrize("medium", [TUN, TAP, PLAIN_TAP])
+async def test_udp_flood_on_one_interface(medium, bound):
+    size = 20 * MB
+    async with host(medium) as here:
+        stack = here.stack
+        other = await stack.add_interface(asyncstack.TunDevice("as1", peer="10.8.0.1/24"), ["10.8.0.2/24"])
+        if bound:
+            await stack.create_datagram_endpoint(asyncio.DatagramProtocol, (OURS, 9))
+        made = []
+
+        def factory():
+            made.append(Exchange(size, seed=1))
+            return made[-1]
+
+        await stack.create_server(factory, "10.8.0.2", 7000)
+        async with peer("udp_flood", host=OURS, port=9, seconds=2.0) as flood:
+            assert (await flood.said())["started"]
+            ticks = Ticks()
+            async with peer("client", host="10.8.0.2", port=7000, size=size, seed=2) as client:
+                assert await client.ended() == {"size": size, "digest": digest(size, 1)}
+                assert await made[0].result == {"size": size, "digest": digest(size, 2)}
+            reply = await stack.ping("10.8.0.1", timeout=5)  # the flood may still be on
+            assert reply.rtt < 1.0
+            report = await flood.ended()
+            await ticks.stop()
+        assert report["sent"] > 20_000
+        assert ticks.count > 60  # of 200 in two seconds, on a machine that may be busy
+        assert ticks.worst < 0.5
+        assert other.up
+
+
+@pytest.mark.parametrize("medium", [TUN, PLAIN_TAP])
+async def test_syn_flood(medium):
+    """20,000 SYNs of nobody: the half-open are bounded, and who answers gets in, meanwhile and afterwards."""
+    async with host(medium) as here:
+        stack = here.stack
+        await stack.start_server(echo, OURS, 7000)
+        most = 0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, len(stack.tcp.connections))
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        sources = "10.77"
+        async with peer("syn_flood", network=sources, host=OURS, port=7000, count=20_000, seed=1) as flood:
+            assert (await flood.said())["started"]
+            for size in (1000, 100_000):
+                async with peer("client", host=OURS, port=7000, size=size, seed=size) as client:
+                    assert await client.ended() == {"size": size, "digest": digest(size, size)}
+            assert await flood.ended() == {"sent": 20_000}
+        async with peer("client", host=OURS, port=7000, size=1000, seed=3) as client:
+            assert await client.ended() == {"size": 1000, "digest": digest(1000, 3)}
+        watching.cancel()
+        await asyncio.wait([watching])
+        assert SYN_BACKLOG <= most <= SYN_BACKLOG + 10
+        assert stack.counters["tcp.syn_backlog_full"] > 1000
