@@ -180,9 +180,8 @@ class TcpTransport(asyncio.Transport):
 
     def _read(self) -> None:
         """Pass on what is there. Runs in the protocol's context."""
-        connection = self._endpoint.connection
-        if connection.unread:
-            chunks = connection.read()
+        chunks = self._endpoint.connection.read()
+        if chunks:
             data = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
             if self._buffered or self._remainder:
                 self._remainder = memoryview(bytes(self._remainder) + data if self._remainder else data)
