@@ -13,6 +13,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, cast
 
+from asyncstack.errors import os_error
+
 if TYPE_CHECKING:
     from asyncstack.calls import Calls
 
@@ -42,7 +44,12 @@ class Forwarder:
     async def __aenter__(self) -> Forwarder:
         loop = asyncio.get_running_loop()
         host, port = self._bind
-        self._server = server = await loop.create_server(self._accept, host, port)
+        try:
+            self._server = server = await loop.create_server(self._accept, host, port)
+        except socket.gaierror as exc:
+            raise socket.gaierror(exc.errno, f"{host}: {exc.strerror}") from None
+        except OSError as exc:
+            raise os_error(exc.errno or 0, f"listen on {host} port {port}") from None
         self.port = server.sockets[0].getsockname()[1]
         return self
 

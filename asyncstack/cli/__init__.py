@@ -6,5 +6,6 @@ from __future__ import annotations
 def main() -> None:
     """Entry point of `asyncstack` and of `python -m asyncstack`."""
     from asyncstack.cli.commands import cli
+    from asyncstack.cli.running import invoke
 
-    cli(prog_name="asyncstack")
+    invoke(cli, "asyncstack")

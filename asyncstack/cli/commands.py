@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import click
 
-from asyncstack.cli.interface import InterfaceOptions, interface_options
+from asyncstack.cli.interface import InterfaceOptions, interface_options, port_option
 from asyncstack.version import __version__
+
+COUNT = click.IntRange(min=0)
+SECONDS = click.FloatRange(min=0.001)
+ECHO_SIZE = click.IntRange(0, 65507)
 
 
 class HostPort(click.ParamType[tuple[str, int]]):
@@ -33,7 +37,7 @@ def cli() -> None:
 @click.option(
     "--publish", type=HostPort(), help="Serve in a simulated network, reached through this kernel address."
 )
-@click.option("--port", default=80, show_default=True, help="The port on the stack.")
+@port_option
 def serve(target: str, interface: InterfaceOptions, publish: tuple[str, int] | None, port: int) -> None:
     """Serve TARGET: a folder of static files, or module:attribute.
 
@@ -50,24 +54,24 @@ def serve(target: str, interface: InterfaceOptions, publish: tuple[str, int] | N
 
     if publish is None:
         interface.check()
-    elif interface.tun is not None or interface.tap is not None:
-        raise click.UsageError("--publish is for the simulated network: leave out --tun and --tap")
+    else:
+        interface.check_unused("--publish is for the simulated network")
     handler = load_target(target)
     if publish is None:
         run(serve_on_interface(handler, interface, port))
     else:
-        run(serve_published(handler, publish, port))
+        run(serve_published(handler, publish, port, interface))
 
 
 @cli.command()
 @click.argument("host")
 @interface_options
 @click.option(
-    "--count", "-c", default=4, show_default=True, help="Echo requests to send; 0 goes on until Ctrl-C."
+    "--count", "-c", type=COUNT, default=4, show_default=True, help="Echo requests; 0 goes on until Ctrl-C."
 )
-@click.option("--interval", "-i", default=1.0, show_default=True, help="Seconds between two.")
-@click.option("--timeout", "-W", default=1.0, show_default=True, help="Seconds to wait for a reply.")
-@click.option("--size", "-s", default=56, show_default=True, help="Payload bytes.")
+@click.option("--interval", "-i", type=SECONDS, default=1.0, show_default=True, help="Seconds between two.")
+@click.option("--timeout", "-W", type=SECONDS, default=1.0, show_default=True, help="Seconds for a reply.")
+@click.option("--size", "-s", type=ECHO_SIZE, default=56, show_default=True, help="Payload bytes.")
 def ping(
     host: str, interface: InterfaceOptions, count: int, interval: float, timeout: float, size: int
 ) -> None:

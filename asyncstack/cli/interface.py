@@ -36,6 +36,12 @@ class InterfaceOptions:
         if not self.address:
             raise click.UsageError("the stack needs an address of its own: --address 10.9.0.2/24")
 
+    def check_unused(self, reason: str) -> None:
+        """Raises click.UsageError if something was asked for that needs a TUN or TAP."""
+        for name in ("tun", "tap", "address", "peer", "gateway"):
+            if getattr(self, name):
+                raise click.UsageError(f"{reason}: leave out --{name}")
+
     def device(self) -> Device:
         """The device, not yet open."""
         from asyncstack.link.tap import TapDevice
@@ -70,6 +76,15 @@ class InterfaceOptions:
                 yield stack
 
 
+port_option = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=80,
+    show_default=True,
+    help="The port on the stack; 0: any.",
+)
+
+
 def interface_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a click command, which gets them as `interface: InterfaceOptions`."""
 
@@ -99,7 +114,13 @@ _OPTIONS = (
         help="The kernel's address on the device; undone at the end.",
     ),
     click.option("--gateway", metavar="A", help="The default route; --peer unless given."),
-    click.option("--mtu", default=1500, show_default=True, help="Largest packet, bytes."),
+    click.option(
+        "--mtu",
+        type=click.IntRange(68, 65535),
+        default=1500,
+        show_default=True,
+        help="Largest packet, bytes.",
+    ),
     click.option(
         "--offload/--no-offload", default=True, help="Super-segments and checksums left to the kernel."
     ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
@@ -20,6 +19,22 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(USAGE_ERROR)
 
 
+def invoke(command: click.Command, name: str) -> NoReturn:
+    """Run `command` on the arguments of this process and end the process; a wrong use is told in one line."""
+    try:
+        raise SystemExit(command.main(prog_name=name, standalone_mode=False) or 0)
+    except click.UsageError as exc:
+        where = exc.ctx.command_path if exc.ctx is not None else name
+        if exc.ctx is not None and exc.message == exc.ctx.get_help():  # no arguments at all
+            click.echo(exc.message, err=True)
+            raise SystemExit(USAGE_ERROR) from None
+        fail(f"{exc.format_message().rstrip('.')} (see {where} --help)")
+    except click.ClickException as exc:
+        fail(exc.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` to its end, or until SIGINT or SIGTERM cancels it; what it holds is given back either way."""
     import uvloop
@@ -27,10 +42,14 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signal(main))
-    except socket.gaierror as exc:
-        fail(exc.strerror or str(exc))
     except (OSError, ValueError) as exc:
-        fail(exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc))
+        fail(_explain(exc))
+
+
+def _explain(exc: OSError | ValueError) -> str:
+    if not isinstance(exc, OSError) or not exc.strerror:
+        return str(exc)
+    return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
 
 
 async def _until_signal(main: Coroutine[Any, Any, None]) -> None:

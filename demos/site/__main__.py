@@ -3,8 +3,8 @@
 import click
 
 from asyncstack.cli.commands import HostPort
-from asyncstack.cli.interface import InterfaceOptions, interface_options
-from asyncstack.cli.running import run
+from asyncstack.cli.interface import InterfaceOptions, interface_options, port_option
+from asyncstack.cli.running import invoke, run
 from demos.site.serving import serve
 from demos.site.ways import Options
 
@@ -12,7 +12,7 @@ from demos.site.ways import Options
 @click.command()
 @interface_options
 @click.option("--publish", type=HostPort(), help="Kernel address; without --tun and --tap: 127.0.0.1:8080.")
-@click.option("--port", default=80, show_default=True, help="The site's port on the stack.")
+@port_option
 @click.option("--seed", type=int, help="Makes the losses of the faulty link repeatable.")
 def main(interface: InterfaceOptions, publish: tuple[str, int] | None, port: int, seed: int | None) -> None:
     """Serve the demo site: on 127.0.0.1:8080, or on a TUN or TAP. --capture takes the faulty link's packets."""
@@ -25,4 +25,4 @@ def main(interface: InterfaceOptions, publish: tuple[str, int] | None, port: int
 
 
 if __name__ == "__main__":
-    main()
+    invoke(main, "demos.site")

@@ -23,11 +23,11 @@ async def serve(options: Options) -> None:
         telemetry, transfer = Telemetry(world, lambda: epoch + monotonic()), Transfer(world)
         live = Live(telemetry, transfer)
         app = pages(live)
-        await world.server.start_server(app.handle, None, options.port)
+        listener = await world.server.start_server(app.handle, None, options.port)
         if options.capture is not None:
             capture = asyncstack.Capture(options.capture, clock=telemetry.clock)
             (await closing.enter_async_context(capture)).attach(world.faulty.ends[0])
-        for url in await open_ways(closing, world, options):
+        for url in await open_ways(closing, world, options, listener.sockets[0].getsockname()[1]):
             click.echo(f"asyncstack: the demo site is on {url} (Ctrl-C ends it)")
         closing.push_async_callback(app.shutdown, 1.0)
         async with asyncio.TaskGroup() as tasks:

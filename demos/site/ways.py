@@ -19,14 +19,14 @@ class Options:
     capture: str | None
 
 
-async def open_ways(closing: AsyncExitStack, world: World, options: Options) -> list[str]:
-    """Open them, to be closed with `closing`; their URLs."""
+async def open_ways(closing: AsyncExitStack, world: World, options: Options, port: int) -> list[str]:
+    """Open them, to be closed with `closing`; their URLs. port: the site's, on the stack."""
     urls: list[str] = []
     interface = options.interface
     if interface is not None:
         await world.server.add_interface(interface.device(), interface.address, interface.gateways)
-        urls += interface.urls(options.port)
+        urls += interface.urls(port)
     if options.publish is not None:
-        forwarder = Forwarder(world.client, CLEAN_SERVER, options.port, *options.publish)
+        forwarder = Forwarder(world.client, CLEAN_SERVER, port, *options.publish)
         urls.append((await closing.enter_async_context(forwarder)).url)
     return urls
