@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.demos import packets
-from tests.demos.running import Running, run
 from tests.programs import require_package, require_program
+from tests.running import Running, run
 
 SEGMENT = 1448  # bytes of payload in a full one
 TWO_PERCENT = "8"  # the slider's step

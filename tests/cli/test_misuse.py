@@ -1,0 +1,83 @@
+"""Errors of use: one clear line, exit status 2."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.programs import require_program
+from tests.running import cli, run
+
+TUN = ("--tun", "as0", "--address", "10.9.0.2/24")
+
+
+def complaint(*command: str, cwd: Path | None = None) -> str:
+    """The one line that the command has to say before it ends with status 2."""
+    done = run(*command, **({} if cwd is None else {"cwd": cwd}))
+    assert (done.returncode, done.stdout) == (2, ""), done
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("asyncstack: ")
+    return line
+
+
+MISTAKES = {
+    "a command that is not there": (("srv",), "No such command 'srv'"),
+    "an option that is not there": (("serve", ".", "--frob"), "--frob"),
+    "no target": (("serve",), "TARGET"),
+    "a target that is nothing": (("serve", "nowhere", "--publish", "127.0.0.1:0"), "neither a folder nor"),
+    "a module that is not there": (("serve", "nomod:app", "--publish", "127.0.0.1:0"), "no module 'nomod'"),
+    "an attribute that is not there": (
+        ("serve", "json:app", "--publish", "127.0.0.1:0"),
+        "no attribute 'app'",
+    ),
+    "something else": (
+        ("serve", "json:dumps", "--publish", "127.0.0.1:0"),
+        "no async handler(reader, writer)",
+    ),
+    "no interface": (("serve", "."), "one of --tun NAME and --tap NAME"),
+    "two interfaces": (("serve", ".", *TUN, "--tap", "as1"), "one of --tun NAME and --tap NAME"),
+    "a TUN without address": (("serve", ".", "--tun", "as0"), "--address 10.9.0.2/24"),
+    "no address": (("serve", ".", "--tun", "as0", "--address", "10.9.0"), "'10.9.0'"),
+    "a peer without length": (("serve", ".", *TUN, "--peer", "10.9.0.1"), "10.9.0.1/24"),
+    "too long a name": (("serve", ".", "--tun", "a" * 16, "--address", "10.9.0.2/24"), "15 bytes"),
+    "a simulated network on a TUN": (("serve", ".", *TUN, "--publish", "127.0.0.1:0"), "leave out --tun"),
+    "no port to publish on": (("serve", ".", "--publish", "127.0.0.1"), "'127.0.0.1' is not HOST:PORT"),
+    "a port too large": (("serve", ".", "--port", "65536", "--publish", "127.0.0.1:0"), "65535"),
+    "nowhere to write": (
+        ("serve", ".", "--publish", "127.0.0.1:0", "--capture", "no/such"),
+        "no/such: No such file",
+    ),
+    "nobody to ping": (("ping",), "HOST"),
+    "less than no pings": (("ping", "10.9.0.1", *TUN, "--count", "-1"), "--count"),
+}
+
+
+@pytest.mark.parametrize("arguments, expected", MISTAKES.values(), ids=MISTAKES)
+def test_mistake(arguments, expected):
+    assert expected in complaint(*cli(*arguments))
+
+
+@pytest.mark.parametrize("command", [cli("serve", "."), (*cli()[:1], "-m", "demos.site")])
+def test_port_in_use(command):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = complaint(*command, "--publish", f"127.0.0.1:{port}")
+    assert line == f"asyncstack: Address already in use: listen on 127.0.0.1 port {port}"
+
+
+@pytest.mark.tun
+@pytest.mark.parametrize("kind", ["tun", "tap"])
+def test_no_permission(kind):
+    setpriv = require_program("setpriv")
+    without = (setpriv, "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--")
+    interface = (f"--{kind}", "as0", "--address", "10.9.0.2/24", "--peer", "10.9.0.1/24")
+    for command in (cli("serve", "."), cli("ping", "10.9.0.1"), (*cli()[:1], "-m", "demos.site")):
+        line = complaint(*without, *command, *interface)
+        assert "no permission to attach to as0" in line
+        assert "CAP_NET_ADMIN" in line
+        assert f"ip tuntap add dev as0 mode {kind}" in line
+
+
+@pytest.mark.tun
+def test_a_name_that_nobody_knows():
+    assert "'nobody' is no address" in complaint(*cli("ping", "nobody", *TUN))

@@ -1,0 +1,75 @@
+"""Every demo, run as a stranger would, and what it prints."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.programs import require_program
+from tests.running import CHECKOUT, run
+
+DEMOS = CHECKOUT / "demos"
+FILES = sorted(DEMOS.rglob("*.py"))
+
+EXPECTED = {
+    "tcp_echo.py": ["every byte arrives,", "though the link loses", "a packet in twenty"],
+    "udp_echo.py": ["port 7: is anybody there?", "port 8: [Errno 111] Connection refused"],
+    "http_server.py": [
+        '/hello/world 200 {"hello":"world","from":"10.0.0.1"}',
+        "/hello 404",
+        "/nothing 404",
+        "/length 200 1000000 bytes",
+    ],
+    "ping.py": [
+        "b: 56 bytes from 10.0.0.2",
+        "fd00::2: 56 bytes from fd00::2",
+        "10.0.0.99: [Errno 113] No route to host",
+        "192.0.2.1: [Errno 101] Network is unreachable",
+    ],
+}
+
+
+def output(name: str) -> list[str]:
+    done = run(sys.executable, str(DEMOS / name))
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_output(name):
+    lines = output(name)
+    assert len(lines) == len(EXPECTED[name])
+    for line, expected in zip(lines, EXPECTED[name], strict=True):
+        assert line.startswith(expected)
+
+
+def test_chat():
+    """Who is faster says it first; everybody hears everything, and what one says in order."""
+    lines = [line.split() for line in output("websocket_chat.py")]
+    for guest in ("anna", "ben", "carol"):
+        heard = [(speaker, word) for who, _, speaker, word in lines if who == guest]
+        assert sorted(heard) == [
+            (f"{name}:", word) for name in ("anna", "ben", "carol") for word in ("bye", "hello")
+        ]
+        for name in ("anna:", "ben:", "carol:"):
+            assert heard.index((name, "hello")) < heard.index((name, "bye"))
+
+
+@pytest.mark.tun
+def test_tap_frames():
+    require_program("ping")
+    text = "\n".join(output("tap_frames.py"))
+    assert "type 0x0806" in text
+    assert "answered: 10.8.0.2 is at" in text
+    assert "type 0x0800" in text  # the kernel believed it, and sends its echo requests
+    assert "2 packets transmitted, 0 received" in text
+
+
+def test_each_demo_is_tried_here():
+    alone = {path.name for path in DEMOS.glob("*.py")} - {"__init__.py"}
+    assert alone == {*EXPECTED, "websocket_chat.py", "tap_frames.py"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(Path(path).relative_to(DEMOS)))
+def test_it_is_short(path):
+    assert len(path.read_text().splitlines()) < 60
