@@ -193,7 +193,7 @@ def _receive_payload(conn: Connection, seq: int, payload: bytes | memoryview, un
         rcv.ack_now = True  # beyond the peer's FIN
         return
     if conn.orphan and seq + len(payload) > rcv.nxt:
-        conn.reset(0)  # nobody is there to read it (RFC 9293 3.6.1, RFC 2525 2.17)
+        conn.reset(0, now)  # nobody is there to read it (RFC 9293 3.6.1, RFC 2525 2.17)
         return
     nxt = rcv.nxt
     rcv.receive(seq, payload, unit, now)

@@ -13,6 +13,8 @@ The connection composes a `Sender` and a `Receiver`, which do not know it; what 
 
 from __future__ import annotations
 
+import errno as errors
+
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import arrival, handshake, timeouts
 from asyncstack.transport.tcp.info import TcpInfo, describe
@@ -78,6 +80,7 @@ class Connection:
         "segs_out",
         "sender",
         "soft_error",
+        "soft_error_at",
         "state",
         "syn_due",
         "syn_sent_at",
@@ -107,7 +110,8 @@ class Connection:
         self.state: State = CLOSED
         self.synchronized = False
         self.error = 0
-        self.soft_error = 0  # what ICMP said; the reason given if the connection times out
+        self.soft_error = 0  # what ICMP said, and when; the reason given if the connection times out
+        self.soft_error_at = 0.0
         self.timers = no_timers()
         self.sender = Sender(config, self.timers, iss)
         self.receiver = Receiver(config, self.timers, mss)
@@ -170,7 +174,7 @@ class Connection:
         if self.state is SYN_SENT:
             self.end(0)
         elif self.receiver.unread:
-            self.reset(0)
+            self.reset(0, now)
         else:
             self.shutdown(now)
             if self.state is FIN_WAIT_2:
@@ -183,7 +187,7 @@ class Connection:
         if self.state is SYN_SENT or self.state is TIME_WAIT:
             self.end(0)
         else:
-            self.reset(0)
+            self.reset(0, now)
 
     def fail(self, errno: int) -> None:
         """End at once with `errno`, without a word to the peer: nothing can be sent any more."""
@@ -225,7 +229,7 @@ class Connection:
         ):
             arrival.segment_arrives(self, segment, now)
             return
-        if rcv.acked == rcv.nxt:
+        if rcv.timestamps and rcv.acked == rcv.nxt:
             rcv.ts_recent = ts_val
             rcv.ts_recent_at = now
         self.heard_at = now
@@ -265,17 +269,17 @@ class Connection:
         """
         if not self.in_flight(seq) or self.state is CLOSED:
             return
-        if hard and (self.state is SYN_SENT or self.state is SYN_RECEIVED):
-            self.end(errno)
+        if hard:
+            self.receive_unreachable(errno, now)
         else:
-            self.soft_error = errno
+            self.soft_error, self.soft_error_at = errno, now
 
     def receive_unreachable(self, errno: int, now: float) -> None:
-        """Our own link can not reach the next hop."""
+        """The next hop does not answer: fatal while connecting, a hint afterwards (RFC 1122 4.2.3.9)."""
         if self.state is SYN_SENT or self.state is SYN_RECEIVED:
             self.end(errno)
         else:
-            self.soft_error = errno
+            self.soft_error, self.soft_error_at = errno, now
 
     def set_path_mss(self, mss: int, now: float) -> None:
         """The path carries `mss` bytes of payload from now on, options included. Larger segments in flight are sent
@@ -442,13 +446,15 @@ class Connection:
         if told:
             self.happened &= ~CLOSED_BIT
 
-    def reset(self, errno: int) -> None:
+    def reset(self, errno: int, now: float) -> None:
         """Send RST, and end."""
-        snd = self.sender
-        if self.synchronized or self.state is SYN_RECEIVED:
-            self.reply = self._bare(snd.nxt, RST | ACK, snd.last_sent)
-            self.reply.ts_val = -1
+        self.reply = self._bare(self.sender.nxt, RST | ACK, now)
         self.end(errno)
+
+    def timed_out(self) -> None:
+        """The peer does not answer: end with what ICMP has said since it last did, or with ETIMEDOUT."""
+        heard = self.synchronized and self.soft_error_at < self.sender.progress_at
+        self.end(errors.ETIMEDOUT if heard or not self.soft_error else self.soft_error)
 
     def send_fin(self) -> None:
         """Our half of the stream ends behind the last byte written."""

@@ -185,7 +185,7 @@ def receive_timeout(conn: Connection, now: float) -> None:
     """The SYN or SYN-ACK was not answered in time."""
     config = conn.config
     if conn.syn_times >= (config.syn_retries if conn.state is SYN_SENT else config.synack_retries):
-        conn.end(conn.soft_error or errno.ETIMEDOUT)
+        conn.timed_out()
         return
     conn.syn_times += 1
     conn.syn_due = True

@@ -3,6 +3,7 @@
 - data that stays unacknowledged for `user_timeout` ends the connection with ETIMEDOUT, or with what an ICMP error
   had said before; so does a peer that answers no window probe. A peer that keeps its window closed but answers may do
   so for ever (RFC 9293 3.8.6.1), unless the application has gone.
+- for an application that has gone, data is sent again no more than `ORPHAN_RETRIES` times in a row
 - a probe, of the window or for keepalive, is a segment without data at SND.UNA - 1: outside the window, so the peer
   answers with an ACK (Linux's choice)
 """
@@ -10,7 +11,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.transport.tcp import handshake, recovery
 from asyncstack.transport.tcp.state import SYN_RECEIVED, SYN_SENT
@@ -25,6 +26,8 @@ from asyncstack.transport.tcp.timers import (
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.connection import Connection
+
+ORPHAN_RETRIES: Final = 8  # Linux: tcp_orphan_retries
 
 
 def run_due(conn: Connection, now: float) -> None:
@@ -41,8 +44,10 @@ def _retransmit(conn: Connection, now: float) -> None:
         handshake.receive_timeout(conn, now)
     elif conn.sender.una == conn.sender.nxt:
         return
-    elif now >= conn.sender.progress_at + conn.config.user_timeout:
-        conn.end(conn.soft_error or errno.ETIMEDOUT)
+    elif now >= conn.sender.progress_at + conn.config.user_timeout or (
+        conn.orphan and conn.sender.timeouts >= ORPHAN_RETRIES
+    ):
+        conn.timed_out()
     else:
         recovery.receive_timeout(conn.sender, now)
 
@@ -58,7 +63,7 @@ def _persist(conn: Connection, now: float) -> None:
     if snd.edge > snd.nxt:
         snd.overdue = True
     elif now >= snd.progress_at + conn.config.user_timeout:
-        conn.end(conn.soft_error or errno.ETIMEDOUT)
+        conn.timed_out()
     else:
         snd.probes += 1
         conn.probe_due = True
@@ -77,7 +82,7 @@ def _keepalive(conn: Connection, now: float) -> None:
     if conn.keepalive_probes == 0 and due > now:
         conn.timers[KEEPALIVE] = due
     elif conn.keepalive_probes >= config.keepalive_count:
-        conn.reset(conn.soft_error or errno.ETIMEDOUT)
+        conn.reset(errno.ETIMEDOUT, now)
     else:
         conn.keepalive_probes += 1
         conn.probed_at = now

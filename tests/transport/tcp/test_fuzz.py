@@ -8,6 +8,7 @@ import pytest
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.state import State
+from asyncstack.transport.tcp.timers import RETRANSMIT
 from asyncstack.wire.tcp import RST, SYN, Segment
 from tests.transport.tcp.pair import Pair
 
@@ -77,6 +78,8 @@ def check_bounds(end):
         position = record.end
     assert not board.records or position == snd.nxt
     assert snd.congestion.cwnd >= snd.congestion.mss
+    if connection.synchronized and snd.una < snd.nxt:
+        assert connection.timers[RETRANSMIT] < float("inf")
     assert connection.queued >= 0
 
 

@@ -301,6 +301,26 @@ def test_soft_icmp_error_is_the_reason_of_the_timeout():
     assert d.connection.error == errno.EHOSTUNREACH
 
 
+def test_soft_icmp_error_before_the_last_answer_explains_nothing():
+    d = Dialogue.established(TcpConfig(user_timeout=5.0))
+    d.write(100)
+    d.connection.receive_error(errno.EHOSTUNREACH, True, d.sent[0][1].seq, 0.0)
+    d.wait(1.0)
+    d.inject(ack=51)
+    d.wait(6.0)
+    assert d.connection.error == errno.ETIMEDOUT
+
+
+def test_orphan_gives_up_after_eight_repetitions():
+    d = Dialogue.established()
+    d.write(100)
+    d.connection.close(0.0)
+    d.wait(900.0)
+    assert d.state is State.CLOSED
+    assert len([s for _, s in d.sent if s.payload]) == 9
+    assert d.now > 100.0
+
+
 def test_fin_is_repeated_like_data():
     d = Dialogue.established()
     d.connection.shutdown(0.0)
