@@ -90,9 +90,10 @@ def syn_to_send(conn: Connection, now: float) -> Segment | None:
         return None
     conn.syn_due = False
     config, snd, rcv = conn.config, conn.sender, conn.receiver
-    snd.nxt = snd.una + 1
-    conn.syn_sent_at = snd.progress_at = now
-    conn.timers[RETRANSMIT] = now + snd.rtt.rto
+    if snd.nxt == snd.una:
+        snd.nxt += 1
+        conn.syn_sent_at = now
+        conn.timers[RETRANSMIT] = now + snd.rtt.rto
     answer = conn.state is SYN_RECEIVED
     timestamps = rcv.timestamps if answer else config.timestamps
     scaling = conn.scaling if answer else config.window_scaling
@@ -136,10 +137,14 @@ def receive_in_syn_sent(conn: Connection, segment: Segment, now: float) -> None:
 
 
 def repeats_syn(conn: Connection, segment: Segment) -> bool:
-    """In SYN-RECEIVED: whether `segment` is the SYN again. The peer has not seen our answer: it is due again."""
+    """In SYN-RECEIVED: whether `segment` is the SYN again. The peer has not seen our answer: it is due again.
+
+    That counts as one repetition, and does not put our own off: a SYN sent over and over keeps nothing half open.
+    """
     if segment.flags & (SYN | ACK | RST) != SYN or (segment.seq + 1) & MASK != conn.receiver.nxt & MASK:
         return False
     conn.syn_due = True
+    conn.syn_times = max(conn.syn_times, 1)
     if conn.receiver.timestamps and segment.ts_val >= 0:
         conn.receiver.ts_recent = (
             segment.ts_val

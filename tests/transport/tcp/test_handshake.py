@@ -103,6 +103,27 @@ def test_repeated_syn_is_answered_again():
     assert d.expect("SA", seq=0, ack=1).ts_ecr == 5500, "the echo is of this SYN, not of the first"
 
 
+def test_syn_repeated_for_ever_does_not_keep_a_connection_half_open():
+    d = Dialogue(TcpConfig(synack_retries=3))
+    d.inject("S", seq=0, ack=None)
+    for _ in range(29):  # 1 + 2 + 4 + 8 seconds, less the repetition that the peer asked for
+        d.inject("S", seq=0, ack=None)
+        d.wait(0.5)
+    assert d.state is State.CLOSED
+    assert d.connection.error == errno.ETIMEDOUT
+
+
+def test_round_trip_after_a_simultaneous_open_counts_from_the_first_syn():
+    d = connecting()
+    d.expect("S")
+    d.wait(0.1)
+    d.inject("S", seq=0, ack=None)
+    d.expect("SA")
+    d.wait(0.1)
+    d.inject("SA", seq=0, ack=1)
+    assert d.connection.info(d.now).rtt == pytest.approx(0.2)
+
+
 def test_refused():
     d = connecting()
     d.expect("S")
