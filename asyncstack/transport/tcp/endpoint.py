@@ -30,6 +30,7 @@ OPENED: Final = Event.OPENED
 CLOSED_EVENT: Final = Event.CLOSED
 
 ENDED: Final = (CLOSED, TIME_WAIT)  # of TIME-WAIT the layer keeps a few numbers
+ROUTE_INTERVAL: Final = 3.0  # seconds between two looks for a route
 HEADER_ESTIMATE: Final = 60  # charged to the sender's quantum for each segment beside its payload
 
 Key = tuple[bytes, int, bytes, int]  # local address, local port, remote address, remote port
@@ -158,7 +159,6 @@ class TcpEndpoint:
     def path_mtu_changed(self) -> None:
         """A router could not pass a segment of ours on: make them fit (RFC 1191, RFC 8201)."""
         if not self._released and self._reroute():
-            self.connection.set_path_mss(self.layer.sizes(self.path)[0], self.layer.clock())
             self.settle()
 
     def receive_error(self, errno: int, hard: bool, seq: int) -> None:
@@ -189,7 +189,9 @@ class TcpEndpoint:
             if event is READABLE:
                 self.owner.readable()
             elif event is WRITABLE:
-                self._release_memory(connection.queued)
+                held = connection.queued
+                self.layer.buffered += held - self.held
+                self.held = held
                 self.path.interface.link.confirm(self.path.next_hop, connection.heard_at)  # RFC 4861 7.3.1
                 self.owner.writable()
             elif event is EOF:
@@ -211,12 +213,9 @@ class TcpEndpoint:
         if deadline != self._timer.deadline:
             self._timer.arm(deadline)
 
-    def _release_memory(self, held: int) -> None:
-        self.layer.buffered -= self.held - held
-        self.held = held
-
     def _end(self) -> None:
-        self._release_memory(0)
+        self.layer.buffered -= self.held
+        self.held = 0
         owner, self.owner = self.owner, ORPHAN
         errno = self.connection.error
         owner.closed(self, os_error(errno) if errno else None)
@@ -235,8 +234,14 @@ class TcpEndpoint:
     def transmit(self, now: float, quantum: int) -> bool:
         """Build and send what may leave now (`Sender`)."""
         path = self.path
-        if path.generation != self.layer.routes.generation and not self._reroute():
-            return False
+        if path.generation != self.layer.routes.generation:
+            interface = path.interface
+            if not self._reroute():
+                return self._wait_for_route(now)
+            path = self.path
+            if path.interface is not interface:
+                path.interface.mark_ready(self)
+                return False
         interface = path.interface
         if not interface.point_to_point and interface.link.resolve(path.next_hop, now) is None:
             interface.link.park(path.next_hop, self)
@@ -264,10 +269,25 @@ class TcpEndpoint:
         return False
 
     def _reroute(self) -> bool:
-        """Routes have changed: find the way anew. Without one the segments wait for the retransmission timer."""
+        """Routes have changed: find the way anew. It may be by another interface, or take smaller packets."""
         try:
-            self.path = self.layer.routes.lookup(self.key[2], self.key[0])
+            path = self.layer.routes.lookup(self.key[2], self.key[0])
         except OSError:
             self.layer.counters["tcp.no_route"] += 1
             return False
+        before, self.path = self.path.interface, path
+        if path.interface is not before:
+            before.forget(self)
+            before.link.unpark(self)
+        mss = self.layer.sizes(path)[0]
+        if mss != self.connection.path_mss:  # a router told another connection, or the way is a different one
+            self.connection.set_path_mss(mss, self.layer.clock())
         return True
+
+    def _wait_for_route(self, now: float) -> bool:
+        """Nobody tells when there is a route again: look now and then."""
+        if self.connection.state in ENDED:
+            self.release()
+        else:
+            self._timer.arm(min(self.connection.deadline, now + ROUTE_INTERVAL))
+        return False
