@@ -68,7 +68,7 @@ def _negotiate(conn: Connection, syn: Segment, now: float) -> None:
         conn.scaling = True
         snd.scale = min(syn.window_scale, MAX_SHIFT)
         rcv.scale = window_shift(config.receive_buffer)
-    snd.sack_ok = rcv.sack_ok = config.sack and syn.sack_permitted
+    snd.sack_ok = rcv.sack_ok = _sack(conn) and syn.sack_permitted
     conn.peer_mss = max(syn.mss or DEFAULT_MSS, SMALLEST_MSS)
     if rcv.timestamps:
         rcv.full = conn.path_mss - TIMESTAMP_OPTION
@@ -76,6 +76,11 @@ def _negotiate(conn: Connection, syn: Segment, now: float) -> None:
     snd.edge = snd.una + syn.window
     snd.max_window = syn.window
     snd.window_seq = rcv.nxt
+
+
+def _sack(conn: Connection) -> bool:
+    """Whether we want SACK. On a path of very small packets the blocks would leave no room for data."""
+    return conn.config.sack and conn.path_mss >= SMALLEST_MSS
 
 
 def segment_mss(conn: Connection) -> int:
@@ -110,7 +115,7 @@ def syn_to_send(conn: Connection, now: float) -> Segment | None:
         (),
         min(conn.path_mss, 0xFFFF),
         window_shift(config.receive_buffer) if scaling else -1,
-        rcv.sack_ok if answer else config.sack,
+        rcv.sack_ok if answer else _sack(conn),
     )
 
 

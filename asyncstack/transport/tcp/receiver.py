@@ -89,6 +89,11 @@ class Receiver:
         self.start = self.nxt = self.acked = irs + 1
         self.edge = self.nxt + window
 
+    def configure(self, config: TcpConfig) -> None:
+        """Go by another size of the buffer from now on. What was promised stands."""
+        self.config = config
+        self._step = min(self.full, config.receive_buffer // 2)
+
     # data
 
     def deliver(self, payload: Buffer, size: int, unit: int, now: float) -> None:
@@ -129,6 +134,7 @@ class Receiver:
         if not payload:
             return
         if seq == nxt:
+            self.dup_acks = 0  # they were about the hole that this fills
             self.deliver(payload, len(payload), unit, now)
             if self.held is not None:
                 self._fill()

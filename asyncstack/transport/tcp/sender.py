@@ -110,6 +110,11 @@ class Sender:
         """Bytes believed to be in the network (RFC 6675)."""
         return self.nxt - self.una - self.board.absent
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is data, or the FIN, that was never sent."""
+        return self.nxt < self.queue.end or self.nxt == self.fin_at
+
     def start(self, mss: int, most: int, segments: int) -> None:
         """The handshake is over. `most`: payload bytes of the largest super-segment; `segments`: initial window."""
         self.mss = mss

@@ -58,8 +58,8 @@ def _delayed_ack(conn: Connection, now: float) -> None:
 
 def _persist(conn: Connection, now: float) -> None:
     snd = conn.sender
-    if snd.una != snd.nxt:
-        return  # the retransmission timer is at work
+    if snd.una != snd.nxt or not snd.waiting:
+        return  # the retransmission timer is at work, or all was sent before the window closed
     if snd.edge > snd.nxt:
         snd.overdue = True
     elif now >= snd.progress_at + conn.config.user_timeout:
@@ -74,7 +74,7 @@ def _keepalive(conn: Connection, now: float) -> None:
     config = conn.config
     if not config.keepalive:
         return
-    if conn.heard_at > conn.probed_at:
+    if conn.heard_at >= conn.probed_at:
         conn.keepalive_probes = 0
     due = conn.heard_at + config.keepalive_idle
     if conn.sender.una != conn.sender.nxt:
