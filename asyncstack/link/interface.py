@@ -175,14 +175,22 @@ class Interface:
             while ready and device.writable and now < until:
                 sender = ready.popleft()
                 sender.queued = False
-                if sender.transmit(now, QUANTUM) and not sender.queued:
-                    sender.queued = True
-                    ready.append(sender)
+                try:
+                    if sender.transmit(now, QUANTUM) and not sender.queued:
+                        sender.queued = True
+                        ready.append(sender)
+                except Exception as exc:
+                    self._report_sender(exc, sender)
                 now = self.clock()
         finally:
             self._flushing = False
         if ready and device.writable:
             self._schedule_flush()
+
+    def _report_sender(self, exc: Exception, sender: Sender) -> None:
+        """A defect of ours costs this sender its turn; the others, and the coroutine that receives, go on."""
+        self.counters["interface.send_error"] += 1
+        self.loop.call_exception_handler({"message": f"{sender!r} sending on {self.name}", "exception": exc})
 
     def _schedule_flush(self) -> None:
         if self._flush_handle is None and (self._ready or self._backlog) and self.up:
