@@ -44,20 +44,15 @@ class Connecting:
         if self._result.done():
             endpoint.abort()
             return
-        waiter: asyncio.Future[None] = endpoint.layer.loop.create_future()
         try:
-            transport = TcpTransport(endpoint, self._factory(), self._context, waiter=waiter)
+            protocol = self._context.run(self._factory)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             self._result.set_exception(exc)
             endpoint.abort()
             return
-        waiter.add_done_callback(lambda _: self._made(transport))
-
-    def _made(self, transport: TcpTransport) -> None:
-        if not self._result.done():
-            self._result.set_result(transport)
+        TcpTransport(endpoint, protocol, self._context, waiter=self._result)
 
     def readable(self) -> None:
         pass
@@ -93,10 +88,12 @@ class TcpLayer:
         self.counters = context.counters
         self.buffered = 0  # bytes that all endpoints hold for sending
         self.connections: dict[Key, TcpEndpoint] = {}
+        self.lingering: dict[Owner, TcpEndpoint] = {}  # owners that outlive their connection
         self.listeners: dict[tuple[bytes, int], Listener] = {}
         self._initial = InitialNumbers(context.rng)
         self._time_wait = TimeWaitTable(self.config.time_wait_limit, self.config.tcp.time_wait)
         self._drained: asyncio.Future[None] | None = None
+        self._ending = False
         self._time_wait_timer = LoopTimer(self.loop, self.clock, self._time_wait_expired)
         context.ipv4.register(PROTOCOL_TCP, self)
         context.ipv6.register(PROTOCOL_TCP, self)
@@ -220,6 +217,8 @@ class TcpLayer:
         return endpoint
 
     def _add(self, key: Key, path: Path, owner: Owner, iss: int | None = None) -> TcpEndpoint:
+        if self._ending:
+            raise os_error(errno.ENETDOWN, "the stack is closed")
         if len(self.connections) >= self.config.connection_limit:
             raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
         mss, most = self.sizes(path)
@@ -313,8 +312,11 @@ class TcpLayer:
 
     async def drain(self, timeout: float) -> None:
         """Close every connection; wait at most `timeout` seconds for all of them to end in order."""
+        self._ending = True
         for endpoint in list(self.connections.values()):
             endpoint.owner.finish(endpoint)
+        for owner, endpoint in list(self.lingering.items()):
+            owner.finish(endpoint)
         until = self.clock() + timeout
         while self.connections and (left := until - self.clock()) > 0:
             self._drained = self.loop.create_future()
@@ -328,8 +330,11 @@ class TcpLayer:
 
     def close(self) -> None:
         """Forget everything: no timer is left."""
-        for endpoint in list(self.connections.values()):
+        left = list(self.connections.values())
+        for endpoint in left:
             endpoint.abort()
-            endpoint.path.interface.flush()  # the RST
+        for endpoint in left:  # nothing but their RSTs is to be sent, and each flush sends one at least
+            endpoint.path.interface.flush()
+        for endpoint in left:
             endpoint.release()
         self._time_wait_timer.cancel()

@@ -1,12 +1,16 @@
 """`asyncio.Transport` over a TCP endpoint: the whole public contract, so that asyncio's ecosystem runs on it.
 
 The protocol's callbacks run in the context saved when the protocol was made, with no current task, as on the
-kernel's transports. What a callback raises goes to the loop's exception handler and aborts this transport alone.
-`connection_made` and `connection_lost` come by `call_soon`.
+kernel's transports. What a callback raises goes to the loop's exception handler and aborts this transport alone;
+only what the callbacks of flow control raise does no harm. `connection_made` and `connection_lost` come by
+`call_soon`, and whoever awaited the connection goes on before its first data is received.
 
 The write buffer that asyncio's flow control speaks of is what lies beyond the connection's own send buffer,
 which stands where the kernel's would. `close()` ends, as there, when the last byte is in the send buffer; the
 endpoint lives on without us until the peer has everything.
+
+The connection may end before its transport: what the peer sent before a reset can still be read by a reader that
+had paused, and a protocol that said in `eof_received` that it goes on says itself when it is done.
 """
 
 from __future__ import annotations
@@ -14,12 +18,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import socket
+from asyncio.transports import _FlowControlMixin
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncstack.errors import is_connection_loss
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
-from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, TcpEndpoint
+from asyncstack.transport.tcp.endpoint import ORPHAN, TcpEndpoint
 from asyncstack.transport.tcp.options import socket_options
 
 if TYPE_CHECKING:
@@ -28,30 +33,35 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 64 << 10  # asyncio's default
 
 
-class TcpTransport(asyncio.Transport):
-    """A connection as asyncio knows it. Made by `Stack.create_connection` and `Stack.create_server`."""
+class TcpTransport(_FlowControlMixin):
+    """A connection as asyncio knows it. Made by `Stack.create_connection` and `Stack.create_server`.
+
+    The mix-in, which has the water marks and calls `pause_writing`, is private to asyncio; `loop.sendfile` insists
+    on it.
+    """
 
     __slots__ = (
+        "__weakref__",
         "_buffered",
         "_closing",
         "_context",
         "_endpoint",
         "_eof_received",
         "_eof_written",
-        "_high",
-        "_loop",
+        "_error",
         "_lost",
-        "_low",
-        "_made",
         "_paused",
         "_protocol",
+        "_reading",
         "_remainder",
         "_server",
-        "_write_paused",
+        "_shut",
         "_writes_after_loss",
     )
 
-    # `loop.sendfile` reads the file and writes its bytes; there is no descriptor to hand to the kernel.
+    # What `loop.start_tls` and `loop.sendfile` ask for. The latter reads the file and writes its bytes: there is no
+    # descriptor to hand to the kernel.
+    _start_tls_compatible = True
     _sendfile_compatible = asyncio.constants._SendfileMode.FALLBACK  # type: ignore[attr-defined]
 
     def __init__(
@@ -61,15 +71,21 @@ class TcpTransport(asyncio.Transport):
         context: contextvars.Context,
         *,
         server: Server | None = None,
-        waiter: asyncio.Future[None] | None = None,
+        waiter: asyncio.Future[TcpTransport] | None = None,
     ) -> None:
+        """`waiter` gets this transport once `connection_made` has been called."""
         self._loop = endpoint.layer.loop
         self._endpoint = endpoint
         self._context = context
         self._server = server
-        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
-        self._paused = self._write_paused = False
-        self._made = self._closing = self._lost = False
+        self._high_water, self._low_water = HIGH_WATER, HIGH_WATER // 4
+        self._paused = self._protocol_paused = False
+        self._reading = False  # whether the protocol may be told of data: not before it is made
+        self._closing = self._lost = False
+        self._shut = False  # nothing can be written any more
+        self._error: OSError | None = (
+            None  # of a connection that has ended while a paused reader has data left
+        )
         self._eof_received = self._eof_written = False
         self._remainder = memoryview(b"")
         self._writes_after_loss = 0
@@ -93,7 +109,7 @@ class TcpTransport(asyncio.Transport):
 
     def readable(self) -> None:
         """In-order data is there: pass it on, unless the protocol has paused reading."""
-        if self._made and not self._paused and not self._closing:
+        if self._reading and not self._paused and not self._closing:
             self._context.run(self._read)
 
     def ended(self) -> None:
@@ -103,18 +119,21 @@ class TcpTransport(asyncio.Transport):
 
     def writable(self) -> None:
         """The send queue has shrunk: let the protocol write again, or finish a close that waited for it."""
-        if self._write_paused and self.get_write_buffer_size() <= self._low:
-            self._write_paused = False
-            self._context.run(self._call, "resume_writing")
+        if self._protocol_paused:
+            self._context.run(self._maybe_resume_protocol)  # type: ignore[attr-defined]
         if self._closing and not self._lost and self.get_write_buffer_size() == 0:
             self._finish_close()
 
     def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
-        """The connection is over. Data that came before an orderly end still waits for a paused reader."""
-        unread = endpoint.connection.unread or self._remainder or (self._eof_received and self._paused)
-        if error is None and unread and not self._closing:
+        """The connection is over. Data that came before stays for a paused reader, unless a writer waits to hear of
+        the error; without an error both halves have ended in order, and to close is up to the protocol."""
+        unread = endpoint.connection.unread or self._remainder
+        if self._closing or (error is not None and (self._protocol_paused or not unread)):
+            self._lose(error)
             return
-        self._lose(error)
+        self._shut = True
+        self._error = error
+        endpoint.layer.lingering[self] = endpoint
 
     def finish(self, endpoint: TcpEndpoint) -> None:
         """The stack is about to end."""
@@ -131,20 +150,22 @@ class TcpTransport(asyncio.Transport):
         self._protocol: Any = protocol
         self._buffered = hasattr(protocol, "buffer_updated")
 
-    def _connection_made(self, waiter: asyncio.Future[None] | None) -> None:
-        self._made = True
-        try:
-            self._protocol.connection_made(self)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._fatal_error(exc, "connection_made() of the protocol raised")
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+    def _connection_made(self, waiter: asyncio.Future[TcpTransport] | None) -> None:
+        self._call("connection_made", self)
+        self._reading = waiter is None
+        if waiter is None:
+            self._resume()
+            return
+        if not waiter.done():
+            waiter.set_result(self)
+        self._loop.call_soon(self._start_reading, context=self._context)  # after who waited has gone on
+
+    def _start_reading(self) -> None:
+        self._reading = True
         self._resume()
 
     def _call(self, method: str, *args: Any) -> Any:
-        """Call the protocol in its context. What it raises is reported and aborts this transport."""
+        """Call the protocol. What it raises is reported and aborts this transport."""
         try:
             return getattr(self._protocol, method)(*args)
         except (SystemExit, KeyboardInterrupt):
@@ -171,12 +192,14 @@ class TcpTransport(asyncio.Transport):
             self._loop.call_soon(self._resume, context=self._context)
 
     def _resume(self) -> None:
-        if self._lost or self._paused or self._closing:
+        if self._paused or self._closing or not self._reading:
             return
         self._read()
-        self._endpoint.settle()
-        if self._endpoint.connection.state in ENDED and not self._paused:
-            self._lose(None)
+        if self._error is not None:
+            if not self._paused:
+                self._lose(self._error)
+        elif not self._shut:
+            self._endpoint.settle()
 
     def _read(self) -> None:
         """Pass on what is there. Runs in the protocol's context."""
@@ -202,30 +225,30 @@ class TcpTransport(asyncio.Transport):
 
     def _feed_buffered(self) -> None:
         """Copy into the buffers the protocol lends, until all is passed on or it pauses."""
-        protocol = self._protocol
         while self._remainder and not self._paused and not self._closing:
             if not self._buffered:
                 data, self._remainder = bytes(self._remainder), memoryview(b"")
                 self._call("data_received", data)
                 return
-            buffer = self._call("get_buffer", len(self._remainder))
-            if self._closing or buffer is None:
-                return
-            view = memoryview(buffer).cast("B")
-            if not len(view):
-                self._fatal_error(RuntimeError("get_buffer() returned an empty buffer"), "reading")
-                return
-            count = min(len(view), len(self._remainder))
-            view[:count] = self._remainder[:count]
-            self._remainder = self._remainder[count:]
+            protocol = self._protocol
             try:
+                count = self._fill(protocol.get_buffer(len(self._remainder)))
                 protocol.buffer_updated(count)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as exc:
-                self._fatal_error(exc, "buffer_updated() of the protocol raised")
+                self._fatal_error(exc, "get_buffer() or buffer_updated() of the protocol failed")
                 return
-            protocol = self._protocol
+
+    def _fill(self, buffer: Any) -> int:
+        """Move as many bytes of the remainder as fit into `buffer`."""
+        view = memoryview(buffer).cast("B")
+        if not view:
+            raise RuntimeError("get_buffer() returned an empty buffer")
+        count = min(len(view), len(self._remainder))
+        view[:count] = self._remainder[:count]
+        self._remainder = self._remainder[count:]
+        return count
 
     # writing
 
@@ -241,25 +264,27 @@ class TcpTransport(asyncio.Transport):
             raise RuntimeError("Cannot call write() after write_eof()")
         if not data:
             return
-        if self._lost or self._closing:
-            self._warn_of_lost_write()
+        if self._shut:
+            self._write_too_late()
             return
         endpoint = self._endpoint
         endpoint.write(data if type(data) is bytes else bytes(data))
         # the first comparison alone answers for all small writes
         if (
-            endpoint.held > self._high
-            and not self._write_paused
-            and self.get_write_buffer_size() > self._high
+            endpoint.held > self._high_water
+            and not self._protocol_paused
+            and self.get_write_buffer_size() > self._high_water
         ):
-            self._write_paused = True
-            self._call("pause_writing")
+            self._maybe_pause_protocol()  # type: ignore[attr-defined]
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
         """Send the buffers one after the other."""
         self.write(b"".join(list_of_data))
 
-    def _warn_of_lost_write(self) -> None:
+    def _write_too_late(self) -> None:
+        if not self._closing:
+            self._lose(self._error)  # so that the writer hears of it, though the reader has paused
+            return
         self._writes_after_loss += 1
         if self._writes_after_loss == 5:  # as asyncio: now and then a late write is normal
             asyncio.log.logger.warning("asyncstack: write() on a transport that is closed: %r", self)  # type: ignore[attr-defined]
@@ -279,20 +304,6 @@ class TcpTransport(asyncio.Transport):
         connection = self._endpoint.connection
         return max(connection.queued - connection.send_buffer_limit, 0)
 
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """(low, high), bytes."""
-        return self._low, self._high
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Call `pause_writing` above `high` bytes and `resume_writing` at `low`; defaults as in asyncio."""
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._high, self._low = high, low
-
     # the end
 
     def is_closing(self) -> bool:
@@ -303,7 +314,7 @@ class TcpTransport(asyncio.Transport):
         """Send what is written, then close. No more data is received; `connection_lost(None)` follows."""
         if self._closing:
             return
-        self._closing = True
+        self._closing = self._shut = True
         if self.get_write_buffer_size() == 0:
             self._finish_close()
         elif not self._eof_written:
@@ -334,8 +345,9 @@ class TcpTransport(asyncio.Transport):
     def _lose(self, exc: BaseException | None) -> None:
         if self._lost:
             return
-        self._lost = self._closing = True
+        self._lost = self._closing = self._shut = True
         self._endpoint.owner = ORPHAN
+        self._endpoint.layer.lingering.pop(self, None)
         self._loop.call_soon(self._connection_lost, exc, context=self._context)
 
     def _connection_lost(self, exc: BaseException | None) -> None:
