@@ -67,7 +67,7 @@ class Stack(Calls):
         self.servers: dict[Server, None] = {}
         self._subscribers: list[Callable[[Event], None]] = []
         self._closing: list[asyncio.Task[None]] = []  # of devices that died
-        self._closed = False
+        self._end: asyncio.Future[None] | None = None  # since close() was called
         self.addresses = AddressTable()
         self.routes = RoutingTable(self.addresses)
         self.ipv4 = self._ip(Ipv4)
@@ -134,6 +134,7 @@ class Stack(Calls):
         parsed = [parse_interface(text) for text in addresses]  # complain before the device is open
         await device.open(self.loop)
         try:
+            self._check_open()  # the stack may have been closed meanwhile
             return self._attach(device, parsed, gateway, name)
         except BaseException:
             await device.close()
@@ -205,7 +206,9 @@ class Stack(Calls):
         await interface.device.close()
 
     def _device_down(self, interface: Interface, error: OSError) -> None:
-        self._closing.append(self.loop.create_task(interface.device.close()))
+        closing = self.loop.create_task(interface.device.close())
+        self._closing.append(closing)
+        closing.add_done_callback(self._closing.remove)
         self._interface_down(interface, error)
 
     def _interface_down(self, interface: Interface, error: OSError | None) -> None:
@@ -215,6 +218,7 @@ class Stack(Calls):
         down = error or os_error(errno.ENETDOWN, f"interface {interface.name} was removed")
         self.tcp.interface_down(interface, down)
         self.udp.interface_down(interface, down)
+        self._ping.interface_down(interface, down)
         self._tell(InterfaceDown(interface, error))
 
     def _forget(self, interface: Interface) -> None:
@@ -260,24 +264,41 @@ class Stack(Calls):
     # the end
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._end is not None:
             raise RuntimeError(f"{self!r} is closed")
 
     async def close(self) -> None:
-        """Close listeners and connections, in order within `config.close_timeout` seconds, then by RST; then all."""
-        if self._closed:
+        """Close listeners and connections, in order within `config.close_timeout` seconds, then by RST; then all.
+
+        Cancelled, it waits no longer but gives back everything all the same. Whoever else calls it waits for the end.
+        """
+        if self._end is not None:
+            await asyncio.shield(self._end)
             return
-        self._closed = True
-        for server in list(self.servers):
-            server.close()
-        await self.tcp.drain(self.config.close_timeout)
+        self._end = self.loop.create_future()
+        try:
+            for server in list(self.servers):
+                server.close()
+            await self.tcp.drain(self.config.close_timeout)
+        finally:
+            await self._release()
+
+    async def _release(self) -> None:
+        """End all that is left. What can be done without waiting is done before the first wait."""
         self.udp.close()
         self.tcp.close()
+        closing: list[asyncio.Future[None]] = [*self._closing]
+        for interface in list(self.interfaces):
+            self._interface_down(interface, None)
+            closing.append(self.loop.create_task(interface.device.close()))
         self.ipv4.close()
         self.ipv6.close()
-        await asyncio.sleep(0)  # connection_lost() comes by call_soon
-        for interface in list(self.interfaces):
-            self._forget(interface)
-            await interface.device.close()
-            self._tell(InterfaceDown(interface, None))
-        await asyncio.gather(*self._closing)
+        try:
+            await asyncio.sleep(0)  # connection_lost() and events come by call_soon
+        finally:
+            failures = await asyncio.gather(*closing, return_exceptions=True)
+            if self._end is not None and not self._end.done():
+                self._end.set_result(None)
+        for failure in failures:
+            if failure is not None:
+                raise failure

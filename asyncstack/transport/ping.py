@@ -43,7 +43,7 @@ class Ping:
         self._icmp, self._icmpv6 = icmp, icmpv6
         self._rng = rng
         self._sequence = rng.randrange(1 << 16)
-        self._waiting: dict[tuple[bytes, int, int], tuple[asyncio.Future[Packet], bytes]] = {}
+        self._waiting: dict[tuple[bytes, int, int], tuple[asyncio.Future[Packet], bytes, object]] = {}
         for layer in (icmp, icmpv6):
             layer.on_echo_reply = self._reply_received
             layer.on_echo_error = self._error_received
@@ -59,7 +59,7 @@ class Ping:
     ) -> PingReply:
         """Send one echo request of `size` payload bytes and wait `timeout` seconds for its reply.
 
-        Raises TimeoutError; or the OSError that came back instead (EHOSTUNREACH, ENETUNREACH).
+        Raises TimeoutError; or the OSError that came back instead (EHOSTUNREACH, ENETUNREACH), or ENETDOWN.
         """
         if not 0 <= size <= LARGEST_ECHO:
             raise ValueError(f"size is {size}; an echo request carries 0 to {LARGEST_ECHO} bytes")
@@ -72,7 +72,7 @@ class Ping:
         key = (path.destination, ident, sequence)
         reply: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
         payload = self._rng.randbytes(size)
-        self._waiting[key] = (reply, payload)
+        self._waiting[key] = (reply, payload, path.interface)
         layer = self._icmp if len(remote) == 4 else self._icmpv6
         sent = self._clock()
         try:
@@ -99,3 +99,9 @@ class Ping:
             detail = f"{error.kind.value}, says {format_address(error.reporter)}, about {where}"
             waiting[0].set_exception(os_error(error.errno, detail))
         return True
+
+    def interface_down(self, interface: object, error: OSError) -> None:
+        """Nothing comes over `interface` any more: tell who waits for a reply."""
+        for reply, _, way in self._waiting.values():
+            if way is interface and not reply.done():
+                reply.set_exception(error)

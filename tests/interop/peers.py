@@ -141,6 +141,19 @@ def holder(host: str, port: int, linger: bool = False, receive_buffer: int = 0) 
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+def reset_watcher(host: str, port: int, receive_buffer: int) -> None:
+    """Reads only when the test says so, and then says whether the stream ended with RST."""
+    with connect(host, port, receive_buffer) as connection:
+        say(connected=True)
+        wait_for_test()
+        try:
+            receive(connection)
+        except ConnectionResetError:
+            say(reset=True)
+        else:
+            say(reset=False)
+
+
 def half_closer(host: str, port: int) -> None:
     """Sends its FIN first, reads on to the end."""
     with connect(host, port) as connection:

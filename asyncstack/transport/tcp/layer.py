@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import errno
 from typing import Final
 
 from asyncstack.errors import WireError, os_error
-from asyncstack.network.addresses import format_address
+from asyncstack.network.addresses import format_address, is_multicast
 from asyncstack.network.errors import IcmpError
 from asyncstack.network.routing import Path
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral
+from asyncstack.transport.tcp.connecting import Connecting
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key, Owner, TcpEndpoint
 from asyncstack.transport.tcp.isn import InitialNumbers
@@ -29,50 +29,6 @@ from asyncstack.wire.tcp import ACK, RST, SYN, Segment, build, header_size, pars
 TCP_HEADER: Final = 20
 HEADERS_MAX: Final = 60  # a TCP header with all its options
 SOFTWARE_SEGMENTS: Final = 16  # MSS in a super-segment that software below us will cut
-
-
-class Connecting:
-    """Owns an endpoint during an active open; makes the transport once it is open."""
-
-    def __init__(self, factory: ProtocolFactory, result: asyncio.Future[TcpTransport]) -> None:
-        self._factory = factory
-        self._result = result
-        self._context = contextvars.copy_context()
-
-    def opened(self, endpoint: TcpEndpoint) -> None:
-        """Make the protocol and its transport. What the factory raises goes to who is connecting."""
-        if self._result.done():
-            endpoint.abort()
-            return
-        try:
-            protocol = self._context.run(self._factory)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._result.set_exception(exc)
-            endpoint.abort()
-            return
-        TcpTransport(endpoint, protocol, self._context, waiter=self._result)
-
-    def readable(self) -> None:
-        pass
-
-    def ended(self) -> None:
-        pass
-
-    def writable(self) -> None:
-        pass
-
-    def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
-        """The peer refused, or nobody answered."""
-        if not self._result.done():
-            reason = error or os_error(errno.ECONNABORTED)
-            remote = f"{format_address(endpoint.key[2])} port {endpoint.key[3]}"
-            self._result.set_exception(os_error(reason.errno or errno.ECONNABORTED, f"connect to {remote}"))
-
-    def finish(self, endpoint: TcpEndpoint) -> None:
-        """Nobody will wait for the answer."""
-        endpoint.abort()
 
 
 class TcpLayer:
@@ -189,6 +145,8 @@ class TcpLayer:
         path = self.routes.lookup(remote, local)
         if not check_port(port):
             raise os_error(errno.ECONNREFUSED, f"connect to {format_address(remote)} port 0")
+        if path.broadcast or is_multicast(remote):
+            raise os_error(errno.ENETUNREACH, f"connect to {format_address(remote)}: TCP speaks to one host")
         key = (path.source, self._local_port(path.source, local_port, remote, port), remote, port)
         result: asyncio.Future[TcpTransport] = self.loop.create_future()
         endpoint = self._add(key, path, Connecting(factory, result))
