@@ -10,6 +10,7 @@ from __future__ import annotations
 from errno import ECONNABORTED, ENOBUFS
 from typing import TYPE_CHECKING, Final, Protocol
 
+from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.network.routing import Path
 from asyncstack.timing import LoopTimer
@@ -152,9 +153,12 @@ class TcpEndpoint:
 
     def discard(self) -> None:
         """End without a word to the peer."""
-        self.connection.fail(ECONNABORTED)
+        self.fail(ECONNABORTED)
+
+    def configure(self, config: TcpConfig) -> None:
+        """Go by other settings: what they let go may leave, what they time is timed."""
+        self.connection.configure(config, self.layer.clock())
         self.settle()
-        self.release()
 
     def path_mtu_changed(self) -> None:
         """A router could not pass a segment of ours on: make them fit (RFC 1191, RFC 8201)."""
@@ -167,9 +171,10 @@ class TcpEndpoint:
         self.settle()
 
     def fail(self, errno: int) -> None:
-        """The interface is gone: no segment can be sent any more."""
+        """End with `errno`: no segment can be sent any more, not even the last one of a connection that has ended."""
         self.connection.fail(errno)
         self.settle()
+        self.release()
 
     def _timer_expired(self, now: float) -> None:
         self.connection.timer_expired(now)
@@ -219,8 +224,6 @@ class TcpEndpoint:
         owner, self.owner = self.owner, ORPHAN
         errno = self.connection.error
         owner.closed(self, os_error(errno) if errno else None)
-        if not self.path.interface.up:
-            self.release()
 
     def release(self) -> None:
         """Leave the layer's table. The machine has ended and its last segment is sent, or will never be."""

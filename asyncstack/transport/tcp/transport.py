@@ -372,8 +372,7 @@ class TcpTransport(_FlowControlMixin):
         if name == "socket":
             kind, proto = socket.SOCK_STREAM, socket.IPPROTO_TCP
             own, peer = socket_address(local, local_port), socket_address(remote, remote_port)
-            options = socket_options(self._endpoint.connection, self._endpoint.layer.clock)
-            return EndpointSocket(kind, proto, own, peer, options)
+            return EndpointSocket(kind, proto, own, peer, socket_options(self._endpoint))
         if name == "tcp_info":
             return self._endpoint.connection.info(self._endpoint.layer.clock())
         return default
