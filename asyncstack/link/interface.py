@@ -135,8 +135,12 @@ class Interface:
             return False
         for tap in self.taps:
             tap(self, frame)
-        if frame.gso_size and len(frame) > device.max_segment + (14 if device.ethernet else 0):
-            for piece in segment(frame, 14 if device.ethernet else 0, partial=device.checksum_offload):
+        link_header = 14 if device.ethernet else 0
+        # a device that cuts none gets none: one that fits it may still be more than the path takes
+        if frame.gso_size and (
+            device.max_segment <= device.mtu or len(frame) > device.max_segment + link_header
+        ):
+            for piece in segment(frame, link_header, partial=device.checksum_offload):
                 if device.writable:
                     device.send(piece)
                 else:

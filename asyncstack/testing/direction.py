@@ -167,8 +167,8 @@ class Direction:
     # packets
 
     def send(self, frame: OutgoingFrame) -> bool:
-        """Take `frame`, cut to the MTU, whatever befalls it. Checksums stay partial: nothing will damage them."""
-        if frame.gso_size and len(frame) > self._mtu + self._link_header:
+        """Take `frame`, a super-segment in pieces. Checksums stay partial: nothing will damage them."""
+        if frame.gso_size:
             for piece in segment(frame, self._link_header, partial=True):
                 self._enter(b"".join(piece.parts), piece.checksum_start, piece.checksum_offset)
         else:
