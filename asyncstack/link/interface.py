@@ -12,6 +12,7 @@ the other build what may leave now, a quantum each in turn (deficit round robin)
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -23,10 +24,11 @@ from asyncstack.link.ethernet import EthernetLink
 from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
 from asyncstack.link.ip import IpLink
 from asyncstack.link.segmentation import complete_checksum, segment
-from asyncstack.timing import Clock
+from asyncstack.timing import Clock, LoopTimer
 
 QUANTUM: Final = 128 << 10  # bytes one sender may send per turn
 FLUSH_SECONDS: Final = 0.001  # after this long the rest of the senders wait for the next loop turn
+BLOCKED_SECONDS: Final = 1.0  # after this long without room the senders that wait for their turn are told
 
 Handler = Callable[[memoryview, Frame, "Interface"], Awaitable[None]]
 Tap = Callable[["Interface", Frame | OutgoingFrame], None]
@@ -42,6 +44,9 @@ class Sender(Protocol):
 
     def unreachable(self, error: OSError) -> None:
         """The next hop did not answer."""
+
+    def blocked(self, now: float) -> None:
+        """The device has had no room for `BLOCKED_SECONDS`."""
 
 
 class Interface:
@@ -77,6 +82,7 @@ class Interface:
         self._ready: deque[Sender] = deque()
         self._backlog: deque[OutgoingFrame] = deque()  # the rest of one super-segment that met a full device
         self._flush_handle: asyncio.Handle | None = None
+        self._blocked = LoopTimer(loop, clock, self._tell_blocked)
         self._flushing = False
         self._receiving = False
 
@@ -96,6 +102,7 @@ class Interface:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
+        self._blocked.cancel()
         self._backlog.clear()
         while self._ready:
             self._ready.popleft().queued = False
@@ -188,8 +195,18 @@ class Interface:
                 now = self.clock()
         finally:
             self._flushing = False
-        if ready and device.writable:
+        if not ready:
+            return
+        if device.writable:
             self._schedule_flush()
+        elif self.up and self._blocked.deadline == math.inf:
+            self._blocked.arm(now + BLOCKED_SECONDS)
+
+    def _tell_blocked(self, now: float) -> None:
+        """Whoever became ready while there was room has not set a timer: that belongs to the turn to send."""
+        if not self.device.writable:
+            for sender in list(self._ready):
+                sender.blocked(now)
 
     def _report_sender(self, exc: Exception, sender: Sender) -> None:
         """A defect of ours costs this sender its turn; the others, and the coroutine that receives, go on."""

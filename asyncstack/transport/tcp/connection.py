@@ -1,6 +1,6 @@
 """One TCP connection, sans-I/O (RFC 9293): inputs, commands and outputs; no socket, no loop, no clock.
 
-    inputs     receive_segment  receive_error  receive_unreachable  timer_expired  set_path_mss
+    inputs     receive_segment  receive_error  receive_unreachable  held_up  timer_expired  set_path_mss
     commands   open  accept  write  read  shutdown  close  abort  configure
     outputs    segment_to_send  events  deadline
 
@@ -281,6 +281,11 @@ class Connection:
             self.end(errno)
         else:
             self.soft_error, self.soft_error_at = errno, now
+
+    def held_up(self, now: float) -> None:
+        """Nothing can be sent now, for a reason below us. Whoever says so asks again when the deadline has passed."""
+        if self.synchronized:
+            self.sender.held_up(now)
 
     def set_path_mss(self, mss: int, now: float) -> None:
         """The path carries `mss` bytes of payload from now on, options included. Larger segments in flight are sent

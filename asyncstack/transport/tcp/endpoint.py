@@ -133,8 +133,11 @@ class TcpEndpoint:
         self.connection.write(data)
         self.held += len(data)
         layer.buffered += len(data)
+        interface = self.path.interface
         if not self.queued:
-            self.path.interface.mark_ready(self)
+            interface.mark_ready(self)
+        if not interface.device.writable:
+            self.blocked(layer.clock())
 
     def shutdown(self) -> None:
         """Half-close: FIN after the data."""
@@ -181,9 +184,18 @@ class TcpEndpoint:
         self.settle()
 
     def unreachable(self, error: OSError) -> None:
-        """The next hop does not answer: fatal while connecting, a hint afterwards (RFC 1122 4.2.3.9)."""
+        """The next hop does not answer: fatal while connecting, a hint afterwards (RFC 1122 4.2.3.9).
+
+        What waits is tried again when the retransmission timer expires, and the neighbour is asked anew then.
+        """
         self.connection.receive_unreachable(error.errno or 0, self.layer.clock())
-        self.settle()
+        if self.connection.state in ENDED:
+            self.settle()
+
+    def blocked(self, now: float) -> None:
+        """The device has no room for us: time passes all the same."""
+        self.connection.held_up(now)
+        self._arm()
 
     # outputs
 
@@ -209,7 +221,8 @@ class TcpEndpoint:
             return
         interface = self.path.interface
         if not interface.device.writable:
-            self._arm()  # else the turn to send does it, and the deadline may have moved by then
+            self.blocked(self.layer.clock())
+        # else the turn to send sets the timer: the deadline may have moved by then
         if not self.queued:
             interface.mark_ready(self)
 
@@ -248,6 +261,7 @@ class TcpEndpoint:
         interface = path.interface
         if not interface.point_to_point and interface.link.resolve(path.next_hop, now) is None:
             interface.link.park(path.next_hop, self)
+            self.connection.held_up(now)
             return self._sent_all()
         next_segment, device, send = self.connection.segment_to_send, interface.device, self._send
         while quantum > 0 and device.writable:
@@ -292,5 +306,6 @@ class TcpEndpoint:
         if self.connection.state in ENDED:
             self.release()
         else:
+            self.connection.held_up(now)
             self._timer.arm(min(self.connection.deadline, now + ROUTE_INTERVAL))
         return False

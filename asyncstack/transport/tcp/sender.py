@@ -163,10 +163,18 @@ class Sender:
             self.arm_retransmit(now)
         return record
 
+    def held_up(self, now: float) -> None:
+        """What waits can not leave: the link has no room, no neighbour, or there is no route. The timer runs all the
+        same, to try again and for the user timeout."""
+        if self.una == self.nxt and self.waiting and self.timers[RETRANSMIT] == self.timers[PERSIST] == NEVER:
+            self.progress_at = now
+            self.arm_retransmit(now)
+
     def _leave_idle(self, now: float) -> None:
         """Nothing is outstanding, and something would leave."""
         if self.timers[PERSIST] == NEVER:
             self.progress_at = now
+            self.timers[RETRANSMIT] = NEVER  # of `held_up`
         idle, rto = now - self.last_sent, self.rtt.rto
         if idle > rto and self.edge > self.nxt:
             self.congestion.on_idle(idle, rto, now)

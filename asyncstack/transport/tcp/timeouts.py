@@ -40,16 +40,21 @@ def run_due(conn: Connection, now: float) -> None:
 
 
 def _retransmit(conn: Connection, now: float) -> None:
+    snd = conn.sender
     if conn.state in (SYN_SENT, SYN_RECEIVED):
         handshake.receive_timeout(conn, now)
-    elif conn.sender.una == conn.sender.nxt:
+    elif snd.una == snd.nxt and not snd.waiting:
         return
-    elif now >= conn.sender.progress_at + conn.config.user_timeout or (
-        conn.orphan and conn.sender.timeouts >= ORPHAN_RETRIES
+    elif now >= snd.progress_at + conn.config.user_timeout or (
+        conn.orphan and snd.timeouts >= ORPHAN_RETRIES
     ):
         conn.timed_out()
+    elif snd.una == snd.nxt:  # see `Sender.held_up`
+        snd.timeouts += 1
+        snd.rtt.back_off()
+        snd.arm_retransmit(now)
     else:
-        recovery.receive_timeout(conn.sender, now)
+        recovery.receive_timeout(snd, now)
 
 
 def _delayed_ack(conn: Connection, now: float) -> None:
