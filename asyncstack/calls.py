@@ -14,11 +14,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, cast
 
 from asyncstack.errors import os_error
-from asyncstack.names import Host, Names
+from asyncstack.names import Host, Names, Port, port_number
 from asyncstack.transport.datagram import DatagramTransport
+from asyncstack.transport.tcp.connecting import Target, connect_any, interleaved
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.server import Server
-from asyncstack.transport.udp import UdpLayer
+from asyncstack.transport.udp import Binding, UdpLayer
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 Ssl = ssl_module.SSLContext | bool | None
@@ -43,7 +44,7 @@ class Calls:
         self,
         protocol_factory: Callable[[], ProtocolT],
         host: Host = None,
-        port: int | None = None,
+        port: Port = None,
         *,
         ssl: Ssl = None,
         family: int = 0,
@@ -58,51 +59,58 @@ class Calls:
         interleave: int | None = None,
         all_errors: bool = False,
     ) -> tuple[asyncio.Transport, ProtocolT]:
-        """Connect to `host` and `port`; every address of the host is tried in turn.
+        """Connect to `host` (None: this stack) and `port`; every address of the host is tried, see `connect_any`.
 
-        Returns (transport, protocol). Raises the OSError of the last address tried (an ExceptionGroup of all of
-        them with `all_errors`), socket.gaierror for an unknown name.
+        Returns (transport, protocol). Raises the OSError that says why no address could be connected to (an
+        ExceptionGroup of all of them with `all_errors`), socket.gaierror for an unknown name.
         """
         self._check_open()
-        if sock is not None or host is None or port is None:
-            raise ValueError("create_connection() of a stack needs host and port, and takes no sock")
+        if sock is not None:
+            raise ValueError("create_connection() of a stack takes no sock")
+        if host is None and port is None:
+            raise ValueError("create_connection() needs a host or a port")
+        _check_tls(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
         if ssl and server_hostname is None:
+            if not host:
+                raise ValueError("You must set server_hostname when using ssl without a host")
             server_hostname = str(host)
-        remotes = self.names.resolve(host, family)
-        errors: list[Exception] = []
-        for remote in remotes:
-            try:
-                local, local_port = self._local(local_addr, len(remote))
-                protocol = None
-                tls: asyncio.Future[None] | None = self.loop.create_future() if ssl else None
+        remotes = self.names.resolve("localhost" if host is None else host, family)
+        if interleave is None and happy_eyeballs_delay is not None:
+            interleave = 1
+        targets = self._targets(interleaved(remotes, interleave) if interleave else remotes, port, local_addr)
+        protocol: ProtocolT
+        tls: asyncio.Future[None] | None = self.loop.create_future() if ssl else None
 
-                def factory(tls: asyncio.Future[None] | None = tls) -> asyncio.BaseProtocol:
-                    nonlocal protocol
-                    protocol = protocol_factory()
-                    if tls is None:
-                        return protocol
-                    return self._tls(
-                        protocol, ssl, tls, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
-                    )
+        def factory() -> asyncio.BaseProtocol:
+            nonlocal protocol
+            protocol = protocol_factory()
+            if tls is None:
+                return protocol
+            return self._tls(protocol, ssl, tls, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
 
-                raw = await self.tcp.connect(factory, remote, port, local, local_port)
-                transport: asyncio.Transport = raw
-                if tls is not None:
-                    transport = await self._handshake(raw, tls)
-                return transport, cast(ProtocolT, protocol)
-            except OSError as exc:
-                errors.append(exc)
-        if all_errors:
-            raise ExceptionGroup(f"connect to {host} port {port}", errors)
-        raise errors[-1]
+        transport: asyncio.Transport = await connect_any(
+            self.tcp, factory, targets, happy_eyeballs_delay, all_errors
+        )
+        if tls is not None:
+            transport = await self._handshake(transport, tls)
+        return transport, protocol
 
-    def _local(self, local_addr: tuple[Any, ...] | None, size: int) -> tuple[bytes, int]:
+    def _targets(self, remotes: list[bytes], port: Port, local_addr: tuple[Any, ...] | None) -> list[Target]:
+        """Every address with the local one to use for it."""
+        number = port_number(port)
         if local_addr is None:
-            return b"", 0
+            return [(remote, number, b"", 0) for remote in remotes]
+        found: dict[int, bytes] = {}
         for address in self.names.resolve_local(local_addr[0]):
-            if len(address) == size:
-                return (address if any(address) else b""), local_addr[1]
-        raise os_error(errno.EADDRNOTAVAIL, f"local_addr {local_addr!r} is of the other address family")
+            found.setdefault(len(address), address if any(address) else b"")
+        targets = [
+            (remote, number, found[len(remote)], port_number(local_addr[1]))
+            for remote in remotes
+            if len(remote) in found
+        ]
+        if not targets:
+            raise os_error(errno.EADDRNOTAVAIL, f"local_addr {local_addr!r} is of the other address family")
+        return targets
 
     def _tls(
         self,
@@ -140,7 +148,7 @@ class Calls:
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         host: Host | Iterable[Host] = None,
-        port: int | None = None,
+        port: Port = None,
         *,
         family: int = 0,
         flags: int = 0,
@@ -154,17 +162,21 @@ class Calls:
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
     ) -> Server:
-        """Listen on `port` (0: any free one) of `host`: a name, an address, a list of them, None for any address.
+        """Listen on `port` (0 or None: any free one, the same for all addresses) of `host`: a name, an address, a list
+        of them, None for any address.
 
         Raises OSError EADDRINUSE, EADDRNOTAVAIL; ValueError for arguments that a stack can not honour.
         """
         self._check_open()
-        if sock is not None or port is None:
-            raise ValueError("create_server() of a stack needs a port, and takes no sock")
+        if sock is not None:
+            raise ValueError("create_server() of a stack takes no sock")
+        if host is None and port is None:
+            raise ValueError("create_server() needs a host or a port")
         if reuse_port:
             raise ValueError("reuse_port is not supported: one listener has a port of a stack")
         if ssl is True or (ssl is not None and not isinstance(ssl, ssl_module.SSLContext)):
             raise TypeError("ssl argument must be an SSLContext or None")
+        _check_tls(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout)
         factory = protocol_factory
         if ssl is not None:
 
@@ -173,8 +185,9 @@ class Calls:
                     protocol_factory(), ssl, None, None, ssl_handshake_timeout, ssl_shutdown_timeout
                 )
 
-        server = Server(self.loop, self._server_closed)
-        self.tcp.listen(factory, self.names.resolve_local(host, family), port, backlog, server)
+        server = Server(self.loop, self._server_closed, keep_alive=keep_alive)
+        hosts = self.names.resolve_local(host, family)
+        self.tcp.listen(factory, hosts, port_number(port), backlog, server)
         self.servers[server] = None
         if start_serving:
             await server.start_serving()
@@ -203,13 +216,11 @@ class Calls:
         self._check_open()
         if sock is not None:
             raise ValueError("create_datagram_endpoint() of a stack takes no sock")
-        if local_addr is None and remote_addr is None and family == 0:
+        if reuse_port:
+            raise ValueError("reuse_port is not supported: one endpoint has a port of a stack")
+        if not local_addr and not remote_addr and family == 0:
             raise ValueError("unexpected address family: give local_addr, remote_addr or family")
-        remote, remote_port = b"", 0
-        if remote_addr is not None:
-            remote, remote_port = self.names.resolve(remote_addr[0], family)[0], remote_addr[1]
-        local, local_port = self._datagram_local(local_addr, remote, family)
-        binding = self.udp.bind(local, local_port, remote, remote_port, bool(reuse_port))
+        binding = self._bind(local_addr, remote_addr, family)
         waiter: asyncio.Future[None] = self.loop.create_future()
         protocol = protocol_factory()
         transport = DatagramTransport(
@@ -226,20 +237,44 @@ class Calls:
             raise
         return transport, protocol
 
-    def _datagram_local(
-        self, local_addr: tuple[Any, ...] | None, remote: bytes, family: int
-    ) -> tuple[bytes, int]:
-        local, port = b"", 0
-        if local_addr is not None:
-            found = self.names.resolve_local(local_addr[0], family)
-            local = next((one for one in found if not remote or len(one) == len(remote)), b"")
-            port = local_addr[1]
-        if remote:
-            return self.udp.routes.lookup(remote, local if any(local) else b"").source, port
-        return local or self.names.resolve_local(None, family)[0], port
+    def _bind(
+        self, local_addr: tuple[Any, ...] | None, remote_addr: tuple[Any, ...] | None, family: int
+    ) -> Binding:
+        """The first pair of local and remote addresses of one family that works; raises the error of the first."""
+        locals_, local_port = self._pair(local_addr, self.names.resolve_local, family)
+        remotes, remote_port = self._pair(remote_addr, self.names.resolve, family)
+        locals_ = locals_ or self.names.resolve_local(None, family)
+        pairs = [(a, b) for b in remotes or [b""] for a in locals_ if not b or len(a) == len(b)]
+        if not pairs:
+            raise ValueError(
+                "can not get address information: local_addr and remote_addr have no family in common"
+            )
+        errors: list[OSError] = []
+        try:
+            for local, remote in pairs:
+                try:
+                    if remote:
+                        local = self.udp.routes.lookup(remote, local if any(local) else b"").source
+                    return self.udp.bind(local, local_port, remote, remote_port)
+                except OSError as exc:
+                    errors.append(exc)
+            raise errors[0]
+        finally:
+            errors.clear()  # their tracebacks hold this frame
+
+    @staticmethod
+    def _pair(
+        address: tuple[Any, ...] | None, resolve: Callable[[Any, int], list[bytes]], family: int
+    ) -> tuple[list[bytes], int]:
+        """(addresses, port) of an address of asyncio's."""
+        if not address:
+            return [], 0
+        if not isinstance(address, tuple) or len(address) != 2:
+            raise TypeError(f"2-tuple is expected, (host, port), not {address!r}")
+        return resolve(address[0], family), port_number(address[1])
 
     async def open_connection(
-        self, host: Host = None, port: int | None = None, *, limit: int = STREAM_LIMIT, **kwds: Any
+        self, host: Host = None, port: Port = None, *, limit: int = STREAM_LIMIT, **kwds: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect and wrap the transport in the standard library's streams; see `create_connection`."""
         reader = asyncio.StreamReader(limit=limit, loop=self.loop)
@@ -251,7 +286,7 @@ class Calls:
         self,
         client_connected_cb: ClientConnected,
         host: Host | Iterable[Host] = None,
-        port: int | None = None,
+        port: Port = None,
         *,
         limit: int = STREAM_LIMIT,
         **kwds: Any,
@@ -263,3 +298,19 @@ class Calls:
             return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=self.loop)
 
         return await self.create_server(factory, host, port, **kwds)
+
+
+def _check_tls(
+    ssl: Ssl, server_hostname: str | None, handshake_timeout: float | None, shutdown_timeout: float | None
+) -> None:
+    """Raise ValueError for arguments that only TLS has a use for."""
+    if ssl:
+        return
+    arguments = {
+        "server_hostname": server_hostname,
+        "ssl_handshake_timeout": handshake_timeout,
+        "ssl_shutdown_timeout": shutdown_timeout,
+    }
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{name} is only meaningful with ssl")

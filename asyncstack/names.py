@@ -11,6 +11,8 @@ from asyncstack.network.addresses import LOOPBACK_IPV4, LOOPBACK_IPV6, parse_add
 Hosts = MutableMapping[str, list[str]]
 Host = str | ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
+Port = int | str | None
+
 _SIZES = {socket.AF_UNSPEC: (4, 16), socket.AF_INET: (4,), socket.AF_INET6: (16,)}
 
 
@@ -54,3 +56,14 @@ class Names:
         for one in host:
             found.update(dict.fromkeys(self.resolve_local(one, family)))
         return list(found)
+
+
+def port_number(port: Port) -> int:
+    """`port` as a number, None as 0 (any). Raises socket.gaierror for a text that is no number."""
+    if isinstance(port, str):
+        if not port.isdecimal():
+            raise socket.gaierror(
+                socket.EAI_SERVICE, f"{port!r} is no port number; a stack knows no service names"
+            )
+        return int(port)
+    return 0 if port is None else port

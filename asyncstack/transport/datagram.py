@@ -3,19 +3,25 @@
 A datagram goes out at once while the interface has room; else it waits, in order, in a queue of
 `StackConfig.udp_queue` bytes, and `pause_writing` says so. Beyond that bound datagrams are dropped and counted,
 as the kernel does: UDP promises nothing.
+
+What a callback raises goes to the loop's exception handler, and the endpoint lives on: one bad datagram does not
+stop a server. Errors of sending are told to `error_received`, at once, as asyncio does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import socket
 from collections import deque
 from typing import Any, Final
 
+from asyncstack.errors import os_error
 from asyncstack.network.addresses import parse_address
 from asyncstack.network.routing import Path
-from asyncstack.transport.endpoint_socket import EndpointSocket, SocketAddress, socket_address
+from asyncstack.transport.endpoint_socket import EndpointSocket, Option, SocketAddress, socket_address
+from asyncstack.transport.ports import check_port
 from asyncstack.transport.udp import Binding, UdpLayer
 
 PATHS_KEPT: Final = 64  # destinations whose path an unconnected endpoint remembers
@@ -46,9 +52,9 @@ class DatagramTransport(asyncio.DatagramTransport):
         self._waiting: deque[tuple[Path, int, bytes]] = deque()
         self._waiting_bytes = 0
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
-        self._paused = self._closing = self._lost = False
+        self._made = self._paused = self._closing = self._lost = False
         layer.add(self)
-        self._loop.call_soon(self._connection_made, waiter)
+        self._loop.call_soon(self._connection_made, waiter, context=self._context)
 
     def __repr__(self) -> str:
         return (
@@ -56,40 +62,43 @@ class DatagramTransport(asyncio.DatagramTransport):
         )
 
     def _connection_made(self, waiter: asyncio.Future[None] | None) -> None:
+        self._made = True
         self._call("connection_made", self)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def _call(self, method: str, *args: Any) -> None:
         try:
-            self._context.run(getattr(self._protocol, method), *args)
+            getattr(self._protocol, method)(*args)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             message = f"{method}() of the datagram protocol raised"
             context = {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
             self._loop.call_exception_handler(context)
-            self._lose(exc)
 
     # receive
 
     def receive(self, data: bytes, source: bytes, port: int) -> None:
         """A datagram for this endpoint."""
-        if not self._closing:
-            self._call("datagram_received", data, socket_address(source, port))
+        if not self._made:
+            self._loop.call_soon(self.receive, data, source, port)  # after connection_made()
+        elif not self._closing:
+            self._context.run(self._call, "datagram_received", data, socket_address(source, port))
 
     def receive_error(self, error: OSError) -> None:
         """An ICMP error about a datagram of ours. As on Linux only a connected endpoint hears of it."""
         if self.binding[2] and not self._closing:
-            self._call("error_received", error)
+            self._context.run(self._call, "error_received", error)
 
     # send
 
     def sendto(self, data: bytes | bytearray | memoryview, addr: Any = None) -> None:
         """Send `data` to `addr`, (host, port[, flowinfo, scope_id]) with a literal address, or to the peer.
 
-        Raises ValueError for an address other than the peer's on a connected endpoint, PermissionError for a
-        broadcast without `allow_broadcast`, OSError EMSGSIZE, ENETUNREACH.
+        Raises ValueError for an address other than the peer's on a connected endpoint, and for none on another.
+        `error_received` is told of PermissionError (a broadcast without `allow_broadcast`), OSError EMSGSIZE,
+        ENETUNREACH, EINVAL (port 0).
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
@@ -102,22 +111,27 @@ class DatagramTransport(asyncio.DatagramTransport):
         elif addr is None:
             raise ValueError("sendto() on an unconnected endpoint needs an address")
         else:
-            remote, port = parse_address(addr[0]), addr[1]
-        self._send(self._path(remote), port, bytes(data))
+            remote, port = parse_address(addr[0]), check_port(addr[1])
+        try:
+            self._send(self._path(remote), port, bytes(data))
+        except OSError as exc:
+            self._call("error_received", exc)
 
     def _path(self, remote: bytes) -> Path:
         path = self._paths.get(remote)
         if path is None or path.generation != self._layer.routes.generation:
             local = self.binding[0]
             path = self._layer.routes.lookup(remote, local if any(local) else b"")
-            if path.broadcast and not self._broadcast:
-                raise PermissionError(13, "Permission denied: broadcast needs allow_broadcast=True")
             if len(self._paths) >= PATHS_KEPT:
                 del self._paths[next(iter(self._paths))]
             self._paths[remote] = path
+        if path.broadcast and not self._broadcast:
+            raise os_error(errno.EACCES, "a broadcast needs allow_broadcast=True")
         return path
 
     def _send(self, path: Path, port: int, data: bytes) -> None:
+        if not port:
+            raise os_error(errno.EINVAL, "a datagram to port 0")
         interface = path.interface
         if not self._waiting and interface.device.writable:
             self._layer.send(path, self.binding[1], port, data)
@@ -128,6 +142,9 @@ class DatagramTransport(asyncio.DatagramTransport):
         self._waiting.append((path, port, data))
         self._waiting_bytes += len(data)
         interface.mark_ready(self)
+        self._pause_if_full()
+
+    def _pause_if_full(self) -> None:
         if not self._paused and self._waiting_bytes > self._high:
             self._paused = True
             self._call("pause_writing")
@@ -145,16 +162,19 @@ class DatagramTransport(asyncio.DatagramTransport):
             try:
                 self._layer.send(path, self.binding[1], port, data)
             except OSError as exc:
-                self._call("error_received", exc)
+                self._context.run(self._call, "error_received", exc)
         if self._paused and self._waiting_bytes <= self._low:
             self._paused = False
-            self._call("resume_writing")
+            self._context.run(self._call, "resume_writing")
         if self._closing and not self._waiting:
             self._lose(None)
         return bool(self._waiting) and not self.queued
 
     def unreachable(self, error: OSError) -> None:
         """Never parked: datagrams wait in the neighbour's own queue."""
+
+    def blocked(self, now: float) -> None:
+        """Datagrams wait as long as it takes, or are dropped at their bound."""
 
     def uses(self, interface: object) -> bool:
         """Whether this endpoint is connected over `interface`, or has an address of it."""
@@ -179,6 +199,7 @@ class DatagramTransport(asyncio.DatagramTransport):
         if not high >= low >= 0:
             raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
         self._high, self._low = high, low
+        self._pause_if_full()
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The protocol that receives the datagrams."""
@@ -211,12 +232,12 @@ class DatagramTransport(asyncio.DatagramTransport):
         if not self._lost:
             self._lost = True
             self._layer.remove(self)
-            self._loop.call_soon(self._connection_lost, exc)
+            self._loop.call_soon(self._connection_lost, exc, context=self._context)
 
     def _connection_lost(self, exc: BaseException | None) -> None:
         protocol, self._protocol = self._protocol, None
         self._paths.clear()
-        self._context.run(protocol.connection_lost, exc)
+        protocol.connection_lost(exc)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """ "sockname", "peername" (None when not connected) and "socket"."""
@@ -228,5 +249,14 @@ class DatagramTransport(asyncio.DatagramTransport):
         if name == "peername":
             return peer if peer is not None else default
         if name == "socket":
-            return EndpointSocket(socket.SOCK_DGRAM, socket.IPPROTO_UDP, own, peer, {})
+            options: dict[tuple[int, int], Option] = {
+                (socket.SOL_SOCKET, socket.SO_BROADCAST): (self._may_broadcast, self._let_broadcast)
+            }
+            return EndpointSocket(socket.SOCK_DGRAM, socket.IPPROTO_UDP, own, peer, options)
         return default
+
+    def _may_broadcast(self) -> int:
+        return int(self._broadcast)
+
+    def _let_broadcast(self, value: int) -> None:
+        self._broadcast = bool(value)

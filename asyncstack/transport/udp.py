@@ -40,6 +40,7 @@ class UdpLayer:
         self.routes = context.routes
         self.counters = context.counters
         self.endpoints: dict[Binding, DatagramTransport] = {}
+        self._bound: dict[tuple[int, int], list[bytes]] = {}  # (family by size, port) -> local addresses
         context.ipv4.register(PROTOCOL_UDP, self)
         context.ipv6.register(PROTOCOL_UDP, self)
 
@@ -104,31 +105,42 @@ class UdpLayer:
 
     # bind
 
-    def bind(self, local: bytes, port: int, remote: bytes, remote_port: int, reuse: bool) -> Binding:
+    def bind(self, local: bytes, port: int, remote: bytes, remote_port: int) -> Binding:
         """A binding nobody has. Port 0 picks a free one. Raises OSError EADDRNOTAVAIL, EADDRINUSE."""
         if any(local) and not self.addresses.is_local(local) and not is_multicast(local):
             raise os_error(
                 errno.EADDRNOTAVAIL, f"bind to {format_address(local)}: not an address of this stack"
             )
+        check_port(remote_port)
         if not check_port(port):
             port = choose_ephemeral(
                 self.context.rng,
                 self.config.ephemeral_ports,
-                lambda candidate: self._find(local, candidate, remote, remote_port) is not None,
+                lambda candidate: self._in_use(local, candidate),
             )
-        binding = (local, port, remote, remote_port)
-        if binding in self.endpoints and not reuse:
+        elif self._in_use(local, port):
             raise os_error(errno.EADDRINUSE, f"bind to {format_address(local)} port {port}")
-        return binding
+        return (local, port, remote, remote_port)
+
+    def _in_use(self, local: bytes, port: int) -> bool:
+        """As on Linux: an address and all of its family exclude one another, connected or not."""
+        held = self._bound.get((len(local), port))
+        return held is not None and (not any(local) or local in held or bytes(len(local)) in held)
 
     def add(self, endpoint: DatagramTransport) -> None:
         """Deliver to `endpoint` from now on."""
+        local, port, _, _ = endpoint.binding
         self.endpoints[endpoint.binding] = endpoint
+        self._bound.setdefault((len(local), port), []).append(local)
 
     def remove(self, endpoint: DatagramTransport) -> None:
         """The endpoint is closed."""
-        if self.endpoints.get(endpoint.binding) is endpoint:
-            del self.endpoints[endpoint.binding]
+        if self.endpoints.pop(endpoint.binding, None) is not None:
+            local, port, _, _ = endpoint.binding
+            held = self._bound[len(local), port]
+            held.remove(local)
+            if not held:
+                del self._bound[len(local), port]
 
     def interface_down(self, interface: object, error: OSError) -> None:
         """Tell the endpoints that are connected over `interface`."""

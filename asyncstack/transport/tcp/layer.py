@@ -229,17 +229,24 @@ class TcpLayer:
             port = choose_ephemeral(
                 self.context.rng,
                 self.config.ephemeral_ports,
-                lambda candidate: any((host, candidate) in self.listeners for host in hosts),
+                lambda candidate: any(self._listening(host, candidate) for host in hosts),
             )
         for host in hosts:
             where = f"{format_address(host)} port {port}"
             if any(host) and not self.addresses.is_local(host):
                 raise os_error(errno.EADDRNOTAVAIL, f"listen on {where}: not an address of this stack")
-            if (host, port) in self.listeners:
+            if self._listening(host, port):
                 raise os_error(errno.EADDRINUSE, f"listen on {where}")
         for host in hosts:
             listener = self.listeners[host, port] = Listener(self, host, port, factory, server, backlog)
             server.add(listener)
+
+    def _listening(self, host: bytes, port: int) -> bool:
+        """Whether somebody listens on `port` of `host`. As on Linux nobody listens on an address beside somebody who
+        listens on all of its family."""
+        if any(host):
+            return (host, port) in self.listeners or (bytes(len(host)), port) in self.listeners
+        return any(number == port and len(address) == len(host) for address, number in self.listeners)
 
     def forget_listener(self, listener: Listener) -> None:
         """The listener is closed."""

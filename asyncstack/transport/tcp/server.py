@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from socket import SO_KEEPALIVE, SOL_SOCKET
 
 from asyncstack.transport.endpoint_socket import EndpointSocket
 from asyncstack.transport.tcp.listener import Listener
@@ -13,9 +14,16 @@ from asyncstack.transport.tcp.transport import TcpTransport
 class Server(asyncio.AbstractServer):
     """Listens on one port of one or several addresses, with the methods of `asyncio.Server`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_close: Callable[[Server], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_close: Callable[[Server], None],
+        *,
+        keep_alive: bool | None = None,
+    ) -> None:
         self._loop = loop
         self._on_close = on_close
+        self._keep_alive = keep_alive
         self._listeners: list[Listener] = []
         self._transports: dict[TcpTransport, None] = {}  # a set in order of acceptance
         self._waiters: list[asyncio.Future[None]] = []
@@ -56,7 +64,10 @@ class Server(asyncio.AbstractServer):
             self._serving = True
 
     async def serve_forever(self) -> None:
-        """Accept connections until this task is cancelled; then close and wait until the server is closed."""
+        """Accept connections until this task is cancelled; then close, the clients too, and wait for their end.
+
+        Python 3.12 does not close the clients, and waits for one that is silent for ever (CPython gh-123720).
+        """
         if self._serving_forever is not None:
             raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
         self._start()
@@ -65,6 +76,7 @@ class Server(asyncio.AbstractServer):
             await self._serving_forever
         except asyncio.CancelledError:
             self.close()
+            self.close_clients()
             await self.wait_closed()
             raise
         finally:
@@ -103,6 +115,8 @@ class Server(asyncio.AbstractServer):
     def attach(self, transport: TcpTransport) -> None:
         """A connection was accepted."""
         self._transports[transport] = None
+        if self._keep_alive is not None:
+            transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, self._keep_alive)
 
     def detach(self, transport: TcpTransport) -> None:
         """One of its connections is over."""

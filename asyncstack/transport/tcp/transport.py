@@ -47,6 +47,7 @@ class TcpTransport(_FlowControlMixin):
         "_context",
         "_endpoint",
         "_eof_received",
+        "_eof_told",
         "_eof_written",
         "_error",
         "_lost",
@@ -86,7 +87,7 @@ class TcpTransport(_FlowControlMixin):
         self._error: OSError | None = (
             None  # of a connection that has ended while a paused reader has data left
         )
-        self._eof_received = self._eof_written = False
+        self._eof_received = self._eof_told = self._eof_written = False
         self._remainder = memoryview(b"")
         self._writes_after_loss = 0
         self.set_protocol(protocol)
@@ -125,10 +126,14 @@ class TcpTransport(_FlowControlMixin):
             self._finish_close()
 
     def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
-        """The connection is over. Data that came before stays for a paused reader, unless a writer waits to hear of
-        the error; without an error both halves have ended in order, and to close is up to the protocol."""
+        """The connection is over. After an error, data that came before stays for a paused reader, unless a writer
+        waits to hear of the error. Where both halves have ended in order, to close is up to the protocol."""
         unread = endpoint.connection.unread or self._remainder
-        if self._closing or (error is not None and (self._protocol_paused or not unread)):
+        if error is None:
+            lingers = self._eof_received and self._eof_written
+        else:
+            lingers = unread and not self._protocol_paused
+        if self._closing or not lingers:
             self._lose(error)
             return
         self._shut = True
@@ -218,8 +223,8 @@ class TcpTransport(_FlowControlMixin):
                     self._fatal_error(exc, "data_received() of the protocol raised")
         elif self._remainder:
             self._feed_buffered()
-        if self._eof_received and not (self._paused or self._closing or self._remainder):
-            self._eof_received = False
+        if self._eof_received and not (self._eof_told or self._paused or self._closing or self._remainder):
+            self._eof_told = True
             if not self._call("eof_received"):
                 self.close()
 
