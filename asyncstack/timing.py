@@ -25,6 +25,10 @@ def clock_of(loop: asyncio.AbstractEventLoop) -> Clock:
     return time.monotonic
 
 
+def _nothing(now: float) -> None:
+    pass
+
+
 class LoopTimer:
     """One `loop.call_later` handle behind a deadline that moves often.
 
@@ -74,6 +78,11 @@ class LoopTimer:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+
+    def end(self) -> None:
+        """Cancel for good, and let go of the callback: whose method it is can be freed without the collector."""
+        self.cancel()
+        self._callback = _nothing
 
     def _schedule(self, deadline: float) -> None:
         if self._handle is not None:

@@ -163,12 +163,16 @@ class DatagramTransport(asyncio.DatagramTransport):
                 self._layer.send(path, self.binding[1], port, data)
             except OSError as exc:
                 self._context.run(self._call, "error_received", exc)
+        self._shorter()
+        return bool(self._waiting) and not self.queued
+
+    def _shorter(self) -> None:
+        """The queue has shrunk."""
         if self._paused and self._waiting_bytes <= self._low:
             self._paused = False
             self._context.run(self._call, "resume_writing")
         if self._closing and not self._waiting:
             self._lose(None)
-        return bool(self._waiting) and not self.queued
 
     def unreachable(self, error: OSError) -> None:
         """Never parked: datagrams wait in the neighbour's own queue."""
@@ -176,9 +180,18 @@ class DatagramTransport(asyncio.DatagramTransport):
     def blocked(self, now: float) -> None:
         """Datagrams wait as long as it takes, or are dropped at their bound."""
 
-    def uses(self, interface: object) -> bool:
-        """Whether this endpoint is connected over `interface`, or has an address of it."""
-        return any(path.interface is interface for path in self._paths.values())
+    def interface_down(self, interface: object, error: OSError) -> None:
+        """`interface` is gone: what waits for it is lost, and a connected endpoint hears of it."""
+        dropped = [datagram for datagram in self._waiting if datagram[0].interface is interface]
+        for datagram in dropped:
+            self._waiting.remove(datagram)
+            self._waiting_bytes -= len(datagram[2])
+        self._layer.counters["udp.interface_down"] += len(dropped)
+        if any(path.interface is interface for path in self._paths.values()):
+            self.receive_error(error)
+        if self._waiting:
+            self._waiting[0][0].interface.mark_ready(self)
+        self._shorter()
 
     # the contract
 

@@ -143,10 +143,9 @@ class UdpLayer:
                 del self._bound[len(local), port]
 
     def interface_down(self, interface: object, error: OSError) -> None:
-        """Tell the endpoints that are connected over `interface`."""
+        """Tell every endpoint."""
         for endpoint in list(self.endpoints.values()):
-            if endpoint.uses(interface):
-                endpoint.receive_error(error)
+            endpoint.interface_down(interface, error)
 
     def close(self) -> None:
         """Close every endpoint at once."""

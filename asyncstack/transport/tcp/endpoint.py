@@ -237,12 +237,14 @@ class TcpEndpoint:
         owner, self.owner = self.owner, ORPHAN
         errno = self.connection.error
         owner.closed(self, os_error(errno) if errno else None)
+        if self.connection.state is CLOSED and self.connection.reply is None:
+            self.release()  # nothing is left to say; what still comes is of no connection
 
     def release(self) -> None:
         """Leave the layer's table. The machine has ended and its last segment is sent, or will never be."""
         if not self._released:
             self._released = True
-            self._timer.cancel()
+            self._timer.end()
             self.path.interface.forget(self)
             self.path.interface.link.unpark(self)
             self.layer.remove(self)
