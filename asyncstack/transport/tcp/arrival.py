@@ -24,6 +24,7 @@ from asyncstack.transport.tcp.receiver import OLD_TIMESTAMP
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import HALF, MASK, unwrap
 from asyncstack.transport.tcp.state import (
+    CLOSE_WAIT,
     CLOSED,
     CLOSING,
     EOF_BIT,
@@ -128,7 +129,8 @@ def _receive_reset(conn: Connection, seq: int, now: float) -> None:
     elif conn.state in (CLOSING, LAST_ACK) and not conn.queued:
         conn.end(0)  # the peer had everything
     else:
-        conn.end(errno.ECONNRESET)
+        # the kernel's word where the peer had ended its half before: what we write goes nowhere
+        conn.end(errno.EPIPE if conn.state is CLOSE_WAIT else errno.ECONNRESET)
 
 
 def _receive_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bool:
