@@ -256,7 +256,7 @@ async def test_super_segments_are_cut_to_the_path_mtu(network):
 def population():
     """How many objects of each of our types there are."""
     types = (type(o) for o in gc.get_objects())
-    return Counter(t.__qualname__ for t in types if t.__module__.startswith("asyncstack."))
+    return Counter(t.__qualname__ for t in types if str(t.__module__).startswith("asyncstack."))
 
 
 @pytest.mark.parametrize("end", ["both close", "half-close", "abort"])
