@@ -132,7 +132,7 @@ class TcpTransport(_FlowControlMixin):
         if error is None:
             lingers = self._eof_received and self._eof_written
         else:
-            lingers = unread and not self._protocol_paused
+            lingers = bool(unread) and not self._protocol_paused
         if self._closing or not lingers:
             self._lose(error)
             return
