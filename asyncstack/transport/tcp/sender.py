@@ -26,6 +26,8 @@ from asyncstack.transport.tcp.send_queue import SendQueue
 from asyncstack.transport.tcp.timers import NEVER, PERSIST, RETRANSMIT, Timers
 
 TICK: Final = 0.002  # of two timestamp clocks, seconds
+WAIT: Final = -1
+BURST_SECONDS: Final = 0.001
 NO_FIN: Final = 1 << 62  # position of a FIN that nobody asked for
 
 
@@ -147,8 +149,8 @@ class Sender:
             size = self._fitting(size, room, pipe, unit, now)
         elif size % unit and nxt != una and not self.config.nodelay and self.fin_at == NO_FIN:
             size -= size % unit
-        if not size:
-            return recovery.next_resort(self, unit, now) if self.phase is RECOVERY else None
+        if size <= 0:
+            return recovery.next_resort(self, unit, now) if self.phase is RECOVERY and not size else None
         end = nxt + size
         used = pipe + size
         limited = used + unit > cwnd or (2 * used > cwnd and cwnd < self.congestion.ssthresh)
@@ -181,13 +183,13 @@ class Sender:
             self.last_sent = now
 
     def _fitting(self, size: int, room: int, pipe: int, unit: int, now: float) -> int:
-        """How much of `size` bytes may leave where `room` does not hold all of it; 0: wait."""
+        """How much of `size` bytes may leave where `room` does not hold all of it; 0: nothing, WAIT: not yet."""
         if size <= room:  # options shorten the segments
             largest = max(self.limit // unit, 1) * unit
             return self._after_nagle(min(size, largest), unit)
         if room >= unit:
             if room < self.limit and self._worth_waiting(size, room, pipe):
-                return 0
+                return WAIT
             return room - room % unit
         window = self.edge - self.nxt
         if min(unit, size) > self.congestion.cwnd - pipe:
@@ -208,13 +210,16 @@ class Sender:
     def _worth_waiting(self, size: int, room: int, pipe: int) -> bool:
         """Whether a larger super-segment is near: the congestion window is the limit and ACKs are on their way.
 
-        Linux's rule for deferring (tcp_tso_should_defer): not for more than a third of the window.
+        Linux's rules for deferring (tcp_tso_should_defer, tcp_tso_autosize): not for more than a third of the
+        window, nor for more than leaves in a millisecond at the present rate. A longer wait would leave the path idle.
         """
         cwnd = self.congestion.cwnd
         if room != cwnd - pipe or 2 * pipe < cwnd:
             return False
         self.limited_until = self.nxt
-        return room < min(self.limit, cwnd // 3, size)
+        srtt = self.rtt.srtt
+        burst = cwnd if srtt <= BURST_SECONDS else int(cwnd * BURST_SECONDS / srtt)
+        return room < min(self.limit, cwnd // 3, size, burst)
 
     def _fin_or_resend(self, unit: int, now: float) -> Transmission | None:
         """All data has been sent: the FIN, or in recovery a segment that may be lost."""
