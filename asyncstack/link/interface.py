@@ -120,6 +120,8 @@ class Interface:
                     await self.link.receive(frame)
                 except Exception as exc:
                     self._report(exc, frame)
+                except (SystemExit, KeyboardInterrupt) as exc:
+                    self.loop.call_soon(_interrupt, exc)
             self._receiving = False
             self.flush()
 
@@ -192,6 +194,8 @@ class Interface:
                         ready.append(sender)
                 except Exception as exc:
                     self._report_sender(exc, sender)
+                except (SystemExit, KeyboardInterrupt) as exc:
+                    self.loop.call_soon(_interrupt, exc)
                 now = self.clock()
         finally:
             self._flushing = False
@@ -227,3 +231,9 @@ class Interface:
             sender.unreachable(error)
         for parts in packets:
             self.on_unsent(memoryview(b"".join(parts)), self)
+
+
+def _interrupt(exc: BaseException) -> None:
+    """Stop the loop with what a callback of the application raised. Raised where it was, it would end the receive
+    coroutine, and the application could not even say goodbye to its peers."""
+    raise exc
