@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 
 from asyncstack.network.addresses import LOOPBACK_IPV4, LOOPBACK_IPV6, parse_address
 
-Hosts = MutableMapping[str, list[str]]
+Hosts = Mapping[str, list[str] | str]
 Host = str | ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
 Port = int | str | None
@@ -17,10 +17,11 @@ _SIZES = {socket.AF_UNSPEC: (4, 16), socket.AF_INET: (4,), socket.AF_INET6: (16,
 
 
 class Names:
-    """A hosts table. `table` maps a name to its addresses and may be shared by many stacks, and may change."""
+    """A hosts table. `table` maps a name, in lower case, to its address or addresses; it may be shared by many stacks,
+    and may change."""
 
-    def __init__(self, table: Mapping[str, list[str]] | None = None) -> None:
-        self.table: Mapping[str, list[str]] = {} if table is None else table
+    def __init__(self, table: Hosts | None = None) -> None:
+        self.table: Hosts = {} if table is None else table
 
     def resolve(self, host: Host, family: int = 0) -> list[bytes]:
         """The addresses of `host`, 4 or 16 bytes each, in the order of the table.
@@ -43,7 +44,8 @@ class Names:
             pass
         name = host.lower().rstrip(".")
         if name in self.table:
-            return [parse_address(address) for address in self.table[name]]
+            found = self.table[name]
+            return [parse_address(address) for address in ([found] if isinstance(found, str) else found)]
         return [LOOPBACK_IPV4, LOOPBACK_IPV6] if name == "localhost" else []
 
     def resolve_local(self, host: Host | Iterable[Host], family: int = 0) -> list[bytes]:

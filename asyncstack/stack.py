@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from asyncstack.events import Event, InterfaceDown, InterfaceUp
 from asyncstack.link.device import Device
 from asyncstack.link.interface import Interface
 from asyncstack.link.loopback import LoopbackDevice
-from asyncstack.names import Host, Names
+from asyncstack.names import Host, Hosts, Names
 from asyncstack.network.addresses import AddressTable, parse_address, parse_interface
 from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
@@ -50,7 +50,7 @@ class Stack(Calls):
         config: StackConfig | None = None,
         *,
         name: str = "",
-        hosts: Mapping[str, list[str]] | None = None,
+        hosts: Hosts | None = None,
         seed: int | str | None = None,
     ) -> None:
         try:
