@@ -18,7 +18,14 @@ from asyncstack.link.arp import LOCK_TIME, ArpProtocol
 from asyncstack.link.frame import Frame, OutgoingFrame
 from asyncstack.link.neighbors import Event, Failed, NeighborTable
 from asyncstack.timing import LoopTimer
-from asyncstack.wire.ethernet import BROADCAST, ETHERTYPE_ARP, HEADER_SIZE, build
+from asyncstack.wire.ethernet import (
+    BROADCAST,
+    ETHERTYPE_ARP,
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    HEADER_SIZE,
+    build,
+)
 from asyncstack.wire.ndp import multicast_mac
 
 if TYPE_CHECKING:
@@ -68,9 +75,13 @@ class EthernetLink:
             interface.counters["ethernet.malformed"] += 1
             return
         dst, ethertype = _unpack(data)
-        if dst != self.mac and not dst[0] & 1:
-            interface.counters["ethernet.not_for_us"] += 1
-            return
+        if dst != self.mac:
+            if not dst[0] & 1:
+                interface.counters["ethernet.not_for_us"] += 1
+                return
+            if self._is_for_one_host(data, ethertype):
+                interface.counters["ethernet.unicast_to_group"] += 1
+                return
         handler = interface.handlers.get(ethertype)
         if handler is not None:
             await handler(data[HEADER_SIZE:], frame, interface)
@@ -80,6 +91,15 @@ class EthernetLink:
             self._serve(now)
         else:
             interface.counters["ethernet.unknown_type"] += 1
+
+    def _is_for_one_host(self, data: memoryview, ethertype: int) -> bool:
+        """Whether a frame to a group or to all holds an IP packet for one host, which RFC 1122 3.3.6 has us drop: one
+        frame could make a whole network answer."""
+        if ethertype == ETHERTYPE_IPV4 and len(data) >= HEADER_SIZE + 20:
+            return data[HEADER_SIZE + 16] < 224 and not self.is_broadcast(bytes(data[30:34]))
+        return (
+            ethertype == ETHERTYPE_IPV6 and len(data) >= HEADER_SIZE + 40 and data[HEADER_SIZE + 24] != 0xFF
+        )
 
     def neighbor_advertised(
         self, address: bytes, mac: bytes, now: float, *, solicited: bool, override: bool

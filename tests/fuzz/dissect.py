@@ -87,9 +87,11 @@ def ethernet_payload(frame: bytes) -> tuple[int, bytes]:
     return int.from_bytes(frame[12:14], "big"), frame[14:]
 
 
-def dissect(frame: bytes, *, ethernet: bool, trusted: bool = False) -> Found:
-    """`trusted`: the virtio-net header vouches for the transport checksum."""
-    if ethernet:
+def dissect(frame: bytes, *, mac: bytes = b"", trusted: bool = False) -> Found:
+    """`mac`: ours, on an Ethernet. `trusted`: the virtio-net header vouches for the transport checksum."""
+    if mac:
+        if frame[:6] != mac:
+            return Found()  # to a group no segment, error or datagram for one host (RFC 1122 3.3.6)
         kind, data = ethernet_payload(frame)
         if kind != (IPV4 if data[:1] and data[0] >> 4 == 4 else IPV6):
             return Found()

@@ -93,7 +93,10 @@ def _early(conn, segment: Tcp) -> Verdict | None:
     if not segment.flags & ACK:
         return Verdict("accept", "the SYN again")
     if segment.ack == conn.sender.nxt & MASK:
-        return Verdict("accept", "SYN-ACK of a simultaneous open", may_fin=bool(segment.flags & FIN))
+        rcv = conn.receiver
+        data = segment.payload[: rcv.edge - rcv.nxt]  # RFC 9293 3.10.7.2 lets a SYN carry some
+        fin = bool(segment.flags & FIN)
+        return Verdict("accept", "SYN-ACK of a simultaneous open", may_fin=fin, data=(rcv.nxt, data))
     return None
 
 

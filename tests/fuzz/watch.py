@@ -16,7 +16,7 @@ from tests.fuzz.oracle import Verdict, fingerprint, judge, judge_error, may_foll
 
 CANDIDATES = 512  # injected payloads remembered for a connection
 FRAGMENTS = 4096
-LAST = 24  # frames shown beside a violation
+LAST = 8  # frames shown beside a violation
 
 # what may end a connection without a segment: (state, error is one of these)
 BY_TIME = {
@@ -28,11 +28,11 @@ BY_TIME = {
 
 
 class Watch:
-    """`ethernet`, `vnet`: how the frames of `interface` begin. `violations` has to stay empty."""
+    """`mac`, `vnet`: how the frames of `interface` begin. `violations` has to stay empty."""
 
-    def __init__(self, stack, interface, *, ethernet: bool, vnet: bool) -> None:
+    def __init__(self, stack, interface, *, mac: bytes, vnet: bool) -> None:
         self.stack, self.interface = stack, interface
-        self.ethernet, self.vnet = ethernet, vnet
+        self.mac, self.vnet = mac, vnet
         self.violations: list[str] = []
         self.counts: Counter[str] = Counter()
         self.injected: Counter[bytes] = Counter()  # not yet received
@@ -77,9 +77,9 @@ class Watch:
         Connection.enter = self._enter
         del self.interface.link.receive
 
-    def fail(self, what: str, frame: bytes = b"") -> None:
+    def fail(self, what: str, frame: bytes = b"", shown: int = 3) -> None:
         if len(self.violations) < 5:
-            before = "\n".join(f"    {note:10} {raw.hex()}" for note, raw in self.last)
+            before = "\n".join(f"    {note:10} {raw.hex()}" for note, raw in list(self.last)[-shown:])
             self.violations.append(f"{what}\n  frame {frame.hex()}\n  the last frames:\n{before}")
 
     # a frame
@@ -114,7 +114,7 @@ class Watch:
     def find(self, raw: bytes, trusted: bool) -> Found:
         """What is in `raw`. With a virtio-net header that one says whether the checksum is trusted."""
         if not self.vnet:
-            return dissect(raw, ethernet=self.ethernet, trusted=trusted)
+            return dissect(raw, mac=self.mac, trusted=trusted)
         if len(raw) < 10:
             return Found()
         flags, start, offset = raw[0], int.from_bytes(raw[6:8], "little"), int.from_bytes(raw[8:10], "little")
@@ -122,7 +122,7 @@ class Watch:
         trusted = bool(flags & 2)
         if flags & 1:  # NEEDS_CSUM; one that does not fit vouches for nothing
             trusted = start > 0 and start + offset + 2 <= len(data)
-        return dissect(data, ethernet=self.ethernet, trusted=trusted)
+        return dissect(data, mac=self.mac, trusted=trusted)
 
     def _pick(self) -> Connection | None:
         connections = self.stack.tcp.connections
@@ -286,7 +286,8 @@ class Watch:
                         at += same
                         break
             else:
-                self.fail(f"byte {at - conn.receiver.start} was in no acceptable segment", self._raw)
+                where = f"byte {at - conn.receiver.start}, in {data[at - position :][:20]!r}"
+                self.fail(f"{where}, was in no acceptable segment", self._raw)
                 return
 
 

@@ -11,12 +11,13 @@ import asyncio
 import os
 import random
 import socket
+from collections import deque
 from itertools import pairwise
 
 from asyncstack import Stack, TapDevice, TunDevice
 from asyncstack.config import StackConfig, TcpConfig
 from asyncstack.link.attach import Attachment
-from asyncstack.link.frame import Frame
+from asyncstack.link.frame import Frame, OutgoingFrame
 from asyncstack.link.tuntap import TunTapDevice
 from asyncstack.testing.links import Link
 from asyncstack.wire import arp, ethernet, ipv4, ipv6, ndp, tcp
@@ -180,8 +181,10 @@ class World:
         await self._join()
         self.mac = getattr(self.device, "address", b"")
         self.peer_mac = getattr(self.peer_device, "address", b"")
-        self.watch = Watch(self.stack, self.interface, ethernet=self.ethernet, vnet=self.vnet)
+        self.watch = Watch(self.stack, self.interface, mac=self.mac, vnet=self.vnet)
         self.watch.__enter__()
+        self.sent: deque[bytes] = deque(maxlen=4096)  # by the stack, as the link sees it
+        self.interface.taps.append(self._tap)
         for host in ("10.0.0.1", "fd00::1"):
             await self.stack.create_server(self._accept, host, PORT, backlog=1000)
             _, self.datagrams = await self.stack.create_datagram_endpoint(
@@ -194,6 +197,8 @@ class World:
     async def __aexit__(self, *exc_info) -> None:
         self.watch.__exit__(*exc_info)
         await self.stack.close()
+        if self.vnet:  # unlike a TUN a socket whose other end is closed can be read for ever
+            self.loop.remove_reader(self.peer_device._fd)
         await self.peer.close()
         if self.link is not None:
             await self.link.close()
@@ -216,6 +221,10 @@ class World:
         self.device, self.peer_device = (make(end, **arguments) for end in ends)
         self.interface = await self.stack.add_interface(self.device, ours)
         await self.peer.add_interface(self.peer_device, theirs)
+
+    def _tap(self, interface, frame) -> None:
+        if isinstance(frame, OutgoingFrame):
+            self.sent.append(b"".join(frame.parts))
 
     def _accept(self) -> Sink:
         return Registered(self)
