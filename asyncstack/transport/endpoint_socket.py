@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -77,7 +78,7 @@ class EndpointSocket:
         setter = self._find(level, option)[1]
         if setter is None:
             raise os_error(errno.ENOPROTOOPT, f"socket option {option} of level {level} can only be read")
-        setter(value if isinstance(value, int) else int.from_bytes(value, "little"))
+        setter(value if isinstance(value, int) else int.from_bytes(value, sys.byteorder, signed=True))
 
     def _find(self, level: int, option: int) -> Option:
         try:

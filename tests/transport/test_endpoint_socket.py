@@ -1,0 +1,79 @@
+"""What stands behind get_extra_info("socket"); on live connections see asyncio_contract/test_extra_info."""
+
+import errno
+import socket
+import struct
+
+import pytest
+
+from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
+
+OPTION = (socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+READ_ONLY = (socket.SOL_SOCKET, socket.SO_DOMAIN)
+
+
+@pytest.fixture
+def values():
+    return []
+
+
+@pytest.fixture
+def sock(values):
+    options = {OPTION: (lambda: values[-1] if values else 7, values.append), READ_ONLY: (lambda: 2, None)}
+    return EndpointSocket(
+        socket.SOCK_STREAM, socket.IPPROTO_TCP, ("10.0.0.1", 80), ("10.0.0.2", 5000), options
+    )
+
+
+def test_addresses_have_the_shape_of_their_family():
+    assert socket_address(bytes([10, 0, 0, 1]), 80) == ("10.0.0.1", 80)
+    assert socket_address(bytes(15) + b"\1", 80) == ("::1", 80, 0, 0)
+
+
+def test_facts(sock):
+    assert (sock.family, sock.type, sock.proto) == (
+        socket.AF_INET,
+        socket.SOCK_STREAM,
+        socket.IPPROTO_TCP,
+    )
+    assert sock.getsockname() == ("10.0.0.1", 80)
+    assert sock.getpeername() == ("10.0.0.2", 5000)
+    assert sock.gettimeout() == 0.0
+    assert sock.fileno() == -1
+    assert "10.0.0.1" in repr(sock)
+    over_ipv6 = EndpointSocket(socket.SOCK_DGRAM, socket.IPPROTO_UDP, ("fe80::1%eth0", 80, 0, 3), None, {})
+    assert over_ipv6.family == socket.AF_INET6
+    with pytest.raises(OSError) as caught:
+        over_ipv6.getpeername()
+    assert caught.value.errno == errno.ENOTCONN
+
+
+def test_reading_options(sock, values):
+    assert sock.getsockopt(*OPTION) == 7
+    assert sock.getsockopt(*OPTION, 4) == struct.pack("@i", 7)
+    assert sock.getsockopt(*OPTION, 1) == b"\7"
+    assert sock.getsockopt(*OPTION, 100) == struct.pack("@i", 7)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    assert values == []
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(1, 1), (True, 1), (-5, -5), (struct.pack("@i", 300), 300), (struct.pack("@i", -5), -5), (b"\1", 1)],
+)
+def test_setting_options(sock, values, value, number):
+    sock.setsockopt(*OPTION, value)
+    assert values == [number]
+
+
+def test_options_that_are_not_ours_or_read_only(sock):
+    for call in (
+        lambda: sock.getsockopt(socket.IPPROTO_TCP, 9999),
+        lambda: sock.setsockopt(socket.IPPROTO_TCP, 9999, 1),
+        lambda: sock.setsockopt(*READ_ONLY, 1),
+    ):
+        with pytest.raises(OSError, match="socket option") as caught:
+            call()
+        assert caught.value.errno == errno.ENOPROTOOPT
+    assert sock.getsockopt(*READ_ONLY) == 2
