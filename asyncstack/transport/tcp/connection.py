@@ -59,6 +59,7 @@ class Connection:
         "config",
         "data_segs_in",
         "data_segs_out",
+        "drained",
         "error",
         "fin_asked",
         "happened",
@@ -116,6 +117,7 @@ class Connection:
         self.sender = Sender(config, self.timers, iss)
         self.receiver = Receiver(config, self.timers, mss)
         self.happened = 0  # bits of events not yet told
+        self.drained = False  # the last segment made was the last there is, surely: no need to ask again
         self.reply: Segment | None = None  # a reset, which belongs to no stream
         # handshake
         self.passive = False
@@ -299,6 +301,7 @@ class Connection:
     def segment_to_send(self, now: float) -> Segment | None:
         """The next segment that may leave now; the connection takes it as sent. None: nothing more until the next
         input. A connection that has ended may have one last segment to send."""
+        self.drained = False
         if not self.synchronized:
             return self._reply_or_syn(now)
         snd, rcv = self.sender, self.receiver
@@ -322,6 +325,9 @@ class Connection:
             payload = queue.slice(start, end)
             if end == queue.end:
                 flags |= PSH
+                self.drained = (
+                    snd.phase is OPEN and snd.fin_at == NO_FIN and not (snd.board.lost or self.probe_due)
+                )
             rcv.quick = 0  # it is a conversation: acknowledgements ride on the answers
             self.data_segs_out += 1
         else:

@@ -227,7 +227,7 @@ class TcpEndpoint:
             interface.mark_ready(self)
 
     def _arm(self) -> None:
-        deadline = self.connection.deadline
+        deadline = min(self.connection.timers)  # `connection.deadline`, a call less
         if deadline != self._timer.deadline:
             self._timer.arm(deadline)
 
@@ -265,9 +265,9 @@ class TcpEndpoint:
             interface.link.park(path.next_hop, self)
             self.connection.held_up(now)
             return self._sent_all()
-        next_segment, device, send = self.connection.segment_to_send, interface.device, self._send
+        connection, device, send = self.connection, interface.device, self._send
         while quantum > 0 and device.writable:
-            segment = next_segment(now)
+            segment = connection.segment_to_send(now)
             if segment is None:
                 return self._sent_all()
             payload = segment.payload
@@ -277,6 +277,8 @@ class TcpEndpoint:
             header = build(segment, (path.address_sum + PROTOCOL_TCP + length) % 0xFFFF or 0xFFFF)
             parts = (header, payload) if payload else (header,)
             send(path, PROTOCOL_TCP, parts, checksum_offset=CHECKSUM_OFFSET, gso_size=segment.gso_size)
+            if connection.drained:
+                return self._sent_all()
         self._arm()
         return True
 

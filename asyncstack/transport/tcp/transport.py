@@ -120,9 +120,10 @@ class TcpTransport(_FlowControlMixin):
 
     def writable(self) -> None:
         """The send queue has shrunk: let the protocol write again, or finish a close that waited for it."""
-        if self._protocol_paused:
-            self._context.run(self._maybe_resume_protocol)  # type: ignore[attr-defined]
-        if self._closing and not self._lost and self.get_write_buffer_size() == 0:
+        if not self._closing:
+            if self._protocol_paused:
+                self._context.run(self._maybe_resume_protocol)  # type: ignore[attr-defined]
+        elif not self._lost and self.get_write_buffer_size() == 0:
             self._finish_close()
 
     def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
@@ -290,6 +291,10 @@ class TcpTransport(_FlowControlMixin):
         if not self._closing:
             self._lose(self._error)  # so that the writer hears of it, though the reader has paused
             return
+        if not self._protocol_paused and not self._lost:
+            # `drain` would return at once, and a writer that does not look would spin until the buffer is sent
+            self._protocol_paused = True
+            self._call("pause_writing")
         self._writes_after_loss += 1
         if self._writes_after_loss == 5:  # as asyncio: now and then a late write is normal
             asyncio.log.logger.warning("asyncstack: write() on a transport that is closed: %r", self)  # type: ignore[attr-defined]
