@@ -22,6 +22,7 @@ from asyncstack.wire import virtio_net
 from asyncstack.wire.virtio_net import F_DATA_VALID, F_NEEDS_CSUM, GSO_TCPV4, GSO_TCPV6, HEADER_SIZE
 
 BATCH_SECONDS: Final = 0.001
+WATCH_SECONDS: Final = 0.5
 # The largest IP packet, a link header with a VLAN tag, and the virtio-net header. Reading into a fresh bytes
 # object costs less than a kept buffer and a copy: CPython shrinks it in place, and the frame owns its memory.
 READ_SIZE: Final = 65535 + 18 + HEADER_SIZE
@@ -62,6 +63,8 @@ class TunTapDevice(Device):
         self._kernel: KernelSide | None = None
         self._pending: Sequence[Buffer] | None = None
         self._failed = False
+        self._forgetful = False  # the loop, about fds
+        self._watch_handle: asyncio.TimerHandle | None = None
         self._headers: dict[tuple[int, int, int, bool], bytes] = {}
         self._loop: asyncio.AbstractEventLoop
 
@@ -79,6 +82,7 @@ class TunTapDevice(Device):
         if self._fd >= 0:
             raise OSError(errno.EALREADY, f"{self.name} is open already")
         self._loop = loop
+        self._forgetful = not isinstance(loop, asyncio.BaseEventLoop)
         attachment = self._attach()
         self._fd = attachment.fd
         self.name = attachment.name
@@ -137,7 +141,7 @@ class TunTapDevice(Device):
     def stop(self) -> None:
         """End the receive coroutine; nothing is read any more."""
         if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
+            self._watch_no_more()
         super().stop()
 
     def _fail(self, error: OSError) -> None:
@@ -145,7 +149,7 @@ class TunTapDevice(Device):
         if self._failed or self._fd < 0:
             return
         self._failed = True
-        self._loop.remove_reader(self._fd)
+        self._watch_no_more()
         self._drop_pending(self._fd)
         self.writable = False
         reason = OSError(errno.ENETDOWN, f"interface {self.name} is gone: {error.strerror}")
@@ -175,10 +179,25 @@ class TunTapDevice(Device):
             self.counters["device.malformed"] += 1
         except OSError as exc:
             failure = exc
+        if self._forgetful and self._watch_handle is None:
+            self._watch_handle = self._loop.call_later(WATCH_SECONDS if frames else 0.0, self._watch_again)
         if frames:
             self.deliver(frames)
         if failure is not None:
             self._fail(failure)
+
+    def _watch_again(self) -> None:
+        """uvloop watches an fd no longer once it polled with an error. That is before reads fail, if the kernel is
+        deleting the interface just then: so a while after the last frame, and when there was none, look again."""
+        self._watch_handle = None
+        self._loop.remove_reader(self._fd)
+        self._loop.add_reader(self._fd, self._read_batch)
+
+    def _watch_no_more(self) -> None:
+        self._loop.remove_reader(self._fd)
+        if self._watch_handle is not None:
+            self._watch_handle.cancel()
+            self._watch_handle = None
 
     # send
 

@@ -271,6 +271,36 @@ async def test_deleted_interface_is_reported_once_and_the_reader_does_not_spin()
     assert "as0 is gone" in str(errors[0])
 
 
+@pytest.mark.parametrize("frames", [0, 1])
+async def test_deletion_is_noticed_though_the_fd_polls_with_an_error_before_reads_fail(frames, monkeypatch):
+    """The kernel deletes in steps. In between a last frame may be read and then nothing, and uvloop, told of the
+    error, watches the fd no longer."""
+    device = Watched("as0", peer=f"{PEER}/24")
+    told = asyncio.Event()
+    device.on_down = lambda error: told.set()
+    read = os.read
+    last = [b""] * frames
+    early = 0
+
+    def read_early(fd: int, size: int) -> bytes:
+        nonlocal early
+        try:
+            return read(fd, size)
+        except OSError as exc:
+            if fd != device._fd or exc.errno != errno.EBADFD or early:
+                raise
+        if last:
+            return last.pop() + bytes(100)
+        early = 1
+        raise BlockingIOError
+
+    async with receiving(device):
+        monkeypatch.setattr(os, "read", read_early)
+        await delete_link("as0")
+        await asyncio.wait_for(told.wait(), 5)
+        assert (early, last) == (1, [])
+
+
 async def test_deletion_found_by_send_is_reported_on_a_later_turn():
     device = TunDevice("as0", peer=f"{PEER}/24")
     errors: list[OSError] = []
