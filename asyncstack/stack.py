@@ -232,7 +232,12 @@ class Stack(Calls):
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Have `callback(event)` called for InterfaceUp and InterfaceDown. Returns what ends that."""
         self._subscribers.append(callback)
-        return lambda: self._subscribers.remove(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._subscribers:
+                self._subscribers.remove(callback)
+
+        return unsubscribe
 
     def _tell(self, event: Event) -> None:
         for callback in list(self._subscribers):

@@ -82,7 +82,10 @@ class Device(ABC):
         """End the receive coroutine. Later frames are dropped."""
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
-            receiver.close()
+            try:
+                receiver.close()
+            except ValueError:
+                pass  # we are called from inside it, by a callback: forgotten, it ends at its next `receive()`
 
     def deliver(self, batch: Sequence[Frame]) -> None:
         """Hand `batch` to the receive coroutine, which processes all of it before this returns."""

@@ -53,6 +53,8 @@ class DatagramTransport(asyncio.DatagramTransport):
         self._waiting_bytes = 0
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._made = self._paused = self._closing = self._lost = False
+        if binding[2]:
+            self._path(binding[2])  # PermissionError if it is a broadcast
         layer.add(self)
         self._loop.call_soon(self._connection_made, waiter, context=self._context)
 

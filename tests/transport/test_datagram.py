@@ -79,7 +79,6 @@ async def test_paths_remembered_are_bounded_and_follow_the_routes(network):
 async def test_a_connected_endpoint_hears_that_its_interface_went(network):
     a, _, link, near, _ = await endpoints(network)
     _, connected = await a.create_datagram_endpoint(Datagrams, remote_addr=("10.0.0.2", 7))
-    connected.transport.sendto(b"x")
     link.ends[0].set_down()
     await asyncio.sleep(0.1)
     assert [error.errno for error in connected.errors] == [errno.ENETDOWN]

@@ -270,6 +270,8 @@ async def test_broadcast_needs_leave(net):
     (error,) = sender.errors
     assert isinstance(error, PermissionError)
     assert error.errno == errno.EACCES
+    with pytest.raises(PermissionError):
+        await net.server.create_datagram_endpoint(Datagrams, remote_addr=(broadcast, port))
     allowed, _ = await bound(net, allow_broadcast=True)
     allowed.transport.sendto(b"to all", (broadcast, port))
     assert await receiver.received(1) == [b"to all"]
