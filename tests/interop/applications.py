@@ -68,5 +68,5 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
             await writer.drain()
         writer.close()
         await writer.wait_closed()
-    except ConnectionError:
+    except OSError:
         pass

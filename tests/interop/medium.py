@@ -60,6 +60,6 @@ async def host(
     async with asyncstack.Stack(config) as stack:
         interface = await stack.add_interface(medium.device(**options), ADDRESSES, [PEER, PEER6])
         yield Host(stack, interface, complaints)
-    assert not complaints
+    assert complaints == [], complaints
     assert not stack.tcp.connections
     assert stack.tcp.buffered == 0

@@ -102,6 +102,12 @@ def server(host: str, size: int = 0, seed: int = 0) -> None:
     exchange(accept_one(host), size, seed)
 
 
+def idle_server(host: str, size: int = 0) -> None:
+    """Has one connection and does nothing with it."""
+    with accept_one(host):
+        wait_for_test()
+
+
 def slow_reader(host: str, port: int, receive_buffer: int, piece: int, pause: float) -> None:
     """Does not read before the test says so, and then slowly."""
     with connect(host, port, receive_buffer) as connection:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -37,3 +38,11 @@ def _open_files() -> Counter:
             continue
         found[target.split(":")[0]] += 1
     return found
+
+
+async def back_to(before: Census) -> None:
+    """Let the loop run until everything is as it was; waits without a timer of its own."""
+    until = time.monotonic() + 5
+    while (now := census()) != before:
+        assert time.monotonic() < until, f"{now}\nis not\n{before}"
+        await asyncio.sleep(0)
