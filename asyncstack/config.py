@@ -45,7 +45,8 @@ class StackConfig:
     time_wait_limit: int = 16384
     connection_limit: int = 65536
     udp_queue: int = 256 << 10  # bytes a datagram endpoint holds while it can not send
-    write_buffer_limit: int = 256 << 20  # bytes all transports of a stack may hold before a write raises
+    # bytes all transports of a stack may hold; then writes raise, first those of who goes on though told to pause
+    write_buffer_limit: int = 256 << 20
     icmp_errors_per_second: float = 1000.0
     ephemeral_ports: tuple[int, int] = (32768, 60999)
     close_timeout: float = 2.0  # leaving `async with`: seconds for a graceful end before RST

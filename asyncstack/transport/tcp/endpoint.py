@@ -125,9 +125,13 @@ class TcpEndpoint:
         self.settle()
 
     def write(self, data: bytes) -> None:
-        """Append to the send queue. Raises OSError(ENOBUFS) at the stack's limit."""
+        """Append to the send queue. Raises OSError(ENOBUFS) at the stack's limit if this connection has its share of
+        what waits; at twice the limit whoever it is."""
         layer = self.layer
-        if layer.buffered > layer.config.write_buffer_limit:
+        excess = layer.buffered - layer.config.write_buffer_limit
+        if excess > 0 and (
+            self.held > self.connection.send_buffer_limit or excess > layer.config.write_buffer_limit
+        ):
             detail = f"{layer.buffered} bytes wait to be sent; await drain(), or obey pause_writing()"
             raise os_error(ENOBUFS, detail)
         self.connection.write(data)

@@ -1,0 +1,252 @@
+"""Memory is bounded, whatever the peer or the application does: floods, scans, readers that never read."""
+
+import asyncio
+import errno
+
+import pytest
+
+from asyncstack import Stack, StackConfig, TcpConfig, memory_pair
+from asyncstack.testing.plugin import async_fixture
+from asyncstack.transport.tcp.listener import SYN_BACKLOG
+from asyncstack.wire import tcp
+from asyncstack.wire.tcp import ACK, RST, SYN, Segment
+from tests.link.devices import Receiver, tcp_frame
+from tests.transport.asyncio_contract.recorders import PausedReader, Recorder
+
+pytestmark = pytest.mark.virtual_time
+
+PEER, OURS = "10.0.0.1", "10.0.0.2"
+MB = 1_000_000
+
+
+class Wire:
+    """A stack, and the other end of its wire in the hands of the test."""
+
+    def __init__(self, stack, device):
+        self.stack = stack
+        self.device = device
+        self.receiver = Receiver(device)
+        self.accepted = []
+
+    def accept(self):
+        self.accepted.append(Recorder())
+        return self.accepted[-1]
+
+    def send(self, ports, flags, seq=1000, ack=0, src=PEER, payload=b""):
+        segment = Segment(*ports, seq, ack, flags, 65535, payload)
+        if not self.device.send(tcp_frame(src, OURS, segment)):
+            raise BufferError("the wire is full")
+
+    def answers(self):
+        """What the stack sent since the last look."""
+        frames = self.receiver.frames
+        self.receiver.batches.clear()
+        return [tcp.parse(frame.data[20:]) for frame in frames]
+
+
+@async_fixture
+async def wire(request):
+    config = getattr(request, "param", None)
+    async with Stack(config) as stack:
+        device, ours = memory_pair(offload=True)
+        stack.attach(ours, [f"{OURS}/16", "10.1.0.2/16"], gateway="10.0.0.1")
+        yield Wire(stack, device)
+        await device.close()
+
+
+async def test_half_open_connections_are_bounded_and_the_oldest_gives_way(wire):
+    await wire.stack.create_server(wire.accept, OURS, 80)
+    for number in range(3 * SYN_BACKLOG):
+        wire.send((1024 + number, 80), SYN)
+        if number % 50 == 0:
+            await asyncio.sleep(0.0001)
+            assert len(wire.stack.tcp.connections) <= SYN_BACKLOG
+    await asyncio.sleep(0.001)
+    assert len(wire.stack.tcp.connections) == SYN_BACKLOG
+    assert wire.stack.counters["tcp.syn_backlog_full"] == 2 * SYN_BACKLOG
+    assert wire.accepted == []  # no protocol is made for them
+    ports = {key[3] for key in wire.stack.tcp.connections}
+    assert ports == set(range(1024 + 2 * SYN_BACKLOG, 1024 + 3 * SYN_BACKLOG))
+    wire.answers()
+    # who answers within a round trip gets in during the flood
+    wire.send((80, 80), SYN)
+    await asyncio.sleep(0.0001)
+    (answer,) = [each for each in wire.answers() if each.dst_port == 80]
+    wire.send((80, 80), ACK, 1001, (answer.seq + 1) & 0xFFFFFFFF)
+    await asyncio.sleep(0.0001)
+    assert len(wire.accepted) == 1
+    await asyncio.sleep(120)  # the others time out
+    assert len(wire.stack.tcp.connections) == 1
+
+
+async def test_closing_the_listener_resets_what_is_half_open(wire):
+    server = await wire.stack.create_server(wire.accept, OURS, 80)
+    for port in range(1, 31):
+        wire.send((port, 80), SYN)
+    await asyncio.sleep(0.001)
+    wire.answers()
+    server.close()
+    await asyncio.sleep(0.001)
+    assert [each.flags & RST for each in wire.answers()] == [RST] * 30
+    assert not wire.stack.tcp.connections
+
+
+async def test_more_handshakes_in_one_turn_than_the_backlog(wire):
+    """The application has no turn between them; the rest of the SYNs are for the peers to repeat."""
+    await wire.stack.create_server(wire.accept, OURS, 80, backlog=5)
+    ports = range(1, 21)
+    for port in ports:
+        wire.send((port, 80), SYN)
+    await asyncio.sleep(0.001)
+    synacks = wire.answers()
+    assert len(synacks) == 20
+    for answer in synacks[:10]:
+        wire.send((answer.dst_port, 80), ACK, 1001, (answer.seq + 1) & 0xFFFFFFFF)
+    wire.send((99, 80), SYN)
+    await asyncio.sleep(0.001)
+    assert len(wire.accepted) == 10  # a handshake once begun is finished
+    assert wire.stack.counters["tcp.accept_queue_full"] == 1
+    assert [each.dst_port for each in wire.answers() if each.flags & SYN] == []
+    wire.send((99, 80), SYN)
+    await asyncio.sleep(0.001)
+    assert [each.dst_port for each in wire.answers() if each.flags & SYN] == [99]
+
+
+@pytest.mark.parametrize("wire", [StackConfig(connection_limit=10)], indirect=True)
+async def test_the_limit_on_connections(wire):
+    await wire.stack.create_server(wire.accept, OURS, 80)
+    for port in range(1, 31):
+        wire.send((port, 80), SYN)
+    await asyncio.sleep(0.001)
+    assert len(wire.stack.tcp.connections) == 10
+    assert wire.stack.counters["tcp.connection_limit"] == 20
+    with pytest.raises(OSError, match="limit of 10 connections") as caught:
+        await wire.stack.create_connection(Recorder, PEER, 80)
+    assert caught.value.errno == errno.ENOBUFS
+
+
+@pytest.mark.parametrize("flags", [SYN, ACK, tcp.FIN, RST, 0, SYN | ACK, tcp.FIN | tcp.PSH | tcp.URG])
+async def test_a_scan_leaves_no_trace(wire, flags):
+    """20,000 segments for closed ports, from as many places."""
+    await wire.stack.create_server(wire.accept, OURS, 80)
+    tables = (wire.stack.tcp.connections, wire.stack.tcp.lingering, wire.stack.tcp._time_wait)
+    for number in range(20_000):
+        source = f"10.0.{number // 250 % 250}.{1 + number % 250}"
+        wire.send((number % 60_000 + 1, 81 + number % 60_000), flags, src=source if source != OURS else PEER)
+        if number % 60 == 0:
+            await asyncio.sleep(0.0001)
+            if number % 6000 == 0:
+                wire.answers()
+    assert [len(table) for table in tables] == [0, 0, 0]
+    assert list(wire.stack.tcp.listeners) == [(bytes([10, 0, 0, 2]), 80)]
+    assert len(wire.stack.counters) < 20
+
+
+async def test_a_writer_that_ignores_pause_writing_meets_a_limit(network):
+    """All transports of a stack share it, but those that obey do not meet it."""
+    config = StackConfig(write_buffer_limit=8 * MB)
+    a = network.host("a", "10.0.0.1/24", config=config)
+    b = network.host("b", "10.0.0.2/24")
+    network.link(a, b, delay=0.001)
+    accepted = []
+    await b.create_server(lambda: accepted.append(PausedReader()) or accepted[-1], "b", 80)
+    clients = [(await a.create_connection(Recorder, "b", 80))[1] for _ in range(2)]
+    with pytest.raises(OSError, match=r"await drain\(\), or obey pause_writing\(\)") as caught:
+        for _ in range(1000):
+            clients[0].transport.write(bytes(65536))
+            await asyncio.sleep(0.001)
+    assert caught.value.errno == errno.ENOBUFS
+    assert a.tcp.buffered <= 8 * MB + 65536
+    clients[1].transport.write(b"x")
+    assert clients[0].callbacks[-1] == "pause_writing"  # it lives
+    for protocol, size in zip(accepted, (8 * MB, 1), strict=True):
+        protocol.transport.resume_reading()
+        await protocol.received(size)
+    await asyncio.sleep(10)
+    assert a.tcp.buffered == 0
+
+
+async def test_many_that_obey_meet_a_limit_too(network):
+    """Each fills its send buffer; memory is bounded all the same."""
+    config = StackConfig(write_buffer_limit=1 * MB)
+    a = network.host("a", "10.0.0.1/24", config=config)
+    b = network.host("b", "10.0.0.2/24")
+    network.link(a, b, delay=0.001)
+    await b.create_server(PausedReader, "b", 80)
+    clients = [(await a.create_connection(Recorder, "b", 80))[1] for _ in range(200)]
+    with pytest.raises(OSError, match="obey pause_writing") as caught:
+        for client in clients:
+            client.transport.write(bytes(100_000))
+    assert caught.value.errno == errno.ENOBUFS
+    assert 2 * MB < a.tcp.buffered <= 2 * MB + 100_000
+
+
+@pytest.mark.parametrize("end", ["close", "abort", "reset by the peer"])
+async def test_the_count_of_buffered_bytes_returns_to_zero(network, end):
+    a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
+    network.link(a, b, delay=0.001)
+    accepted = []
+    await b.create_server(lambda: accepted.append(PausedReader()) or accepted[-1], "b", 80)
+    _, client = await a.create_connection(Recorder, "b", 80)
+    await asyncio.sleep(0.1)
+    client.transport.write(bytes(10 * MB))
+    await asyncio.sleep(0.1)
+    assert a.tcp.buffered > 8 * MB
+    if end == "reset by the peer":
+        accepted[0].transport.abort()
+    else:
+        getattr(client.transport, end)()
+        accepted[0].transport.resume_reading()
+    await client.called("connection_lost")
+    await asyncio.sleep(5)
+    assert a.tcp.buffered == 0
+
+
+async def test_a_reader_that_never_reads_holds_no_more_than_its_buffer(network):
+    settings = TcpConfig(receive_buffer=200_000)
+    a = network.host("a", "10.0.0.1/24")
+    b = network.host("b", "10.0.0.2/24", config=StackConfig(tcp=settings))
+    network.link(a, b, delay=0.001)
+    accepted = []
+    await b.create_server(lambda: accepted.append(PausedReader()) or accepted[-1], "b", 80)
+    _, client = await a.create_connection(Recorder, "b", 80)
+    client.transport.write(bytes(10 * MB))
+    await asyncio.sleep(600)
+    (endpoint,) = b.tcp.connections.values()
+    assert 150_000 < endpoint.connection.unread <= 200_000
+    accepted[0].transport.resume_reading()
+    await accepted[0].received(10 * MB)
+
+
+async def test_a_stream_reader_that_never_reads_holds_its_limit(network):
+    a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
+    network.link(a, b, delay=0.001)
+    readers = []
+
+    async def handler(reader, writer):
+        readers.append(reader)
+        await asyncio.sleep(100)
+        writer.close()
+
+    await b.start_server(handler, "b", 80, limit=10_000)
+    _, writer = await a.open_connection("b", 80)
+    writer.write(bytes(10 * MB))
+    await asyncio.sleep(50)
+    assert len(readers[0]._buffer) <= 10_000 * 2 + b.config.tcp.receive_buffer
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("wire", [StackConfig(time_wait_limit=100)], indirect=True)
+async def test_time_wait_is_bounded(wire):
+    stack = wire.stack
+    server = await stack.create_server(Recorder, "127.0.0.1", 80)
+    for _ in range(300):
+        _, client = await stack.create_connection(Recorder, "127.0.0.1", 80)
+        client.transport.close()
+        await client.called("connection_lost")
+    await asyncio.sleep(0.1)
+    assert len(stack.tcp._time_wait) == 100
+    assert not stack.tcp.connections
+    await asyncio.sleep(61)
+    assert len(stack.tcp._time_wait) == 0
+    server.close()
