@@ -88,12 +88,15 @@ class Calls:
                 return protocol
             return self._tls(protocol, ssl, tls, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
 
-        transport: asyncio.Transport = await connect_any(
-            self.tcp, factory, targets, happy_eyeballs_delay, all_errors
-        )
-        if tls is not None:
-            transport = await self._handshake(transport, tls)
-        return transport, protocol
+        try:
+            transport: asyncio.Transport = await connect_any(
+                self.tcp, factory, targets, happy_eyeballs_delay, all_errors
+            )
+            if tls is not None:
+                transport = await self._handshake(transport, tls)
+            return transport, protocol
+        finally:
+            tls = None  # it holds its exception, whose traceback holds this frame
 
     def _targets(self, remotes: list[bytes], port: Port, local_addr: tuple[Any, ...] | None) -> list[Target]:
         """Every address with the local one to use for it."""
@@ -142,6 +145,8 @@ class Calls:
         except BaseException:
             transport.abort()
             raise
+        finally:
+            del done
         return cast(asyncio.Transport, protocol._get_app_transport())
 
     async def create_server(

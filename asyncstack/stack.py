@@ -194,7 +194,10 @@ class Stack(Calls):
         """Make `address` ours on `interface`, with the route to its network. Raises ValueError, OSError EEXIST."""
         self.addresses.add(address, prefix_length, interface)
         if interface.device.ethernet or prefix_length < 8 * len(address):
-            self.routes.add(address, prefix_length, interface)
+            try:
+                self.routes.add(address, prefix_length, interface)
+            except FileExistsError:
+                pass  # another address of ours is on that network already
         interface.link.add_address(address, self.clock())
 
     def _report_unsent(self, packet: memoryview, interface: Interface) -> None:

@@ -81,6 +81,18 @@ async def test_interfaces_have_names_and_numbers():
         assert stack.routes.lookup(bytes([8, 8, 8, 8])).interface is two
 
 
+async def test_several_addresses_of_one_network():
+    async with Stack() as a, Stack() as b:
+        near, far = memory_pair(ethernet=True)
+        a.attach(near, ["10.1.0.1/24"])
+        interface = b.attach(far, ["10.1.0.2/24", "10.1.0.3/24", "fd00::2/64", "fd00::3/64"])
+        for host in ("10.1.0.2", "10.1.0.3"):
+            assert (await a.ping(host)).source == host
+        assert (await b.ping("10.1.0.1", source="10.1.0.3")).source == "10.1.0.1"
+        with pytest.raises(FileExistsError):
+            b.add_address(interface, bytes([10, 1, 0, 3]), 24)
+
+
 @pytest.mark.parametrize(
     ("addresses", "gateway", "error"),
     [

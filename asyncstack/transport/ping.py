@@ -82,7 +82,7 @@ class Ping:
         except TimeoutError:
             raise TimeoutError(f"no echo reply from {format_address(remote)} within {timeout:g} s") from None
         finally:
-            del self._waiting[key]
+            del self._waiting[key], reply  # which holds its exception, whose traceback holds this frame
         return PingReply(format_address(packet.src), sequence, size, packet.ttl, self._clock() - sent)
 
     def _reply_received(self, packet: Packet, ident: int, sequence: int, payload: bytes) -> None:

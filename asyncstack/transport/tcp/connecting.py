@@ -127,10 +127,14 @@ async def _race(
             timeout = delay if len(started) < len(targets) else None
             done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             for task in sorted(done, key=started.index):
-                try:
+                exc = (
+                    task.exception()
+                )  # not raised here: its traceback would hold this frame, which holds the task
+                if exc is None:
                     return task.result()
-                except OSError as exc:
-                    errors.append(exc)
+                if not isinstance(exc, OSError):
+                    raise exc
+                errors.append(exc)
         return None
     finally:
         for task in running:

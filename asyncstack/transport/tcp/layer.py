@@ -156,6 +156,8 @@ class TcpLayer:
         except asyncio.CancelledError:
             endpoint.abort()
             raise
+        finally:
+            del result  # it holds its exception, whose traceback holds this frame
 
     def accept(
         self, packet: Packet, segment: Segment, listener: Listener, iss: int | None
