@@ -127,14 +127,13 @@ async def _race(
             timeout = delay if len(started) < len(targets) else None
             done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             for task in sorted(done, key=started.index):
-                exc = (
-                    task.exception()
-                )  # not raised here: its traceback would hold this frame, which holds the task
-                if exc is None:
+                # not raised here: its traceback would hold this frame, and the frame the task
+                error = task.exception()
+                if error is None:
                     return task.result()
-                if not isinstance(exc, OSError):
-                    raise exc
-                errors.append(exc)
+                if not isinstance(error, OSError):
+                    raise error
+                errors.append(error)
         return None
     finally:
         for task in running:
