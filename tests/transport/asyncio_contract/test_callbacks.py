@@ -248,6 +248,7 @@ class Contextual(Recorder):
     def __init__(self):
         super().__init__()
         self.seen = []
+        self.maker = WHO.get()
 
     def note(self, name):
         if name != "pause_writing":  # which runs inside write()
@@ -277,6 +278,7 @@ async def test_callbacks_run_in_the_context_of_creation_and_in_no_task(net):
     # resume_writing has on the kernel's transports the context of whoever wrote
     seen = {(who, task) for name, who, task in accepted[0].seen if net.is_ours or name != "resume_writing"}
     assert seen == {("the server", None)}
+    assert (client.maker, accepted[0].maker) == ("the client", "the server")
 
 
 @contract
