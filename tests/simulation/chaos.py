@@ -3,7 +3,7 @@
 `run(seed)` ends if every connection ended as it should: all bytes equal, or an error that somebody caused. It raises
 else. What counts as a stall:
 
-- nothing may take longer than `PATIENCE` virtual seconds; no setting here justifies a tenth of it, so a connection
+- nothing may take longer than `PATIENCE` virtual seconds; the slowest link here takes a third of it, so a connection
   that waits for ever (with or without a timer that does nothing) ends there, and is described;
 - `Inspector` looks at every connection again and again while the run goes on: whatever is unacknowledged or waits to
   be sent needs a timer that is set in the loop, or a turn to send; the books of the sender must agree.

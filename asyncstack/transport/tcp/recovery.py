@@ -152,6 +152,8 @@ def next_retransmission(snd: Sender, unit: int, now: float) -> Transmission | No
     if record is None:
         return None
     size = record.end - record.start
+    if size < unit:
+        size = snd.board.gather(record, unit)
     room = snd.congestion.cwnd - snd.pipe
     if record.start != snd.una:  # the head may always go: where the peer has shrunk its window it is a probe
         room = min(room, snd.edge - record.start)

@@ -176,6 +176,18 @@ class Scoreboard:
         self._next_lost = records[at].start
         return records[at]
 
+    def gather(self, record: Transmission, most: int) -> int:
+        """Join to `record`, which is LOST, what is LOST right behind it, up to `most` bytes in all; returns how many it
+        then has. So what was written in small pieces is sent again in full segments."""
+        records = self.records
+        first = stop = bisect_left(records, record.start, key=_start) + 1
+        most += record.start
+        while stop < len(records) and records[stop].state == LOST and records[stop].end <= most:
+            stop += 1
+        record.end = records[stop - 1].end
+        del records[first:stop]
+        return record.end - record.start
+
     def next_doubtful(self, below: int) -> Transmission | None:
         """The first record below position `below` that flies and was sent only once (RFC 6675 NextSeg rule 3)."""
         for record in self.records:
