@@ -61,7 +61,7 @@ def direction(rng):
     """The impairments of one direction."""
     loss = rng.choice([0.0, 0.0, 0.01, 0.05, 0.15, 0.3, "bursts"])
     if loss == "bursts":
-        loss = GilbertElliott.with_mean(rng.choice([0.02, 0.1]), rng.choice([2.0, 8.0]))
+        loss = GilbertElliott.with_mean(rng.choice([0.02, 0.1]), rng.choice([2.0, 4.0]))
     return {
         "delay": rng.choice([0.0, 0.0002, 0.005, 0.05, 1.5]),
         "jitter": rng.choice([0.0, 0.0, 0.01, 0.5]),
