@@ -79,6 +79,22 @@ async def test_half_open_connections_are_bounded_and_the_oldest_gives_way(wire):
     assert len(wire.stack.tcp.connections) == 1
 
 
+async def test_data_that_comes_with_the_handshake_s_last_segment(wire):
+    """All in one batch: the data, and the end, are there before the protocol is made."""
+    await wire.stack.create_server(wire.accept, OURS, 80)
+    wire.send((5, 80), SYN)
+    await asyncio.sleep(0.001)
+    (answer,) = wire.answers()
+    ack = (answer.seq + 1) & 0xFFFFFFFF
+    wire.send((5, 80), ACK, 1001, ack)
+    wire.send((5, 80), ACK, 1001, ack, payload=b"early")
+    wire.send((5, 80), ACK | tcp.FIN, 1006, ack)
+    await asyncio.sleep(0.001)
+    (protocol,) = wire.accepted
+    assert protocol.callbacks == ["connection_made", "data_received", "eof_received", "connection_lost"]
+    assert protocol.data == b"early"
+
+
 async def test_closing_the_listener_resets_what_is_half_open(wire):
     server = await wire.stack.create_server(wire.accept, OURS, 80)
     for port in range(1, 31):

@@ -218,6 +218,16 @@ async def test_create_connection_returns_before_the_first_data_is_received(net):
         await client.called("connection_lost")
         assert client.data == b"hello"
 
+    class Hesitating(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            transport.pause_reading()
+            transport.resume_reading()
+
+    client = await net.connect(port, Hesitating)
+    assert client.callbacks == ["connection_made"]
+    await client.called("connection_lost")
+
 
 @contract
 async def test_no_callback_runs_inside_a_call_of_the_application(net):

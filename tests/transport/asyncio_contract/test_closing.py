@@ -77,6 +77,34 @@ async def test_close_in_data_received(net):
 
 
 @contract
+async def test_close_in_data_received_with_the_end_behind_it(net):
+    class Hasty(PausedReader):
+        def data_received(self, data):
+            super().data_received(data)
+            self.transport.close()
+
+    client, server = await net.pair(server=Hasty)
+    client.transport.write(b"all")
+    client.transport.write_eof()
+    await net.quiet()
+    server.transport.resume_reading()
+    await server.called("connection_lost")
+    assert server.callbacks == ["connection_made", "data_received", "connection_lost"]
+
+
+@contract(media=OURS)
+async def test_the_end_is_told_once(net):
+    # asyncio's transports tell it again when reading is resumed
+    client, server = await net.pair(server=HalfOpen)
+    client.transport.write_eof()
+    await server.called("eof_received")
+    server.transport.pause_reading()
+    server.transport.resume_reading()
+    await net.quiet()
+    assert server.callbacks == ["connection_made", "eof_received"]
+
+
+@contract
 async def test_nothing_is_received_after_close(net):
     client, server = await net.pair()
     server.transport.pause_reading()
@@ -87,6 +115,47 @@ async def test_nothing_is_received_after_close(net):
     await server.called("connection_lost")
     assert server.outline == ["connection_made", "connection_lost"]
     await client.called("connection_lost")
+
+
+@contract
+async def test_nothing_is_received_while_the_buffer_is_flushed(net):
+    client, server = await net.pair(client=PausedReader)
+    server.transport.write(bytes(20_000_000))
+    server.transport.close()
+    client.transport.write(b"too late")
+    await net.quiet()
+    assert server.outline == ["connection_made"]
+    client.transport.resume_reading()
+    await server.called("connection_lost")
+    assert server.outline == ["connection_made", "connection_lost"]
+
+
+@contract
+async def test_a_close_ends_when_the_buffer_is_flushed_whatever_the_peer_does(net):
+    """The peer never ends its half; that is no concern of the application that has closed."""
+    client, server = await net.pair(server=HalfOpen)
+    server.transport.pause_reading()
+    client.transport.write(bytes(20_000_000))
+    client.transport.close()
+    server.transport.resume_reading()
+    await client.called("connection_lost")
+    assert client.lost is None
+    await server.called("eof_received")
+    assert len(server.data) == 20_000_000
+    assert not server.transport.is_closing()
+
+
+@contract
+async def test_a_reset_ends_a_close_that_waits(net):
+    client, server = await net.pair(client=PausedReader)
+    server.transport.write(bytes(20_000_000))
+    server.transport.close()
+    client.transport.write(b"too late")
+    await net.quiet()
+    client.transport.close()  # with unread data: RST
+    await server.called("connection_lost")
+    assert isinstance(server.lost, ConnectionResetError)
+    assert server.outline == ["connection_made", "connection_lost"]
 
 
 @contract

@@ -178,6 +178,27 @@ async def test_a_protocol_set_while_paused_gets_all_that_waited(net):
     assert server.data == b""
 
 
+@contract
+async def test_a_plain_protocol_after_a_paused_buffered_one_gets_the_rest_in_order(net):
+    class OneAtATime(Buffered):
+        size = 10
+
+        def buffer_updated(self, nbytes):
+            super().buffer_updated(nbytes)
+            self.transport.pause_reading()
+
+    client, server = await net.pair(server=OneAtATime)
+    client.transport.write(b"0123456789ABCDEFGH")
+    await server.called("buffer_updated")
+    client.transport.write(b"IJKLM")
+    await net.quiet()
+    other = Recorder()
+    server.transport.set_protocol(other)
+    server.transport.resume_reading()
+    assert await other.received(13) == b"ABCDEFGHIJKLM"
+    assert server.data == b"0123456789"
+
+
 # buffered protocols
 
 
@@ -216,6 +237,30 @@ async def test_pause_inside_buffer_updated(net):
         assert "eof_received" not in server.callbacks
         server.transport.resume_reading()
     await server.called("connection_lost")
+
+
+@contract
+async def test_small_buffers_get_everything_before_a_reset(net):
+    class OneAtATime(Buffered):
+        size = 10
+
+        def buffer_updated(self, nbytes):
+            super().buffer_updated(nbytes)
+            self.transport.pause_reading()
+
+    client, server = await net.pair(client=PausedReader, server=OneAtATime)
+    server.transport.write(b"never read")
+    client.transport.write(b"0123456789" * 3)
+    await net.quiet()
+    client.transport.close()  # with unread data: RST
+    for count in (1, 2, 3):
+        await server.called("buffer_updated", count)
+        await net.quiet()
+        assert server.data == b"0123456789" * count
+        assert "connection_lost" not in server.callbacks
+        server.transport.resume_reading()
+    await server.called("connection_lost")
+    assert isinstance(server.lost, ConnectionResetError)
 
 
 @contract
