@@ -24,6 +24,7 @@ from tests.fuzz.world import PLAIN, SCRIPTED, THEIRS, World, ip_packet, with_che
 
 MASK = 0xFFFFFFFF
 VICTIMS = 3 * len(STATES)
+STRANGERS = 50  # connections that the storm itself has made
 SEED = int(os.environ.get("FUZZ_SEED", "20240607"))
 MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "100000"))
 SET_OUT = (
@@ -71,7 +72,8 @@ class Storm:
             self.scripts.pop(self.rng.randrange(len(alive))).give_up()
         wanted = {script.key for script in self.scripts} | self.honest_keys
         strangers = [sink for key, sink in world.accepted.items() if key not in wanted]
-        for sink in strangers[:-50]:
+        over = [sink for key, sink in world.accepted.items() if key not in stack.tcp.connections]
+        for sink in (*strangers[:-STRANGERS], *over):
             world.watch.ended_by_us.add(sink.connection)
             sink.transport.abort()
         world.introduce()

@@ -219,7 +219,8 @@ class Watch:
     def _ended_alone(self, conn: Connection, old: str) -> None:
         """A connection ended that no segment was aimed at just now: by its timers, or for want of room."""
         error = conn.error
-        if error not in BY_TIME.get(old, ()):
+        silence = conn.orphan and old in ("FIN_WAIT_1", "CLOSING", "LAST_ACK") and conn.sender.timeouts >= 8
+        if error not in BY_TIME.get(old, ()) and not (silence and error == 0):
             self.fail(f"{old} ended with error {error} by no segment", self._raw if self._in_frame else b"")
         self.counts[f"ended alone in {old} with {error}"] += 1
 
@@ -234,13 +235,26 @@ class Watch:
                 del table[conn]
         self.ended_by_us &= alive
 
+    def forget_all(self) -> None:
+        """Nothing is to be watched any more: only what the stack holds is in memory afterwards."""
+        for notes in (
+            self._fins,
+            self._candidates,
+            self._fragments,
+            self.captured,
+            self.last,
+            self.datagrams,
+        ):
+            notes.clear()
+
     # fragments: what they complete is judged by itself
 
     def _keep_fragment(self, fragment: Fragment) -> None:
         self._fragment_count += 1
         if self._fragment_count > FRAGMENTS:
-            self._fragments.clear()
-            self._fragment_count = 1
+            held = {**self.stack.ipv4.reassembly._datagrams, **self.stack.ipv6.reassembly._datagrams}
+            self._fragments = {flow: pieces for flow, pieces in self._fragments.items() if flow in held}
+            self._fragment_count = sum(map(len, self._fragments.values()))
         self._fragments.setdefault(fragment.flow, []).append(fragment)
 
     def reassembled(self, packet, protocol: int):

@@ -94,7 +94,7 @@ class Sink(asyncio.Protocol):
     def __init__(self, watch: Watch | None) -> None:
         self.watch = watch
         self.transport = None
-        self.lost = False
+        self.ended = self.lost = False
         self.error = None
         self.eof = False
         self.received = 0
@@ -115,9 +115,14 @@ class Sink(asyncio.Protocol):
         self.received += len(data)
 
     def write(self, size: int) -> None:
-        if not (self.full or self.lost or self.transport.is_closing()):
+        if not (self.full or self.ended or self.lost or self.transport.is_closing()):
             self.transport.write(pattern(self.sent, size))
             self.sent += size
+
+    def end(self) -> None:
+        """Half-close."""
+        self.ended = True
+        self.transport.write_eof()
 
     def pause_writing(self) -> None:
         self.full = True
