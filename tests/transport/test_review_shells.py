@@ -322,3 +322,29 @@ async def test_buffers_that_can_not_be_filled_end_the_connection(network, buffer
     assert lenders[0].lost.done()
     assert client.lost.done()
     assert len(two.reported) == 1
+
+
+async def test_a_local_port_in_time_wait_is_in_use(network):
+    """RFC 9293 3.10.1; and the clock of the initial numbers may be behind a fast connection's last one."""
+    two = Two(network, delay=0.001)
+    await two.connect()
+    local = ("10.0.0.1", 1234)
+    _, client = await two.a.create_connection(Recorder, "b", 80, local_addr=local)
+    client.transport.close()
+    await asyncio.sleep(1)
+    with pytest.raises(OSError) as caught:
+        await two.a.create_connection(Recorder, "b", 80, local_addr=local)
+    assert caught.value.errno == errno.EADDRINUSE
+    await asyncio.sleep(60)
+    _, client = await two.a.create_connection(Recorder, "b", 80, local_addr=local)
+    client.transport.close()
+
+
+async def test_idle_connection_without_a_route_sets_no_timer(network):
+    two = Two(network, delay=0.01)
+    client, _ = await two.connect()
+    routes = two.a.routes
+    routes.remove(next(r for r in routes.routes() if r.interface is two.interface))
+    client.transport._endpoint.settle()  # something that gives it a turn, and it has nothing to say
+    await asyncio.sleep(1)
+    assert asyncio.get_running_loop().timers == 0

@@ -41,7 +41,7 @@ from asyncstack.transport.tcp.state import (
     Trigger,
 )
 from asyncstack.transport.tcp.time_wait import TimeWaitEntry
-from asyncstack.transport.tcp.timers import FIN_WAIT, KEEPALIVE, KINDS, NEVER, no_timers
+from asyncstack.transport.tcp.timers import FIN_WAIT, KEEPALIVE, KINDS, NEVER, PERSIST, RETRANSMIT, no_timers
 from asyncstack.wire.tcp import ACK, FIN, PSH, RST, SYN, Segment
 
 
@@ -406,6 +406,11 @@ class Connection:
     def unread(self) -> int:
         """Bytes that `read` would return."""
         return self.receiver.unread
+
+    @property
+    def owing(self) -> bool:
+        """Whether something is not acknowledged, or waits to be sent for the first time."""
+        return self.timers[RETRANSMIT] != NEVER or self.timers[PERSIST] != NEVER
 
     @property
     def queued(self) -> int:

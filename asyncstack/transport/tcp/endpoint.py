@@ -315,5 +315,7 @@ class TcpEndpoint:
             self.release()
         else:
             self.connection.held_up(now)
-            self._timer.arm(min(self.connection.deadline, now + ROUTE_INTERVAL))
+            self._arm()
+            if self.connection.owing:
+                self._timer.arm(min(self._timer.deadline, now + ROUTE_INTERVAL))
         return False

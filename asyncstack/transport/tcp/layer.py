@@ -207,17 +207,17 @@ class TcpLayer:
         return mss, min(SOFTWARE_SEGMENTS * mss, 0xFFFF - ip_header - HEADERS_MAX)
 
     def _local_port(self, local: bytes, wanted: int, remote: bytes, port: int) -> int:
-        def in_use(candidate: int) -> bool:
+        def is_taken(candidate: int) -> bool:
             key = (local, candidate, remote, port)
-            return (
-                key in self.connections
-                or key in self._time_wait
-                or bool(self.find_listener(local, candidate))
-            )
+            return key in self.connections or key in self._time_wait
 
         if not check_port(wanted):
-            return choose_ephemeral(self.context.rng, self.config.ephemeral_ports, in_use)
-        if (local, wanted, remote, port) in self.connections:
+            return choose_ephemeral(
+                self.context.rng,
+                self.config.ephemeral_ports,
+                lambda candidate: is_taken(candidate) or self.find_listener(local, candidate) is not None,
+            )
+        if is_taken(wanted):
             raise os_error(errno.EADDRINUSE, f"local port {wanted}")
         return wanted
 
