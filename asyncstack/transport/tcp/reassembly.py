@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from operator import attrgetter
+from typing import Any
 
 Buffer = bytes | memoryview
 
@@ -19,6 +20,15 @@ CROWDED = 64  # pieces in a range, from where on small ones are joined
 SMALL = 256  # bytes in a piece, on average
 
 _end = attrgetter("end")
+
+
+def compact(payload: Buffer) -> Buffer:
+    """`payload`, copied if it is a small part of the frame that it keeps in memory."""
+    if type(payload) is memoryview:
+        frame: Any = payload.obj
+        if 4 * len(payload) < len(frame):
+            return bytes(payload)
+    return payload
 
 
 class Range:
@@ -76,13 +86,13 @@ class Reassembly:
         """Add to `held`, the range number `at`, what of `payload` is new; swallow the ranges it then touches."""
         ranges = self._ranges
         if start < held.start:
-            held.pieces.insert(0, payload[: held.start - start])
+            held.pieces.insert(0, compact(payload[: held.start - start]))
             held.start = start
         while True:
             following = ranges[at + 1] if at + 1 < len(ranges) else None
             stop = end if following is None else min(end, following.start)
             if held.end < stop:
-                held.pieces.append(payload[held.end - start : stop - start])
+                held.pieces.append(compact(payload[held.end - start : stop - start]))
                 held.end = stop
             if following is None or following.start > held.end:
                 return

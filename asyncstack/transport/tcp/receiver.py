@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from asyncstack.config import TcpConfig
-from asyncstack.transport.tcp.reassembly import Reassembly
+from asyncstack.transport.tcp.reassembly import Reassembly, compact
 from asyncstack.transport.tcp.timers import DELAYED_ACK, NEVER, Timers
 
 Buffer = bytes | memoryview
@@ -159,13 +159,9 @@ class Receiver:
         self.quick = QUICK_ACKS
         if not self.sack_ok:
             self.dup_acks += 1
-        if type(payload) is memoryview:
-            frame: Any = payload.obj
-            if 4 * len(payload) < len(frame):
-                payload = bytes(payload)
         if self.held is None:
             self.held = Reassembly(self.config.max_out_of_order_ranges)
-        repeated = self.held.insert(seq, payload)
+        repeated = self.held.insert(seq, compact(payload))
         if repeated is not None:
             self.dsack = repeated
         if not len(self.held):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from asyncstack.config import TcpConfig
+from asyncstack.transport.tcp.reassembly import Reassembly
 from asyncstack.transport.tcp.state import State
 from asyncstack.transport.tcp.timers import PERSIST
 from asyncstack.wire.tcp import ACK, Segment, header_size
@@ -111,3 +112,15 @@ def test_small_segments_are_joined_up_to_what_is_known_to_have_arrived():
     d.inject("A", ack=22)
     d.quiet()
     assert d.state is State.FIN_WAIT_2
+
+
+def test_pieces_of_large_frames_do_not_hold_the_frames():
+    """Each segment overlaps what is held but for its last byte; that byte must not keep 64 KiB."""
+    held = Reassembly(8)
+    for n in range(60):
+        frame = bytes(65_000)
+        held.insert(1000 + n, memoryview(frame)[1000:41_000])
+    _, pieces = held.take(1000)
+    frames = {id(p.obj): len(p.obj) for p in pieces if type(p) is memoryview}
+    assert sum(map(len, pieces)) == 40_059
+    assert sum(frames.values()) < 4 * 40_059
