@@ -1,26 +1,22 @@
 """Tests against the kernel and its programs, over TUN and TAP, on both kinds of event loop.
 
-A test that has a `medium` runs on one loop for each of them, unless its module sets EVERY_LOOP: on the selector
-loop over a TUN with offload and a TAP without, on uvloop over the others.
+A test that is parametrised with a `medium` runs on one of the loops for each, on both in all.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-import uvloop
 
 import asyncstack
-from tests.interop.medium import NAMES, PLAIN_TAP, TUN, Host, Medium, host
+from tests.interop.loops import Factory, loops_of
+from tests.interop.medium import NAMES, OURS6, PLAIN_TUN, TAP, Host, Medium, host
 from tests.interop.tshark import faults
 from tests.programs import require_program
 
-Factory = Callable[[], asyncio.AbstractEventLoop]
-
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Factory]:
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return loops_of(item)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -28,10 +24,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_surplus(item: pytest.Item) -> bool:
-    medium = item.callspec.params.get("medium") if hasattr(item, "callspec") else None
-    if not isinstance(medium, Medium) or getattr(item.module, "EVERY_LOOP", False):
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    medium = parameters.get("medium")
+    if not isinstance(medium, Medium):
         return False
-    return ("asyncio" if medium in (TUN, PLAIN_TAP) else "uvloop") not in item.callspec.id.split("-")
+    other = (medium in (TAP, PLAIN_TUN)) != (parameters.get("ours") == OURS6)
+    return ("asyncio" if other else "uvloop") not in item.callspec.id.split("-")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -38,6 +38,7 @@ BOTH_FAMILIES = [
     (PLAIN_TUN, OURS6, PEER6),
     (PLAIN_TAP, OURS, PEER),
 ]
+TWO_OF_THEM = BOTH_FAMILIES[::3]  # a TUN with IPv4, a TAP with IPv6
 
 
 @dataclass

@@ -4,6 +4,7 @@ Each prints its results as lines of JSON. Those that have to wait for the test r
 library alone: a program starts in some 20 ms. `kernel.py` runs them.
 """
 
+import errno
 import hashlib
 import json
 import random
@@ -98,6 +99,20 @@ def client(host: str, port: int, size: int = 0, seed: int = 0) -> None:
     exchange(connect(host, port), size, seed)
 
 
+def stubborn_client(host: str, port: int, size: int, seed: int) -> None:
+    """Tries again when it is reset, as a server under a SYN flood may do that has forgotten a half-open connection."""
+    for attempt in range(100):
+        try:
+            connection = connect(host, port)
+            connection.sendall(b"".join(pieces(size, seed)))
+            connection.shutdown(socket.SHUT_WR)
+            say(**receive(connection))
+            return
+        except ConnectionResetError:
+            connection.close()
+            time.sleep(0.01 * attempt)
+
+
 def server(host: str, size: int = 0, seed: int = 0) -> None:
     exchange(accept_one(host), size, seed)
 
@@ -185,8 +200,9 @@ def refused(host: str, port: int) -> None:
         say(errno=0)
 
 
-def many(host: str, port: int, count: int, rounds: int) -> None:
-    """`count` connections, open all at once, each of which echoes its own message `rounds` times."""
+def many(host: str, port: int, count: int, rounds: int, watch_end: bool = False) -> None:
+    """`count` connections, open all at once, each of which has its own message echoed `rounds` times; then they are
+    closed, or with `watch_end` it is the server that ends them."""
     selector = selectors.DefaultSelector()
     sockets = []
     for number in range(count):
@@ -221,9 +237,20 @@ def many(host: str, port: int, count: int, rounds: int) -> None:
                     done += 1
     say(done=done)
     wait_for_test()
+    ends = {"eof": 0, "reset": 0}
     for connection in sockets:
+        if watch_end:
+            ends[how_it_ends(connection)] += 1
         connection.close()
-    say(closed=len(sockets))
+    say(closed=len(sockets), **ends)
+
+
+def how_it_ends(connection: socket.socket) -> str:
+    connection.settimeout(TIMEOUT)
+    try:
+        return "more data" if connection.recv(1) else "eof"
+    except ConnectionResetError:
+        return "reset"
 
 
 def many_short(host: str, port: int, count: int) -> None:
@@ -263,6 +290,44 @@ def echo_server(host: str) -> None:
         await server.serve_forever()
 
     asyncio.run(main())
+
+
+def same_port(host: str, port: int, count: int) -> None:
+    """One connection after the other from one local port; the server closes first."""
+    for _ in range(count):
+        with socket.socket(family_of(host), socket.SOCK_STREAM) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            connection.settimeout(TIMEOUT)
+            connection.bind(("", 5555))
+            while (error := connection.connect_ex((host, port))) == errno.EADDRNOTAVAIL:
+                time.sleep(0.001)  # the last one waits for the ACK of its FIN
+            if error:
+                raise OSError(error, "connect")
+            if b"".join(iter(lambda: connection.recv(100), b"")) != b"bye":
+                raise ValueError("something else came")
+    say(done=count)
+
+
+def keeps_alive(host: str, port: int, seconds: float) -> None:
+    """An idle connection that the kernel ends if a probe is not answered."""
+    with connect(host, port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
+            connection.setsockopt(socket.IPPROTO_TCP, option, 1)
+        connection.settimeout(seconds)
+        try:
+            connection.recv(1)
+        except TimeoutError as exc:
+            say(alive=exc.errno is None)  # not the kernel's ETIMEDOUT
+
+
+def urgent(host: str, port: int) -> None:
+    with connect(host, port) as connection:
+        connection.sendall(b"before")
+        connection.send(b"!", socket.MSG_OOB)
+        connection.sendall(b"after")
+        connection.shutdown(socket.SHUT_WR)
+        receive(connection)
 
 
 def udp_echo_client(host: str, port: int, sizes: list[int]) -> None:

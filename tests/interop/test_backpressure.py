@@ -11,13 +11,13 @@ import asyncstack
 from asyncstack.config import TcpConfig
 from tests.interop.applications import Exchange
 from tests.interop.kernel import peer, until
-from tests.interop.medium import OURS, PLAIN_TAP, TAP, TUN, host
+from tests.interop.medium import OURS, PLAIN_TAP, TUN, host
 from tests.interop.peers import BLOCK, digest, pieces
 
 pytestmark = pytest.mark.tun
 
 MB = 1000 * 1000
-MEDIA = pytest.mark.parametrize("medium", [TUN, TAP, PLAIN_TAP])
+MEDIA = pytest.mark.parametrize("medium", [TUN, PLAIN_TAP])
 
 
 def allocated() -> int:

@@ -7,6 +7,7 @@ import pytest
 from tests.interop.applications import Exchange
 from tests.interop.faulty import FaultyTap, FaultyTun
 from tests.interop.kernel import peer
+from tests.interop.loops import on_uvloop
 from tests.interop.medium import OURS, OURS6, PEER, PEER6, Medium, host
 from tests.interop.peers import digest
 
@@ -42,6 +43,7 @@ async def test_transfer_with_losses(link, way):
         assert carrier.reordered > 0 or medium.offload
 
 
+@on_uvloop
 async def test_many_small_connections_at_four_percent_loss():
     """Handshakes, FINs and single segments get through too."""
     async with host(Medium(FaultyTun, offload=False), loss=0.04) as here:

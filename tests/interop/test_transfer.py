@@ -10,7 +10,6 @@ from tests.interop.medium import BOTH_FAMILIES, TUN, host
 from tests.interop.peers import digest
 
 pytestmark = pytest.mark.tun
-EVERY_LOOP = True
 
 MB = 1000 * 1000
 BOTH = pytest.mark.parametrize(("medium", "ours", "peer_address"), BOTH_FAMILIES)

@@ -1,13 +1,11 @@
 """A stack's life over real devices, on both kinds of event loop."""
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
-import uvloop
 
-Factory = Callable[[], asyncio.AbstractEventLoop]
+from tests.interop.loops import Factory, loops_of
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Factory]:
-    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return loops_of(item)

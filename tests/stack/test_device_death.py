@@ -10,14 +10,14 @@ import asyncstack
 from asyncstack.events import InterfaceDown
 from tests.interop.applications import Exchange, echo
 from tests.interop.kernel import peer, run, until
-from tests.interop.medium import ADDRESSES, OURS, PEER, PLAIN_TUN, TAP, TUN, host
+from tests.interop.medium import ADDRESSES, OURS, PEER, TAP, TUN, host
 from tests.interop.peers import digest
 from tests.stack.census import back_to, census
 
 pytestmark = pytest.mark.tun
 
 MB = 1000 * 1000
-MEDIA = pytest.mark.parametrize("medium", [TUN, TAP, PLAIN_TUN], ids=["tun", "tap", "plain_tun"])
+MEDIA = pytest.mark.parametrize("medium", [TUN, TAP], ids=["tun", "tap"])
 
 
 class Events:

@@ -13,9 +13,10 @@ from asyncstack.link.frame import Frame
 from asyncstack.wire import ipv4
 from tests.interop.applications import echo
 from tests.interop.kernel import peer, run, until
-from tests.interop.medium import ADDRESSES, OURS, PEER, PEERS, PLAIN_TAP, TAP, TUN, host
+from tests.interop.loops import on_uvloop
+from tests.interop.medium import ADDRESSES, OURS, PEER, PEERS, PLAIN_TAP, TUN, host
 from tests.interop.peers import digest, pieces
-from tests.stack.census import census
+from tests.stack.census import back_to, census
 
 pytestmark = pytest.mark.tun
 
@@ -105,7 +106,7 @@ async def test_nothing_is_left():
     assert alive() is None, "something refers to the stack: a timer, a reader, a task"
 
 
-@pytest.mark.parametrize("medium", [TUN, TAP, PLAIN_TAP])
+@pytest.mark.parametrize("medium", [TUN, PLAIN_TAP], ids=["tun", "plain_tap"])
 async def test_what_was_written_is_delivered(medium):
     """The transfer is under way when the stack is left; the reader is slow, but fast enough."""
     size = 3 * MB
@@ -144,6 +145,62 @@ async def test_open_connections_end_with_fin():
             assert loop.time() - start < 1.0, "everybody answered: there was nothing to wait for"
             assert await program.ended() == {"size": 0, "digest": digest(0, 0)}
         assert made[0].lost == [None]
+
+
+@on_uvloop
+async def test_a_thousand_connections_end_with_fin():
+    count = 1000
+    async with host(TUN, asyncstack.StackConfig(close_timeout=20)) as here:
+        await here.stack.start_server(echo, OURS, 7000, backlog=count)
+        async with peer("many", host=OURS, port=7000, count=count, rounds=1, watch_end=True) as program:
+            assert await program.said() == {"done": count}
+            closing = asyncio.create_task(here.stack.close())
+            program.tell()
+            assert await program.ended() == {"closed": count, "eof": count, "reset": 0}
+            await closing
+
+
+def in_close_wait() -> int:
+    """Sockets of the kernel that have our FIN and wait for their program to close too."""
+    with open("/proc/thread-self/net/tcp") as table:
+        return sum(line.split()[3] == "08" for line in table.readlines()[1:])
+
+
+@on_uvloop
+async def test_a_thousand_that_do_not_answer_are_reset():
+    """They keep us waiting, as nobody closes the other half. Then each gets its RST."""
+    count = 1000
+    async with host(TUN, asyncstack.StackConfig(close_timeout=0.5)) as here:
+        await here.stack.start_server(echo, OURS, 7000, backlog=count)
+        async with peer("many", host=OURS, port=7000, count=count, rounds=1) as program:
+            assert await program.said() == {"done": count}
+            start = here.stack.clock()
+            closing = asyncio.create_task(here.stack.close())
+            await until(lambda: in_close_wait() == count)
+            await closing
+            assert here.stack.clock() - start < 5
+            await until(lambda: in_close_wait() == 0)
+
+
+async def test_flooded_to_the_last():
+    """Datagrams and SYNs come as fast as the kernel sends while the stack is left."""
+    await run("true")
+    before = census()
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as programs:
+        flood = peer("udp_flood", host=OURS, port=9, seconds=30)
+        datagrams = await programs.enter_async_context(flood)
+        async with host(TUN, asyncstack.StackConfig(close_timeout=0.3)) as here:
+            await here.stack.start_server(echo, OURS, 7000)
+            flood = peer("syn_flood", network="10.77", host=OURS, port=7000, count=1_000_000, seed=1)
+            syns = await programs.enter_async_context(flood)
+            await syns.said()
+            await datagrams.said()
+            await until(lambda: here.stack.counters["tcp.syn_backlog_full"] > 0)
+            start = loop.time()
+            await here.stack.close()
+            assert loop.time() - start < 2
+    await back_to(before)
 
 
 async def test_who_does_not_answer_is_reset_in_time():
