@@ -246,6 +246,9 @@ async def test_eof_with_keep_open_leaves_it_to_the_protocol(net):
         one.transport.close()
         await one.called("connection_lost")
         assert one.lost is None
+    if net.is_ours:
+        assert not net.client.tcp.lingering
+        assert not net.server.tcp.lingering
 
 
 @contract(media=OURS)
