@@ -107,10 +107,14 @@ class Net:
         """(client, server): two protocols, connected."""
         _, port, accepted = await self.serve(server)
         near = await self.connect(port, client, **arguments)
-        async with asyncio.timeout(PATIENCE):
-            while not accepted or not accepted[0].callbacks:
-                await asyncio.sleep(0.0005)
+        await self.until(lambda: accepted and accepted[0].callbacks)
         return near, accepted[0]
+
+    async def until(self, condition):
+        """Wait until `condition()`."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await asyncio.sleep(0.0005)
 
     async def start_server(self, handler, **arguments):
         """The port of a streams server that runs `handler(reader, writer)`."""
@@ -128,9 +132,14 @@ class Net:
         return await self.client.open_connection(self.host, port, **arguments)
 
     async def quiet(self):
-        """Give everything that is on its way the time to arrive. For what must NOT happen: a wait that is too short
-        can let a defect pass, but can not fail a test."""
-        await asyncio.sleep(0.03 if self.medium != "virtual" else 1.0)
+        """Let everything that is on its way arrive. In memory that takes turns of the loop, not time."""
+        if self.medium == "virtual":
+            await asyncio.sleep(1.0)
+            return
+        for _ in range(3):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.003)
 
     async def close(self):
         for server in self._servers:

@@ -19,11 +19,11 @@ def failing(method, error, base=Recorder):
     return type("Failing", (base,), {method: fail})
 
 
-async def still_serves(net, port):
+async def still_serves(net, port, accepted):
     """The server goes on with other connections."""
     other = await net.connect(port)
     other.transport.write(b"alive")
-    return other
+    await net.until(lambda: accepted and accepted[-1].data == b"alive")
 
 
 @contract
@@ -40,9 +40,7 @@ async def test_errors_while_receiving_abort_that_transport_alone(net, method):
     assert accepted[0].lost is error
     assert accepted[0].callbacks.count("connection_lost") == 1
     assert net.take_errors() == [error]
-    await still_serves(net, port)
-    await net.quiet()
-    assert accepted[1].data == b"alive"
+    await still_serves(net, port, accepted)
 
 
 @contract(media=OURS)
@@ -57,9 +55,7 @@ async def test_an_error_in_connection_made_aborts(net):
     assert net.take_errors() == [error]
     assert accepted[0].callbacks == ["connection_made", "connection_lost"]
     assert accepted[0].lost is error
-    await still_serves(net, port)
-    await net.quiet()
-    assert accepted[1].data == b"alive"
+    await still_serves(net, port, accepted)
 
 
 @contract(media=OURS)
@@ -78,7 +74,7 @@ async def test_the_reference_only_reports_an_error_in_connection_made(net):
     _, port, accepted = await net.serve(failing("connection_made", error))
     client = await net.connect(port)
     client.transport.write(b"x")
-    await net.quiet()
+    await net.until(lambda: accepted and len(accepted[0].callbacks) == 2)
     assert net.take_errors() == [error]
     assert accepted[0].callbacks == ["connection_made", "data_received"]
 
@@ -90,19 +86,12 @@ async def test_an_error_in_connection_lost_is_reported(net):
     client = await net.connect(server.sockets[0].getsockname()[1])
     client.transport.close()
     await client.called("connection_lost")
-    await accepted_one(accepted)
-    await net.quiet()
+    await net.until(lambda: net.errors)
     assert net.take_errors() == [error]
+    assert accepted[0].callbacks[-1] == "connection_lost"
     server.close()
     async with asyncio.timeout(5):
         await server.wait_closed()  # the connection counts as gone all the same
-
-
-async def accepted_one(accepted):
-    async with asyncio.timeout(5):
-        while not accepted:
-            await asyncio.sleep(0.001)
-    await accepted[0].called("connection_lost")
 
 
 @contract
@@ -136,9 +125,7 @@ async def test_an_error_in_the_server_s_factory_ends_that_connection_alone(net):
     client = await net.connect(port)
     await client.called("connection_lost")
     assert net.take_errors() == [error]
-    await still_serves(net, port)
-    await net.quiet()
-    assert accepted[0].data == b"alive"
+    await still_serves(net, port, accepted)
 
 
 @contract(media=OURS)
@@ -274,9 +261,7 @@ async def test_callbacks_run_in_the_context_of_creation_and_in_no_task(net):
     client = await net.connect(port, Contextual)
     WHO.set("somebody else")
     client.transport.write(b"x" * 10)
-    async with asyncio.timeout(5):
-        while not accepted:
-            await asyncio.sleep(0.001)
+    await net.until(lambda: accepted)
     await accepted[0].received(10)
     accepted[0].transport.write(bytes(10_000_000))
     await client.received(10_000_000)
@@ -303,7 +288,7 @@ async def test_each_connection_of_a_server_has_a_context_of_its_own(net):
     for name in ("first", "second"):
         client = await net.connect(port)
         client.transport.write(name.encode())
-        await net.quiet()
+        await net.until(lambda name=name: accepted and accepted[-1].data == name.encode())
     assert [who for one in accepted for _, who, _ in one.seen] == ["the server"] * 4
     assert WHO.get() == "the server"
 

@@ -29,9 +29,7 @@ async def test_bytes_both_ways(net, server_tls, client_tls):
     client = await net.connect(port, ssl=client_tls)
     data = bytes(range(256)) * 2000
     client.transport.write(data)
-    async with asyncio.timeout(5):
-        while not accepted or accepted[0].transport is None:
-            await asyncio.sleep(0.001)
+    await net.until(lambda: accepted and accepted[0].transport)
     assert await accepted[0].received(len(data)) == data
     accepted[0].transport.write(data[::-1])
     assert await client.received(len(data)) == data[::-1]
@@ -81,9 +79,7 @@ async def test_buffered_protocols(net, server_tls, client_tls):
     _, port, accepted = await net.serve(Lending, ssl=server_tls)
     client = await net.connect(port, ssl=client_tls)
     client.transport.write(b"x" * 200_000)
-    async with asyncio.timeout(5):
-        while not accepted or len(accepted[0].data) < 200_000:
-            await asyncio.sleep(0.001)
+    await net.until(lambda: accepted and len(accepted[0].data) >= 200_000)
     assert accepted[0].data == b"x" * 200_000
 
 
@@ -196,9 +192,7 @@ async def test_abort(net, server_tls, client_tls):
     _, port, accepted = await net.serve(ssl=server_tls)
     client = await net.connect(port, ssl=client_tls)
     client.transport.write(b"x")
-    async with asyncio.timeout(5):
-        while not accepted or not accepted[0].data:
-            await asyncio.sleep(0.001)
+    await net.until(lambda: accepted and accepted[0].data)
     client.transport.abort()
     await client.called("connection_lost")
     await accepted[0].called("connection_lost")
