@@ -1,6 +1,7 @@
 """Kernels that are set up differently: without options that we like, with small packets and large ones."""
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -141,16 +142,25 @@ async def test_a_port_is_used_again_at_once():
         await until(lambda: not here.stack.tcp.connections)
 
 
-async def test_our_port_is_used_again_at_once():
+async def test_our_port_in_time_wait_is_in_use():
+    """As in the kernel without SO_REUSEADDR, which asyncio does not set for clients. Other ports are free."""
     async with host(TUN) as here, peer("echo_server", host=PEER) as program:
         port = (await program.said())["port"]
-        for _ in range(20):
-            reader, writer = await here.stack.open_connection(PEER, port, local_addr=(OURS, 7777))
+
+        async def exchange(**options):
+            reader, writer = await here.stack.open_connection(PEER, port, **options)
             writer.write(b"hello")
             assert await reader.readexactly(5) == b"hello"
             writer.close()
             await writer.wait_closed()
             await until(lambda: not here.stack.tcp.connections)
+
+        await exchange(local_addr=(OURS, 7777))
+        with pytest.raises(OSError) as refused:
+            await exchange(local_addr=(OURS, 7777))
+        assert refused.value.errno == errno.EADDRINUSE
+        for _ in range(20):
+            await exchange()
 
 
 @on_uvloop

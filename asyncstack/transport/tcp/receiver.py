@@ -191,12 +191,6 @@ class Receiver:
             self.ack_now = True
         return chunks
 
-    def purge(self) -> None:
-        """Forget what nobody will read."""
-        self._chunks = []
-        self.unread = 0
-        self.held = None
-
     # what segments sent say
 
     def window_field(self) -> int:
