@@ -110,3 +110,113 @@ async def test_oneself_over_loopback(network):
     port = own.transport.get_extra_info("sockname")[1]
     near.transport.sendto(b"me", ("127.0.0.1", port))
     assert await own.received(1) == [b"me"]
+
+
+# datagrams that wait
+
+
+class Waiting:
+    """Two stacks on a link whose inbox takes four frames; `source` sends to `sink`."""
+
+    async def __aenter__(self):
+        self.a, self.b = Stack(), Stack()
+        self.near, far = memory_pair(inbox_frames=4)
+        self.interface = self.a.attach(self.near, ["10.1.0.1/24"])
+        self.b.attach(far, ["10.1.0.2/24"])
+        _, self.sink = await self.b.create_datagram_endpoint(Datagrams, ("10.1.0.2", 9))
+        _, self.source = await self.a.create_datagram_endpoint(Datagrams, ("0.0.0.0", 0))
+        return self
+
+    async def __aexit__(self, *_):
+        await self.a.close()
+        await self.b.close()
+
+    def send(self, data, to="10.1.0.2"):
+        self.source.transport.sendto(data, (to, 9))
+
+
+async def test_nothing_overtakes_what_waits():
+    async with Waiting() as waiting:
+        for number in range(6):
+            waiting.send(b"%d" % number)
+        assert not waiting.near.writable
+        waiting.near.writable = True  # there is room again, but the queue has not had its turn
+        waiting.near.peer.inbox_frames = 100
+        waiting.send(b"6")
+        assert await waiting.sink.received(7) == [b"%d" % number for number in range(7)]
+
+
+async def test_a_turn_is_bounded():
+    async with Waiting() as waiting:
+        for _ in range(20):
+            waiting.send(bytes(1000))
+        waiting.near.peer.inbox_frames = 100
+        waiting.near.writable = True
+        transport = waiting.source.transport
+        waiting.interface.forget(transport)
+        assert transport.transmit(0.0, 2500)  # there is more
+        assert transport.get_write_buffer_size() == 13_000
+        assert not transport.transmit(0.0, 1 << 20)
+        assert transport.get_write_buffer_size() == 0
+
+
+async def test_a_datagram_too_long_that_had_to_wait():
+    async with Waiting() as waiting:
+        for _ in range(6):
+            waiting.send(b"x")
+        waiting.send(bytes(65508))
+        waiting.send(b"last")
+        assert waiting.source.errors == []
+        await waiting.sink.received(7)
+        assert [error.errno for error in waiting.source.errors] == [errno.EMSGSIZE]
+        assert waiting.sink.datagrams[-1][0] == b"last"
+
+
+async def test_waiting_for_two_interfaces():
+    """One is full: what is for the other waits its turn, without a spinning loop, and arrives."""
+    async with Waiting() as waiting, Stack() as c:
+        near, far = memory_pair()
+        other = waiting.a.attach(near, ["10.2.0.1/24"])
+        c.attach(far, ["10.2.0.2/24"])
+        _, second = await c.create_datagram_endpoint(Datagrams, ("10.2.0.2", 9))
+        waiting.near.writable = False
+        for number in range(3):
+            waiting.send(b"%d" % number)
+            waiting.send(b"%d" % number, to="10.2.0.2")
+        flushes, flush = [], other.flush
+        other.flush = lambda: flushes.append(1) or flush()
+        other.mark_ready(waiting.source.transport)
+        await asyncio.sleep(1)
+        assert len(flushes) < 10
+        waiting.near.writable = True
+        waiting.near.on_writable()
+        for sink in (waiting.sink, second):
+            assert await sink.received(3) == [b"0", b"1", b"2"]
+
+
+async def test_a_closed_endpoint_hears_of_no_error():
+    async with Waiting() as waiting:
+        _, source = await waiting.a.create_datagram_endpoint(Datagrams, remote_addr=("10.1.0.2", 9))
+        for _ in range(10):
+            source.transport.sendto(b"x")
+        source.transport.close()
+        await waiting.a.remove_interface(waiting.interface)
+        await source.called("connection_lost")
+        assert source.callbacks == ["connection_made", "connection_lost"]
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_an_endpoint_cancelled_while_it_is_made(turns):
+    async with Stack() as stack:
+        protocol = Datagrams()
+        opening = asyncio.create_task(stack.create_datagram_endpoint(lambda: protocol, ("127.0.0.1", 7)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        try:
+            (await opening)[0].close()
+        except asyncio.CancelledError:
+            pass
+        await asyncio.sleep(0.01)
+        assert protocol.callbacks in ([], ["connection_made", "connection_lost"])
+        assert not stack.udp.endpoints
