@@ -62,7 +62,17 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     playwright = require_package("playwright.sync_api")
     folder = tmp_path_factory.mktemp("site")
     capture = folder / "faulty.pcapng"
-    recipe = run("make", "-n", "demo", f"DEMO=--publish 127.0.0.1:0 --seed 3 --capture {capture}").stdout
+    recipe = run(
+        "env",
+        "-u",
+        "MAKEFLAGS",
+        "-u",
+        "MAKELEVEL",
+        "make",
+        "-n",
+        "demo",
+        f"DEMO=--publish 127.0.0.1:0 --seed 3 --capture {capture}",
+    ).stdout
     with Running(*shlex.split(recipe.splitlines()[-1])) as demo, playwright.sync_playwright() as driver:
         url = demo.url()
         browser = driver.chromium.launch_persistent_context(

@@ -188,10 +188,10 @@ async def test_flooded_to_the_last():
     before = census()
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as programs:
-        flood = peer("udp_flood", host=OURS, port=9, seconds=30)
-        datagrams = await programs.enter_async_context(flood)
         async with host(TUN, asyncstack.StackConfig(close_timeout=0.3)) as here:
             await here.stack.start_server(echo, OURS, 7000)
+            flood = peer("udp_flood", host=OURS, port=9, seconds=30)
+            datagrams = await programs.enter_async_context(flood)
             flood = peer("syn_flood", network="10.77", host=OURS, port=7000, count=1_000_000, seed=1)
             syns = await programs.enter_async_context(flood)
             await syns.said()
