@@ -83,18 +83,20 @@ class TcpLayer:
             self.counters["tcp.not_unicast"] += 1
             return
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
+        listener = None
+        if segment.flags & (SYN | ACK | RST) == SYN:
+            listener = self.find_listener(packet.dst, segment.dst_port)
         iss: int | None = None
         if key in self._time_wait:
-            iss = self._time_wait.take_syn(key, segment)
+            if listener is not None and listener.has_room:  # else TIME-WAIT would end for nothing
+                iss = self._time_wait.take_syn(key, segment)
             if iss is None:
                 answer = self._time_wait.receive_segment(key, segment, self.clock())
                 if answer is not None:
                     self._reply(packet, answer)
                 return
-        if segment.flags & (SYN | ACK | RST) == SYN:
-            listener = self.find_listener(packet.dst, segment.dst_port)
-            if listener is not None and listener.receive_syn(packet, segment, iss):
-                return
+        if listener is not None and listener.receive_syn(packet, segment, iss):
+            return
         reset = reset_for(segment)
         if reset is not None:
             self.counters["tcp.reset_sent"] += 1

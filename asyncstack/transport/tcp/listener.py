@@ -56,6 +56,11 @@ class Listener:
         """The socket-like object for `Server.sockets`."""
         return EndpointSocket(socket.SOCK_STREAM, socket.IPPROTO_TCP, self.sockname, None, {})
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a SYN would be answered now."""
+        return self._listening and self._accepted_in_turn < self.backlog
+
     def start(self) -> None:
         """Answer SYNs from now on."""
         self._listening = True
