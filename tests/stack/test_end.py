@@ -187,19 +187,18 @@ async def test_flooded_to_the_last():
     await run("true")
     before = census()
     loop = asyncio.get_running_loop()
-    async with AsyncExitStack() as programs:
-        async with host(TUN, asyncstack.StackConfig(close_timeout=0.3)) as here:
-            await here.stack.start_server(echo, OURS, 7000)
-            flood = peer("udp_flood", host=OURS, port=9, seconds=30)
-            datagrams = await programs.enter_async_context(flood)
-            flood = peer("syn_flood", network="10.77", host=OURS, port=7000, count=1_000_000, seed=1)
-            syns = await programs.enter_async_context(flood)
-            await syns.said()
-            await datagrams.said()
-            await until(lambda: here.stack.counters["tcp.syn_backlog_full"] > 0)
-            start = loop.time()
-            await here.stack.close()
-            assert loop.time() - start < 2
+    async with AsyncExitStack() as programs, host(TUN, asyncstack.StackConfig(close_timeout=0.3)) as here:
+        await here.stack.start_server(echo, OURS, 7000)
+        flood = peer("udp_flood", host=OURS, port=9, seconds=30)
+        datagrams = await programs.enter_async_context(flood)
+        flood = peer("syn_flood", network="10.77", host=OURS, port=7000, count=1_000_000, seed=1)
+        syns = await programs.enter_async_context(flood)
+        await syns.said()
+        await datagrams.said()
+        await until(lambda: here.stack.counters["tcp.syn_backlog_full"] > 0)
+        start = loop.time()
+        await here.stack.close()
+        assert loop.time() - start < 2
     await back_to(before)
 
 
