@@ -161,7 +161,7 @@ class Watch:
             if verdict.data is not None:
                 candidates = self._candidates.setdefault(conn, [])
                 candidates.append(verdict.data)
-                if len(candidates) > CANDIDATES:
+                if not len(candidates) % CANDIDATES:
                     done = conn.receiver.nxt - conn.receiver.unread
                     candidates[:] = [c for c in candidates if c[0] + len(c[1]) > done]
         return self._snapshot()
