@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench coverage clean
+.PHONY: help demo test lint format bench coverage fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: $(VENV)/dev ## measure against the kernel and pmd-pytcp side by side (roo
 coverage: $(VENV)/dev ## line coverage of the package by the tests
 	$(BIN)/python -m coverage run --source=asyncstack -m pytest -q $(TESTS)
 	$(BIN)/python -m coverage report
+
+fuzz: $(VENV)/dev ## hostile frames, and the line coverage of all that reads them (FUZZ_SEED, FUZZ_MUTATIONS, FUZZ_KIND)
+	$(BIN)/python -m tests.fuzz.coverage_report $(TESTS)
 
 clean: ## remove what was built, and the environment
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

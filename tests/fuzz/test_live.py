@@ -14,9 +14,11 @@ import hashlib
 import os
 import tracemalloc
 
+import dpkt
 import pytest
 
 from asyncstack.link import tuntap
+from asyncstack.link.capture import Capture
 from tests.fuzz.storm import MUTATIONS, SEED, Storm
 from tests.fuzz.victims import ROLES
 from tests.fuzz.world import KINDS, PORT, Sink, World
@@ -194,6 +196,22 @@ async def test_the_same_seed_makes_the_same_storm(kind):
     loop = asyncio.get_running_loop()
     loop._now = 0.0  # the second storm begins at the same hour
     assert await fingerprint(kind) == first
+
+
+@pytest.mark.parametrize("kind", ("memory", "tap"))
+async def test_a_storm_is_captured(kind, tmp_path):
+    """A tap sees every frame first, whatever it holds; the file is sound and has them all."""
+    async with World(kind, SEED) as world, Capture(tmp_path / "storm.pcapng") as capture:
+        storm = Storm(world, SEED)
+        await storm.prepare()
+        capture.attach(world.interface)
+        await storm.rage(2000)
+        capture.detach(world.interface)
+        world.check_bounds()
+        await capture.flush()
+        with open(tmp_path / "storm.pcapng", "rb") as file:
+            packets = sum(1 for _ in dpkt.pcapng.Reader(file))
+        assert packets == capture.captured > 2000 and not capture.dropped
 
 
 # frames that once did harm; more with FUZZ_REPLAY=hex,hex (and FUZZ_KIND)
