@@ -280,6 +280,22 @@ async def test_two_who_close_both_wait():
         await first
 
 
+async def test_no_connection_is_made_while_the_stack_is_closing():
+    """One that has addresses left to try does not succeed with the next one while others still end in order."""
+    hosts = {"several": ["10.9.0.77", PEER]}
+    config = asyncstack.StackConfig(close_timeout=0.5)
+    async with AsyncExitStack() as programs, asyncstack.Stack(config, hosts=hosts) as stack:
+        await stack.add_interface(asyncstack.TapDevice("as0", peer=PEERS), ADDRESSES)
+        port = (await (await programs.enter_async_context(peer("echo_server", host=PEER))).said())["port"]
+        await unresponsive(stack, programs)
+        connecting = asyncio.ensure_future(stack.open_connection("several", port))
+        await until(lambda: len(stack.tcp.connections) == 2)
+        await stack.close()
+        with pytest.raises(OSError):
+            await connecting
+        assert not stack.tcp.connections
+
+
 async def test_closed_stack_refuses():
     async with host(TUN) as here:
         pass
