@@ -8,7 +8,8 @@ After any input or command a shell asks `events()`, sends until `segment_to_send
 `timer_expired` at `deadline`. `now` is in seconds and never goes back, sizes are bytes.
 
 The connection composes a `Sender` and a `Receiver`, which do not know it; what moves it from state to state is in
-`handshake`, `arrival` and `timeouts`. The usual segments of an open connection are handled here, in few steps.
+`handshake`, `arrival` and `timeouts`; segments without data are made in `output`. The usual segments of an open
+connection are handled here, in few steps.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import errno as errors
 
 from asyncstack.config import TcpConfig
-from asyncstack.transport.tcp import arrival, handshake, timeouts
+from asyncstack.transport.tcp import arrival, handshake, output, timeouts
 from asyncstack.transport.tcp.info import TcpInfo, describe
 from asyncstack.transport.tcp.receiver import Receiver
 from asyncstack.transport.tcp.recovery import OPEN
@@ -303,7 +304,7 @@ class Connection:
         input. A connection that has ended may have one last segment to send."""
         self.drained = False
         if not self.synchronized:
-            return self._reply_or_syn(now)
+            return output.before_synchronized(self, now)
         snd, rcv = self.sender, self.receiver
         unit = snd.mss
         telling = rcv.sack_ok and (rcv.held is not None or rcv.dsack is not None)
@@ -312,8 +313,8 @@ class Connection:
         record = snd.next_transmission(unit, now)
         if record is None:
             if rcv.ack_now:
-                return self._acknowledgement(now)
-            return self._probe(now) if self.probe_due else None
+                return output.acknowledgement(self, now)
+            return output.probe(self, now) if self.probe_due else None
         start, end = record.start, record.end
         flags = ACK
         if end > snd.fin_at:
@@ -349,46 +350,6 @@ class Connection:
             segment.gso_size = unit
         rcv.acknowledged()
         return segment
-
-    def _acknowledgement(self, now: float) -> Segment:
-        """A segment with nothing but the ACK."""
-        snd, rcv = self.sender, self.receiver
-        seq = snd.nxt if snd.nxt <= snd.edge else max(snd.edge, snd.una)
-        segment = self._bare(seq, ACK, now)
-        rcv.acknowledged()
-        if rcv.dup_acks:
-            rcv.dup_acks -= 1
-        rcv.ack_now = rcv.dup_acks > 0 or (rcv.sack_ok and rcv.held is not None and rcv.held.untold)
-        return segment
-
-    def _probe(self, now: float) -> Segment:
-        """A segment that the peer has to answer."""
-        self.probe_due = False
-        return self._bare(self.sender.una - 1, ACK, now)
-
-    def _bare(self, seq: int, flags: int, now: float) -> Segment:
-        rcv = self.receiver
-        self.segs_out += 1
-        return Segment(
-            self.local_port,
-            self.remote_port,
-            seq & MASK,
-            rcv.nxt & MASK,
-            flags,
-            rcv.window_field(),
-            b"",
-            timestamp(now, self.ts_offset) if rcv.timestamps else -1,
-            rcv.ts_recent,
-            rcv.sack_blocks() if rcv.sack_ok and not flags & RST else (),
-        )
-
-    def _reply_or_syn(self, now: float) -> Segment | None:
-        reply, self.reply = self.reply, None
-        if reply is None:
-            reply = handshake.syn_to_send(self, now)
-        if reply is not None:
-            self.segs_out += 1
-        return reply
 
     def events(self) -> tuple[Event, ...]:
         """What happened since the last call, in the order in which `Event` has it."""
@@ -465,7 +426,7 @@ class Connection:
 
     def reset(self, errno: int, now: float) -> None:
         """Send RST, and end."""
-        self.reply = self._bare(self.sender.nxt, RST | ACK, now)
+        self.reply = output.bare(self, self.sender.nxt, RST | ACK, now)
         self.end(errno)
 
     def timed_out(self) -> None:
