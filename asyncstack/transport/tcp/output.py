@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from asyncstack.transport.tcp import handshake
 from asyncstack.transport.tcp.sequence import MASK, timestamp
+from asyncstack.transport.tcp.state import SYN_RECEIVED
 from asyncstack.wire.tcp import ACK, RST, Segment
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 
 def before_synchronized(conn: Connection, now: float) -> Segment | None:
-    """The last segment of a connection that has ended, or a SYN; None: nothing is due."""
+    """The last segment of a connection that has ended, a SYN, or in SYN-RECEIVED an ACK; None: nothing is due."""
     reply, conn.reply = conn.reply, None
     if reply is None:
         reply = handshake.syn_to_send(conn, now)
     if reply is not None:
         conn.segs_out += 1
+    elif conn.receiver.ack_now and conn.state is SYN_RECEIVED:
+        return acknowledgement(conn, now)  # of something not acceptable, or a challenge
     return reply
 
 
