@@ -1,4 +1,4 @@
-"""The TCP header (RFC 9293 3.1) and its options (RFC 9293 3.2, 2018, 7323).
+"""The TCP header (RFC 9293 3.1, RFC 9768 3.1 for the AE flag) and its options (RFC 9293 3.2, 2018, 7323, 7413, 9768).
 
 parse(data: memoryview) -> Segment
 header_size(segment: Segment) -> int                   what build will make, bytes
@@ -7,8 +7,9 @@ build(segment: Segment, checksum: int) -> bytes        header with options, the 
 `Segment` is the one record for both directions. The checksum needs the pseudo-header:
 `checksum.verify(data, pseudo_header_sum(src, dst, 6, len(data)))`.
 
-Handshake options (MSS, window scale, SACK permitted) live on SYN segments: build writes them and parse reads
-them only there.
+Handshake options (MSS, window scale, SACK permitted, Fast Open) live on SYN segments: build writes them and parse
+reads them only there. Options leave in the order that Linux uses: MSS, SACK permitted, timestamps, AccECN, window
+scale, SACK, Fast Open.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ ACK: Final = 0x10
 URG: Final = 0x20
 ECE: Final = 0x40
 CWR: Final = 0x80
+AE: Final = 0x100  # RFC 9768; NS of RFC 3540 before
 
 # option kinds
 _END: Final = 0
@@ -42,6 +44,14 @@ _WINDOW_SCALE: Final = 3
 _SACK_PERMITTED: Final = 4
 _SACK: Final = 5
 _TIMESTAMPS: Final = 8
+_FAST_OPEN: Final = 34  # RFC 7413 4.1.1
+_ACCECN0: Final = 172  # RFC 9768 3.2.3
+_ACCECN1: Final = 174
+_EXPERIMENT: Final = 254  # RFC 6994
+_FAST_OPEN_MAGIC: Final = b"\xf9\x89"  # RFC 7413 appendix: before kind 34 was assigned
+
+_COOKIES: Final = (0, 4, 6, 8, 10, 12, 14, 16)  # lengths of Fast Open cookies, bytes; 0 asks for one
+_NOPS: Final = (b"", b"\1\1\1", b"\1\1", b"\1")  # by size & 3: what makes it a multiple of 4
 
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A  # RFC 7323 appendix A: how nearly every sender lays them out
 
@@ -63,6 +73,11 @@ class Segment:
     `window` is the field, unscaled. An absent option is `ts_val` -1, `window_scale` -1, `mss` 0, `sack` ().
     `sack` holds (left edge, right edge) pairs in the order of the wire. `gso_size` not 0: this is a
     super-segment, cut below us into pieces of that many payload bytes. `checksum` is the field as received.
+
+    `ecn` is the codepoint of the IP header around it (RFC 3168 5): 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE; `parse` does
+    not see it. `fast_open` is a Fast Open cookie, b"" asks for one; `experimental`: its option has the form from
+    before kind 34. `accecn` holds the order (0 or 1) and up to three 24-bit counters as the option has them: e0b, ceb,
+    e1b in order 0, e1b, ceb, e0b in order 1.
     """
 
     src_port: int
@@ -81,6 +96,10 @@ class Segment:
     urgent: int = 0
     gso_size: int = 0
     checksum: int = 0
+    ecn: int = 0
+    fast_open: bytes | None = None
+    accecn: tuple[int, ...] | None = None
+    experimental: bool = False
 
 
 def parse(data: memoryview) -> Segment:
@@ -106,7 +125,7 @@ def parse(data: memoryview) -> Segment:
         dst_port,
         seq,
         ack,
-        offset_flags & 0xFF,
+        offset_flags & 0x1FF,
         window,
         data[header:] if size > header else b"",
         ts_val,
@@ -148,6 +167,10 @@ def _parse_option(kind: int, value: bytes, segment: Segment) -> None:
     elif kind == _SACK:
         if length and length % 8 == 0:
             segment.sack = tuple(_PAIR.iter_unpack(value))
+    elif kind in (_ACCECN0, _ACCECN1):
+        # RFC 9768 3.2.3: of another length, the whole fields that fit count
+        counters = [int.from_bytes(value[at : at + 3], "big") for at in range(0, min(length, 9) - 2, 3)]
+        segment.accecn = (int(kind == _ACCECN1), *counters)
     elif not segment.flags & SYN:
         return
     elif kind == _MSS:
@@ -156,13 +179,24 @@ def _parse_option(kind: int, value: bytes, segment: Segment) -> None:
     elif kind == _WINDOW_SCALE:
         if length == 1:
             segment.window_scale = min(value[0], MAX_WINDOW_SCALE)
-    elif kind == _SACK_PERMITTED and length == 0:
-        segment.sack_permitted = True
+    elif kind == _SACK_PERMITTED:
+        if length == 0:
+            segment.sack_permitted = True
+    else:
+        _parse_fast_open(kind, value, segment)
+
+
+def _parse_fast_open(kind: int, value: bytes, segment: Segment) -> None:
+    experimental = kind == _EXPERIMENT and value[:2] == _FAST_OPEN_MAGIC
+    if experimental:
+        value = value[2:]
+    if (experimental or kind == _FAST_OPEN) and len(value) in _COOKIES:
+        segment.fast_open, segment.experimental = value, experimental
 
 
 def header_size(segment: Segment) -> int:
     """The length of what `build` makes of `segment`, bytes."""
-    if segment.sack or segment.flags & SYN:
+    if segment.sack or segment.flags & SYN or segment.accecn is not None:
         return HEADER_SIZE + len(_build_options(segment))
     return 32 if segment.ts_val >= 0 else HEADER_SIZE
 
@@ -170,11 +204,11 @@ def header_size(segment: Segment) -> int:
 def build(segment: Segment, checksum: int) -> bytes:
     """The header with options; `checksum` (partial or complete) goes into its field as it is.
 
-    SACK blocks that do not fit the 40 bytes of options are left out, the last ones first. A number that does
-    not fit its field raises struct.error.
+    What does not fit the 40 bytes of options is left out: SACK blocks, the last ones first, then counters of AccECN.
+    A number that does not fit its field raises struct.error (a counter of AccECN: OverflowError).
     """
     flags = segment.flags
-    if segment.sack or flags & SYN:
+    if segment.sack or flags & SYN or segment.accecn is not None:
         options = _build_options(segment)
         return (
             _pack_header(
@@ -216,24 +250,66 @@ def build(segment: Segment, checksum: int) -> bytes:
 
 
 def _build_options(segment: Segment) -> bytes:
-    """The option block, each option brought to a multiple of 4 bytes by NOPs in front of it."""
-    options = b""
-    timestamps = segment.ts_val >= 0
-    sack_permitted = False
+    """The option block, each option brought to a multiple of 4 bytes by NOPs in front of it.
+
+    AccECN and Fast Open begin at such a multiple; the NOPs come behind, or the next option does where it fits.
+    """
     if segment.flags & SYN:
-        if segment.mss:
-            options = bytes((_MSS, 4, segment.mss >> 8, segment.mss & 0xFF))
-        sack_permitted = segment.sack_permitted
-        if sack_permitted:
-            # takes the place of the two NOPs of the timestamps that follow
-            options += bytes((_SACK_PERMITTED, 2)) if timestamps else bytes((_NOP, _NOP, _SACK_PERMITTED, 2))
-    if timestamps:
-        padding = b"" if sack_permitted else b"\x01\x01"
-        options += padding + bytes((_TIMESTAMPS, 10)) + _PAIR.pack(segment.ts_val, segment.ts_ecr)
-    if segment.window_scale >= 0 and segment.flags & SYN:
-        options += bytes((_NOP, _WINDOW_SCALE, 3, segment.window_scale))
+        options = _build_handshake_options(segment)
+    else:
+        options = b""
+        if segment.ts_val >= 0:
+            options = b"\x01\x01" + bytes((_TIMESTAMPS, 10)) + _PAIR.pack(segment.ts_val, segment.ts_ecr)
+        if segment.accecn is not None:
+            options += _build_accecn(segment.accecn, MAX_OPTIONS - len(options))
     if segment.sack:
-        blocks = segment.sack[: (MAX_OPTIONS - 4 - len(options)) >> 3]
-        options += bytes((_NOP, _NOP, _SACK, 2 + 8 * len(blocks)))
-        options += b"".join([_PAIR.pack(left, right) for left, right in blocks])
+        blocks = segment.sack[: (MAX_OPTIONS - 2 - len(options)) >> 3]
+        if blocks:
+            options += _NOPS[(len(options) + 2) & 3] + bytes((_SACK, 2 + 8 * len(blocks)))
+            options += b"".join([_PAIR.pack(left, right) for left, right in blocks])
+    return options + _NOPS[len(options) & 3]
+
+
+def _build_handshake_options(segment: Segment) -> bytes:
+    """The options of a SYN, but for SACK blocks."""
+    options = bytes((_MSS, 4, segment.mss >> 8, segment.mss & 0xFF)) if segment.mss else b""
+    behind = _build_fast_open(segment)
+    scale = segment.window_scale
+    permitted = bytes((_SACK_PERMITTED, 2)) if segment.sack_permitted else b""
+    if segment.ts_val >= 0:
+        # SACK permitted takes the place of two NOPs
+        options += (permitted or b"\x01\x01") + bytes((_TIMESTAMPS, 10))
+        options += _PAIR.pack(segment.ts_val, segment.ts_ecr)
+        permitted = b""
+    if segment.accecn is not None:
+        room = MAX_OPTIONS - len(options) - len(behind) - (4 if permitted else 0) - (4 if scale >= 0 else 0)
+        options += _build_accecn(segment.accecn, room)
+    if permitted:
+        options += _NOPS[(len(options) + 2) & 3] + permitted
+    if scale >= 0:
+        options += _NOPS[(len(options) + 3) & 3] + bytes((_WINDOW_SCALE, 3, scale))
+    if behind:
+        options += _NOPS[len(options) & 3] + behind
     return options
+
+
+def _build_accecn(accecn: tuple[int, ...], room: int) -> bytes:
+    """The AccECN option with as many counters as `room` bytes hold, or b""."""
+    order, counters = accecn[0], accecn[1 : 1 + max(room - 2, 0) // 3]
+    if room < 2:
+        return b""
+    kind = _ACCECN1 if order else _ACCECN0
+    return bytes((kind, 2 + 3 * len(counters))) + b"".join(
+        [counter.to_bytes(3, "big") for counter in counters]
+    )
+
+
+def _build_fast_open(segment: Segment) -> bytes:
+    cookie = segment.fast_open
+    if cookie is None:
+        return b""
+    if segment.experimental:
+        option = bytes((_EXPERIMENT, 4 + len(cookie))) + _FAST_OPEN_MAGIC + cookie
+    else:
+        option = bytes((_FAST_OPEN, 2 + len(cookie))) + cookie
+    return option + _NOPS[len(option) & 3]

@@ -8,18 +8,29 @@ from hypothesis import strategies as st
 
 from asyncstack.errors import WireError
 from asyncstack.wire import checksum, tcp
-from asyncstack.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
+from asyncstack.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 
 u8 = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)
 u32 = st.integers(0, 0xFFFFFFFF)
 addresses = st.binary(min_size=4, max_size=4)
 timestamps = st.one_of(st.just((-1, 0)), st.tuples(u32, u32))
+cookies = st.integers(2, 8).flatmap(lambda half: st.binary(min_size=2 * half, max_size=2 * half)) | st.just(
+    b""
+)
+
+
+def accecn(room):
+    """None, or order and counters for an option of at most `room` bytes."""
+    if room < 2:
+        return st.none()
+    counters = st.lists(st.integers(0, 0xFFFFFF), max_size=(room - 2) // 3)
+    return st.none() | st.builds(lambda order, fields: (order, *fields), st.integers(0, 1), counters)
 
 
 @st.composite
 def segments(draw):
-    flags = draw(u8)
+    flags = draw(st.integers(0, 0x1FF))
     ts_val, ts_ecr = draw(timestamps)
     segment = Segment(
         draw(u16), draw(u16), draw(u32), draw(u32), flags, draw(u16), draw(st.binary(max_size=40))
@@ -29,8 +40,14 @@ def segments(draw):
         segment.mss = draw(u16)
         segment.window_scale = draw(st.integers(-1, 14))
         segment.sack_permitted = draw(st.booleans())
+        segment.fast_open = draw(st.one_of(st.none(), cookies))
+        segment.experimental = segment.fast_open is not None and draw(st.booleans())
+        room = 40 - 20 - (4 + len(segment.fast_open) if segment.fast_open is not None else 0)
+        segment.accecn = draw(accecn(min(room, 11)))
     else:
-        segment.sack = tuple(draw(st.lists(st.tuples(u32, u32), max_size=3 if ts_val >= 0 else 4)))
+        segment.accecn = draw(accecn(11))
+        room = 40 - (12 if ts_val >= 0 else 0) - (1 + 3 * len(segment.accecn or ()))
+        segment.sack = tuple(draw(st.lists(st.tuples(u32, u32), max_size=(room - 4) // 8)))
     return segment
 
 
@@ -56,6 +73,12 @@ def expected_options(segment):
     if segment.sack:
         edges = b"".join(struct.pack("!II", *block) for block in segment.sack)
         options.append((dpkt.tcp.TCP_OPT_SACK, edges))
+    if segment.fast_open is not None:
+        kind, magic = (254, b"\xf9\x89") if segment.experimental else (34, b"")
+        options.append((kind, magic + segment.fast_open))
+    if segment.accecn is not None:
+        order, *counters = segment.accecn
+        options.append((174 if order else 172, b"".join(counter.to_bytes(3, "big") for counter in counters)))
     return options
 
 
@@ -67,8 +90,8 @@ def test_ours_is_read_by_dpkt(segment, value):
     assert (read.seq, read.ack, read.flags) == (segment.seq, segment.ack, segment.flags)
     assert (read.win, read.sum, read.urp) == (segment.window, value, segment.urgent)
     assert read.data == segment.payload
-    assert (read.off * 4, header[12] & 0x0F) == (len(header), 0)
-    assert options_of(read) == expected_options(segment)
+    assert (read.off * 4, header[12] & 0x0E) == (len(header), 0)
+    assert sorted(options_of(read)) == sorted(expected_options(segment))
 
 
 @st.composite
@@ -148,6 +171,36 @@ LAYOUTS = [
         "020405b4 0402080a 00000005 00000006 01030307",
     ),
     ({"flags": SYN, "mss": 536, "ts_val": 5}, "02040218 0101080a 00000005 00000000"),
+    ({"flags": SYN, "fast_open": b""}, "2202 0101"),
+    ({"flags": SYN, "fast_open": b"abcdefgh"}, "220a 6162636465666768 0101"),
+    ({"flags": SYN, "fast_open": b"", "experimental": True}, "fe04f989"),
+    ({"flags": SYN, "fast_open": b"abcd", "experimental": True}, "fe08f989 61626364"),
+    ({"accecn": (1,)}, "ae02 0101"),
+    ({"accecn": (0, 1)}, "ac05 000001 010101"),
+    ({"accecn": (1, 1, 2)}, "ae08 000001 000002"),
+    ({"accecn": (1, 1, 2, 0xFFFFFE)}, "ae0b 000001 000002 fffffe 01"),
+    ({"accecn": (1, 7), "sack": ((1, 2),)}, "ae05 000007 01 050a 00000001 00000002"),
+    ({"accecn": (1,), "sack": ((1, 2),)}, "ae02 050a 00000001 00000002"),
+    (
+        {"ts_val": 1, "ts_ecr": 2, "accecn": (1, 1, 2, 3), "sack": ((1, 2),)},
+        "0101080a 00000001 00000002 ae0b 000001 000002 000003 01 0101050a 00000001 00000002",
+    ),
+    (
+        {
+            "flags": SYN | ACK,
+            "mss": 1460,
+            "sack_permitted": True,
+            "ts_val": 5,
+            "ts_ecr": 6,
+            "window_scale": 7,
+            "accecn": (1, 1, 0, 1),
+        },
+        "020405b4 0402080a 00000005 00000006 ae0b 000001 000000 000001 01 01030307",
+    ),
+    (
+        {"flags": SYN, "mss": 1460, "sack_permitted": True, "window_scale": 7, "accecn": (1, 1)},
+        "020405b4 ae05 000001 01 0402 01030307",
+    ),
 ]
 
 
@@ -172,8 +225,26 @@ def test_a_syn_with_every_option_leaves_room_for_two_sack_blocks():
     assert parse(tcp.build(segment, 0)).sack == ((1, 2), (3, 4))
 
 
+def test_counters_of_accecn_that_do_not_fit_a_syn_with_a_cookie_are_left_out():
+    segment = dataclasses.replace(
+        PLAIN, flags=SYN | ACK, mss=1460, ts_val=5, window_scale=7, sack_permitted=True, fast_open=bytes(8)
+    )
+    segment.accecn = (1, 1, 2, 3)
+    read = parse(tcp.build(segment, 0))
+    assert (read.accecn, read.fast_open) == ((1, 1, 2), bytes(8))
+    segment.fast_open = bytes(16)
+    read = parse(tcp.build(segment, 0))
+    assert (read.accecn, read.fast_open) == (None, bytes(16))
+
+
+def test_sack_blocks_give_way_to_accecn():
+    segment = dataclasses.replace(PLAIN, ts_val=5, sack=((1, 2), (3, 4), (5, 6)), accecn=(1, 1, 2, 3))
+    read = parse(tcp.build(segment, 0))
+    assert (read.sack, read.accecn) == (((1, 2),), (1, 1, 2, 3))
+
+
 def test_handshake_options_are_built_only_on_a_syn():
-    segment = dataclasses.replace(PLAIN, mss=1460, window_scale=7, sack_permitted=True)
+    segment = dataclasses.replace(PLAIN, mss=1460, window_scale=7, sack_permitted=True, fast_open=b"abcd")
     assert tcp.build(segment, 0) == tcp.build(PLAIN, 0)
 
 
@@ -223,6 +294,15 @@ READ = [
     ),
     ("twelve bytes that are no timestamps", "01010101 01010101 01010101", {}),
     ("40 bytes of NOPs", "01" * 40, {}),
+    ("Fast Open with an odd cookie", "2207 0102030405", {}),
+    ("Fast Open with a cookie of 2 bytes", "2204 0102", {}),
+    ("Fast Open with a cookie of 18 bytes", "2214" + "01" * 18, {}),
+    ("Fast Open that asks", "2202", {"fast_open": b""}),
+    ("another experiment", "fe08f98a 61626364", {}),
+    ("an experiment without a magic number", "fe03f9", {}),
+    ("AccECN of 10 bytes: the whole fields count", "ac0a 000001 000002 0000", {"accecn": (0, 1, 2)}),
+    ("AccECN of 13 bytes", "ae0d 000001 000002 000003 0000", {"accecn": (1, 1, 2, 3)}),
+    ("AccECN of 4 bytes", "ae04 0000", {"accecn": (1,)}),
 ]
 
 
@@ -232,21 +312,21 @@ def test_options_are_read_leniently(block, expected):
     assert read == dataclasses.replace(PLAIN, flags=SYN, payload=b"payload", **expected)
 
 
-@pytest.mark.parametrize("block", ["020405b4", "030307", "0402"])
+@pytest.mark.parametrize("block", ["020405b4", "030307", "0402", "2202", "fe04f989"])
 def test_handshake_options_are_read_only_from_a_syn(block):
     assert parse(with_options(bytes.fromhex(block), ACK)) == dataclasses.replace(PLAIN, payload=b"payload")
 
 
 def test_every_flag():
-    flags = [FIN, SYN, RST, PSH, ACK, URG, ECE, CWR]
-    assert flags == [1 << bit for bit in range(8)]
+    flags = [FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE]
+    assert flags == [1 << bit for bit in range(9)]
     for flag in flags:
         assert parse(tcp.build(dataclasses.replace(PLAIN, flags=flag), 0)).flags == flag
 
 
 def test_the_reserved_bits_are_ignored():
     header = bytearray(tcp.build(PLAIN, 0))
-    header[12] |= 0x0F
+    header[12] |= 0x0E
     assert parse(header) == PLAIN
 
 
