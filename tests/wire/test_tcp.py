@@ -42,7 +42,7 @@ def segments(draw):
         segment.sack_permitted = draw(st.booleans())
         segment.fast_open = draw(st.one_of(st.none(), cookies))
         segment.experimental = segment.fast_open is not None and draw(st.booleans())
-        room = 40 - 20 - (4 + len(segment.fast_open) if segment.fast_open is not None else 0)
+        room = 20 if segment.fast_open is None else 20 - (4 + len(segment.fast_open) + 3 & ~3)
         segment.accecn = draw(accecn(min(room, 11)))
     else:
         segment.accecn = draw(accecn(11))
