@@ -1,51 +1,59 @@
 """A listening address and port: takes SYNs, holds what is half open, hands over what is open.
 
-Both queues are bounded. A half-open connection makes no protocol and no transport. When the table of half-open
-connections is full the oldest gives way: under a SYN flood an honest client, which answers within a round trip,
-still gets in.
+What becomes of an open connection is its acceptor's business: a server makes a protocol and a transport, a socket
+puts it into a queue. Both queues are bounded, as on Linux: while the acceptor has no room, SYNs are dropped and an
+ACK that would complete a handshake is too, so that connection stays SYN-RECEIVED and its SYN-ACK is repeated.
+When the table of half-open connections is full the oldest gives way: under a SYN flood an honest client, which
+answers within a round trip, still gets in.
 """
 
 from __future__ import annotations
 
-import contextvars
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Protocol
 
+from asyncstack.config import TcpConfig
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
 from asyncstack.transport.tcp.endpoint import TcpEndpoint
-from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
 from asyncstack.wire.packet import Packet
 from asyncstack.wire.tcp import Segment
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.layer import TcpLayer
-    from asyncstack.transport.tcp.server import Server
 
-SYN_BACKLOG: Final = 1024  # half-open connections; Linux: tcp_max_syn_backlog
+
+class Acceptor(Protocol):
+    """Where a listener hands its connections over."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more connection would be taken now."""
+
+    def take(self, endpoint: TcpEndpoint) -> None:
+        """A connection whose handshake is complete. It must get an owner before this returns."""
 
 
 class Listener:
-    """Owns the half-open connections of one address and port. `address` b"" or all zeros stands for any."""
+    """Owns the half-open connections of one address and port. `address` all zeros stands for any of its family.
+
+    `config` goes for the connections it accepts; None: the stack's.
+    """
 
     def __init__(
         self,
         layer: TcpLayer,
         address: bytes,
         port: int,
-        protocol_factory: ProtocolFactory,
-        server: Server,
-        backlog: int,
+        acceptor: Acceptor,
+        config: TcpConfig | None = None,
     ) -> None:
         self.layer = layer
         self.address = address
         self.port = port
-        self.backlog = max(backlog, 1)
-        self._factory = protocol_factory
-        self._server = server
-        self._context = contextvars.copy_context()
+        self.acceptor = acceptor
+        self.config = layer.config.tcp if config is None else config
         self._half_open: dict[TcpEndpoint, None] = {}  # oldest first
         self._listening = False
-        self._accepted_in_turn = 0
 
     @property
     def sockname(self) -> tuple[object, ...]:
@@ -59,7 +67,7 @@ class Listener:
     @property
     def has_room(self) -> bool:
         """Whether a SYN would be answered now."""
-        return self._listening and self._accepted_in_turn < self.backlog
+        return self._listening and self.acceptor.has_room
 
     def start(self) -> None:
         """Answer SYNs from now on."""
@@ -81,10 +89,10 @@ class Listener:
         if not self._listening:
             return False
         counters = self.layer.counters
-        if self._accepted_in_turn >= self.backlog:
+        if not self.acceptor.has_room:
             counters["tcp.accept_queue_full"] += 1
             return True
-        if len(self._half_open) >= SYN_BACKLOG:
+        if len(self._half_open) >= self.config.syn_backlog:
             oldest = next(iter(self._half_open))
             del self._half_open[oldest]
             oldest.discard()
@@ -92,31 +100,24 @@ class Listener:
         endpoint = self.layer.accept(packet, segment, self, iss)
         if endpoint is not None:
             self._half_open[endpoint] = None
+            endpoint.connection.admits = self._admits
             endpoint.settle()
         return True
+
+    def _admits(self, segment: Segment) -> bool:
+        """Whether the ACK in `segment`, which would complete a handshake, may do so."""
+        if self.acceptor.has_room:
+            return True
+        self.layer.counters["tcp.accept_queue_full"] += 1
+        return False
 
     # what the half-open endpoints tell (`Owner`)
 
     def opened(self, endpoint: TcpEndpoint) -> None:
-        """The handshake is complete: make the protocol and its transport."""
+        """The handshake is complete: hand the connection over."""
         self._half_open.pop(endpoint, None)
-        context = self._context.copy()
-        if self._accepted_in_turn == 0:
-            self.layer.loop.call_soon(self._turn_over)
-        self._accepted_in_turn += 1
-        try:
-            protocol = context.run(self._factory)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            message = f"the protocol factory of the server on {self.sockname} raised"
-            self.layer.loop.call_exception_handler({"message": message, "exception": exc})
-            endpoint.abort()
-            return
-        TcpTransport(endpoint, protocol, context, server=self._server)
-
-    def _turn_over(self) -> None:
-        self._accepted_in_turn = 0
+        endpoint.connection.admits = None
+        self.acceptor.take(endpoint)
 
     def readable(self) -> None:
         pass

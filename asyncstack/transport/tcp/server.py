@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from socket import SO_KEEPALIVE, SOL_SOCKET
 
 from asyncstack.transport.endpoint_socket import EndpointSocket
+from asyncstack.transport.tcp.endpoint import TcpEndpoint
 from asyncstack.transport.tcp.listener import Listener
-from asyncstack.transport.tcp.transport import TcpTransport
+from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
 
 
 class Server(asyncio.AbstractServer):
@@ -129,3 +131,43 @@ class Server(asyncio.AbstractServer):
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
+
+
+class ServerAcceptor:
+    """Makes the protocol and the transport of each connection that a server's listener hands over.
+
+    asyncio's servers accept at most `backlog` connections in a turn of the loop; what is more waits for the next.
+    """
+
+    def __init__(self, server: Server, protocol_factory: ProtocolFactory, backlog: int) -> None:
+        self._server = server
+        self._factory = protocol_factory
+        self._backlog = max(backlog, 1)
+        self._context = contextvars.copy_context()
+        self._taken_in_turn = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more connection would be taken in this turn of the loop."""
+        return self._taken_in_turn < self._backlog
+
+    def take(self, endpoint: TcpEndpoint) -> None:
+        """Make the protocol and its transport. What the factory raises costs this connection alone."""
+        loop = endpoint.layer.loop
+        context = self._context.copy()
+        if self._taken_in_turn == 0:
+            loop.call_soon(self._turn_over)
+        self._taken_in_turn += 1
+        try:
+            protocol = context.run(self._factory)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            message = f"the protocol factory of {self._server!r} raised"
+            loop.call_exception_handler({"message": message, "exception": exc})
+            endpoint.abort()
+            return
+        TcpTransport(endpoint, protocol, context, server=self._server)
+
+    def _turn_over(self) -> None:
+        self._taken_in_turn = 0
