@@ -18,7 +18,7 @@ from asyncstack.names import Host, Names, Port, port_number
 from asyncstack.transport.datagram import DatagramTransport
 from asyncstack.transport.tcp.connecting import Target, connect_any, interleaved
 from asyncstack.transport.tcp.layer import TcpLayer
-from asyncstack.transport.tcp.server import Server
+from asyncstack.transport.tcp.server import Server, ServerAcceptor
 from asyncstack.transport.udp import Binding, UdpLayer
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
@@ -177,8 +177,6 @@ class Calls:
             raise ValueError("create_server() of a stack takes no sock")
         if host is None and port is None:
             raise ValueError("create_server() needs a host or a port")
-        if reuse_port:
-            raise ValueError("reuse_port is not supported: one listener has a port of a stack")
         if ssl is True or (ssl is not None and not isinstance(ssl, ssl_module.SSLContext)):
             raise TypeError("ssl argument must be an SSLContext or None")
         _check_tls(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout)
@@ -192,7 +190,9 @@ class Calls:
 
         server = Server(self.loop, self._server_closed, keep_alive=keep_alive)
         hosts = self.names.resolve_local(host, family)
-        self.tcp.listen(factory, hosts, port_number(port), backlog, server)
+        acceptor = ServerAcceptor(server, factory, backlog)
+        for listener in self.tcp.listen(hosts, port_number(port), acceptor, reuse_port=bool(reuse_port)):
+            server.add(listener)
         self.servers[server] = None
         if start_serving:
             await server.start_serving()

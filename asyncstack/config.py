@@ -22,6 +22,7 @@ class TcpConfig:
     initial_rto: float = 1.0  # RFC 6298
     syn_retries: int = 6
     synack_retries: int = 5
+    syn_backlog: int = 1024  # half-open connections of a listener; Linux: tcp_max_syn_backlog
     user_timeout: float = 924.0  # unacknowledged data this old ends the connection; Linux's tcp_retries2 = 15
     delayed_ack: float = 0.04
     keepalive: bool = False

@@ -201,9 +201,7 @@ async def test_syn_flood(family):
                 await asyncio.sleep(0.0005)
             if not number % 5000:
                 world.check_bounds()
-        (listener,) = [
-            one for key, one in world.stack.tcp.listeners.items() if len(key[0]) == len(OURS[family])
-        ]
+        (listener,) = [one for one in world.stack.tcp.listeners if len(one.address) == len(OURS[family])]
         assert len(listener._half_open) == 1024
         another = await honest(world, family)
         await use(world, made, another)

@@ -281,7 +281,7 @@ class World:
         assert not self.reported, self.reported
         assert stack.counters["interface.receive_error"] == 0
         assert not self.watch.violations, "\n".join(self.watch.violations)
-        half_open = sum(len(listener._half_open) for listener in layer.listeners.values())
+        half_open = sum(len(listener._half_open) for listener in layer.listeners)
         assert half_open <= 1024 * len(layer.listeners)
         assert len(layer.connections) <= half_open + len(self.accepted) + 200
         assert len(layer._time_wait) <= config.time_wait_limit

@@ -39,7 +39,7 @@ class Pair:
 
     async def connect(self, client=Recorder, server=Recorder, port=80):
         accepted = []
-        if (bytes([10, 0, 0, 2]), port) not in self.b.tcp.listeners:
+        if ("10.0.0.2", port) not in [one.sockname for one in self.b.tcp.listeners]:
             self.accepted = accepted
             await self.b.create_server(lambda: accepted.append(server()) or accepted[-1], "10.0.0.2", port)
         _, near = await self.a.create_connection(client, "10.0.0.2", port)

@@ -141,6 +141,8 @@ def _receive_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bo
         if ack != snd.nxt or snd.nxt == snd.una:
             conn.reply = reset_for(segment)
             return False
+        if conn.admits is not None and not conn.admits(segment):
+            return False
         handshake.establish(conn, Trigger.ACK_OF_SYN, segment, now)
     elif ack > snd.nxt or ack < snd.una - snd.max_window:
         challenge(conn, now)

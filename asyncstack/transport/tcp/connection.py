@@ -15,6 +15,7 @@ connection are handled here, in few steps.
 from __future__ import annotations
 
 import errno as errors
+from collections.abc import Callable
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import arrival, handshake, output, timeouts
@@ -56,6 +57,7 @@ class Connection:
     """
 
     __slots__ = (
+        "admits",
         "challenge_at",
         "config",
         "data_segs_in",
@@ -122,6 +124,8 @@ class Connection:
         self.reply: Segment | None = None  # a reset, which belongs to no stream
         # handshake
         self.passive = False
+        # asked whether an ACK may complete a passive open; None: yes
+        self.admits: Callable[[Segment], bool] | None = None
         self.scaling = False
         self.peer_mss = handshake.DEFAULT_MSS
         self.syn_due = False

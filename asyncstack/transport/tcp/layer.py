@@ -6,6 +6,7 @@ import asyncio
 import errno
 from typing import Final
 
+from asyncstack.config import TcpConfig
 from asyncstack.errors import WireError, os_error
 from asyncstack.network.addresses import format_address, is_multicast
 from asyncstack.network.errors import IcmpError
@@ -17,9 +18,9 @@ from asyncstack.transport.tcp.connecting import Connecting
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key, Owner, TcpEndpoint
 from asyncstack.transport.tcp.isn import InitialNumbers
-from asyncstack.transport.tcp.listener import Listener
+from asyncstack.transport.tcp.listener import Acceptor, Listener
+from asyncstack.transport.tcp.listeners import Listeners
 from asyncstack.transport.tcp.reset import reset_for
-from asyncstack.transport.tcp.server import Server
 from asyncstack.transport.tcp.time_wait import TimeWaitTable
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
 from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
@@ -45,7 +46,7 @@ class TcpLayer:
         self.buffered = 0  # bytes that all endpoints hold for sending
         self.connections: dict[Key, TcpEndpoint] = {}
         self.lingering: dict[Owner, TcpEndpoint] = {}  # owners that outlive their connection
-        self.listeners: dict[tuple[bytes, int], Listener] = {}
+        self.listeners = Listeners(context.rng.randbytes(32))
         self._initial = InitialNumbers(context.rng)
         self._time_wait = TimeWaitTable(self.config.time_wait_limit, self.config.tcp.time_wait)
         self._drained: asyncio.Future[None] | None = None
@@ -85,7 +86,7 @@ class TcpLayer:
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
         listener = None
         if segment.flags & (SYN | ACK | RST) == SYN:
-            listener = self.find_listener(packet.dst, segment.dst_port)
+            listener = self.listeners.find(*key)
         iss: int | None = None
         if key in self._time_wait:
             if listener is not None and listener.has_room:  # else TIME-WAIT would end for nothing
@@ -101,10 +102,6 @@ class TcpLayer:
         if reset is not None:
             self.counters["tcp.reset_sent"] += 1
             self._reply(packet, reset)
-
-    def find_listener(self, address: bytes, port: int) -> Listener | None:
-        """The listener for `address` itself, else the one for any address of its family."""
-        return self.listeners.get((address, port)) or self.listeners.get((bytes(len(address)), port))
 
     def _reply(self, packet: Packet, segment: Segment) -> None:
         """Send one segment that belongs to no connection."""
@@ -174,11 +171,18 @@ class TcpLayer:
             self.counters["tcp.no_route"] += 1
             return None
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
-        endpoint = self._add(key, path, listener, iss)
+        endpoint = self._add(key, path, listener, iss, listener.config)
         endpoint.connection.accept(segment, self.clock())
         return endpoint
 
-    def _add(self, key: Key, path: Path, owner: Owner, iss: int | None = None) -> TcpEndpoint:
+    def _add(
+        self,
+        key: Key,
+        path: Path,
+        owner: Owner,
+        iss: int | None = None,
+        config: TcpConfig | None = None,
+    ) -> TcpEndpoint:
         if self._ending:
             raise os_error(errno.ENETDOWN, "the stack is closed")
         if len(self.connections) >= self.config.connection_limit:
@@ -187,7 +191,7 @@ class TcpLayer:
         if iss is None:
             iss = self._initial.sequence(*key, self.clock())
         connection = Connection(
-            self.config.tcp,
+            self.config.tcp if config is None else config,
             local_port=key[1],
             remote_port=key[3],
             mss=mss,
@@ -217,7 +221,7 @@ class TcpLayer:
             return choose_ephemeral(
                 self.context.rng,
                 self.config.ephemeral_ports,
-                lambda candidate: is_taken(candidate) or self.find_listener(local, candidate) is not None,
+                lambda candidate: is_taken(candidate) or self.listeners.excludes(local, candidate),
             )
         if is_taken(wanted):
             raise os_error(errno.EADDRINUSE, f"local port {wanted}")
@@ -226,36 +230,32 @@ class TcpLayer:
     # listen
 
     def listen(
-        self, factory: ProtocolFactory, hosts: list[bytes], port: int, backlog: int, server: Server
-    ) -> None:
-        """Give `server` a listener for each of `hosts` (all zeros: any address) on one port; 0 picks a free one."""
+        self,
+        hosts: list[bytes],
+        port: int,
+        acceptor: Acceptor,
+        *,
+        config: TcpConfig | None = None,
+        reuse_port: bool = False,
+    ) -> list[Listener]:
+        """A listener for each of `hosts` (all zeros: any address) on one port, 0 picks a free one; all hand over to
+        `acceptor`, from their `start` on. Raises OSError EADDRINUSE, EADDRNOTAVAIL."""
         if not check_port(port):
             port = choose_ephemeral(
                 self.context.rng,
                 self.config.ephemeral_ports,
-                lambda candidate: any(self._listening(host, candidate) for host in hosts),
+                lambda candidate: any(self.listeners.excludes(host, candidate) for host in hosts),
             )
         for host in hosts:
             where = f"{format_address(host)} port {port}"
             if any(host) and not self.addresses.is_local(host):
                 raise os_error(errno.EADDRNOTAVAIL, f"listen on {where}: not an address of this stack")
-            if self._listening(host, port):
+            if self.listeners.excludes(host, port, reuse_port):
                 raise os_error(errno.EADDRINUSE, f"listen on {where}")
-        for host in hosts:
-            listener = self.listeners[host, port] = Listener(self, host, port, factory, server, backlog)
-            server.add(listener)
-
-    def _listening(self, host: bytes, port: int) -> bool:
-        """Whether somebody listens on `port` of `host`. As on Linux nobody listens on an address beside somebody who
-        listens on all of its family."""
-        if any(host):
-            return (host, port) in self.listeners or (bytes(len(host)), port) in self.listeners
-        return any(number == port and len(address) == len(host) for address, number in self.listeners)
-
-    def forget_listener(self, listener: Listener) -> None:
-        """The listener is closed."""
-        if self.listeners.get((listener.address, listener.port)) is listener:
-            del self.listeners[listener.address, listener.port]
+        made = [Listener(self, host, port, acceptor, config, reuse_port) for host in hosts]
+        for listener in made:
+            self.listeners.add(listener)
+        return made
 
     # the end
 

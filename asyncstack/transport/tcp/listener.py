@@ -46,11 +46,13 @@ class Listener:
         port: int,
         acceptor: Acceptor,
         config: TcpConfig | None = None,
+        reuse_port: bool = False,
     ) -> None:
         self.layer = layer
         self.address = address
         self.port = port
         self.acceptor = acceptor
+        self.reuse_port = reuse_port
         self.config = layer.config.tcp if config is None else config
         self._half_open: dict[TcpEndpoint, None] = {}  # oldest first
         self._listening = False
@@ -76,7 +78,7 @@ class Listener:
     def close(self) -> None:
         """Answer no more; what is half open is reset."""
         self._listening = False
-        self.layer.forget_listener(self)
+        self.layer.listeners.remove(self)
         for endpoint in list(self._half_open):
             endpoint.abort()
         self._half_open.clear()

@@ -372,7 +372,6 @@ async def test_a_hundred_clients_at_once(net):
 @contract(media=OURS)
 async def test_what_a_stack_can_not_do_is_refused_in_words(net):
     for arguments, said in [
-        ({"reuse_port": True}, "reuse_port"),
         ({"sock": object(), "port": 80}, "sock"),
     ]:
         with pytest.raises(ValueError, match=said):
