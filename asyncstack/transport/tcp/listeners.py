@@ -1,0 +1,74 @@
+"""Who listens where: a look-up by address and port, and what excludes what.
+
+As on Linux one listener has an address and port to itself, and nobody listens on an address beside somebody who
+listens on all of its family, unless all of them ask for SO_REUSEPORT: those share, each gets its part of the peers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.listener import Listener
+
+Place = tuple[bytes, int]  # address, all zeros for any of its family; port
+
+
+class Listeners:
+    """The listeners of one stack. `secret` keys the choice among those that share a port."""
+
+    __slots__ = ("_places", "_secret")
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._places: dict[Place, tuple[Listener, ...]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(sharing) for sharing in self._places.values())
+
+    def __iter__(self) -> Iterator[Listener]:
+        for sharing in self._places.values():
+            yield from sharing
+
+    def add(self, listener: Listener) -> None:
+        """Find `listener` from now on. Ask `excludes` first."""
+        place = (listener.address, listener.port)
+        self._places[place] = (*self._places.get(place, ()), listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Find it no more."""
+        place = (listener.address, listener.port)
+        left = tuple(one for one in self._places.get(place, ()) if one is not listener)
+        if left:
+            self._places[place] = left
+        else:
+            self._places.pop(place, None)
+
+    def find(self, address: bytes, port: int, remote: bytes, remote_port: int) -> Listener | None:
+        """Who listens for `remote` on `address` itself, else on any address of its family."""
+        places = self._places
+        sharing = places.get((address, port)) or places.get((bytes(len(address)), port))
+        if sharing is None:
+            return None
+        if len(sharing) == 1:
+            return sharing[0]
+        return sharing[self._spread(b"%b%b%d %d" % (address, remote, port, remote_port)) % len(sharing)]
+
+    def _spread(self, connection: bytes) -> int:
+        """A number that is the same for every segment of a connection, and that no peer can choose."""
+        return int.from_bytes(blake2b(connection, digest_size=4, key=self._secret).digest(), "big")
+
+    def excludes(self, address: bytes, port: int, reuse_port: bool = False) -> bool:
+        """Whether somebody listens who does not suffer another on `port` of `address`."""
+        return any(not (reuse_port and one.reuse_port) for one in self._overlapping(address, port))
+
+    def _overlapping(self, address: bytes, port: int) -> Iterator[Listener]:
+        if any(address):
+            yield from self._places.get((address, port), ())
+            yield from self._places.get((bytes(len(address)), port), ())
+            return
+        for (host, number), sharing in self._places.items():
+            if number == port and len(host) == len(address):
+                yield from sharing
