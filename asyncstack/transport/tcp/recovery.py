@@ -30,11 +30,13 @@ class Phase(Enum):
     """What the sender does about loss."""
 
     OPEN = "open"
+    CWR = "cwr"  # the window goes down because of ECN
     RECOVERY = "recovery"  # fast recovery
     LOSS = "loss"  # after a timeout
 
 
 OPEN: Final = Phase.OPEN
+CWR: Final = Phase.CWR
 RECOVERY: Final = Phase.RECOVERY
 LOSS: Final = Phase.LOSS
 
@@ -48,7 +50,7 @@ def receive_ack(
     `Sender.advance`.
     """
     board = snd.board
-    before, limited = board.delivered, snd.una < snd.limited_until
+    delivered, lost, limited = board.delivered + snd.presumed, board.given_up, snd.una < snd.limited_until
     if acked:
         snd.advance(acked, ts_rtt, now)
         snd.dup_acks = 0
@@ -59,7 +61,7 @@ def receive_ack(
         _count_duplicate(snd)
     if snd.phase is not OPEN and snd.una >= snd.recover:
         _leave(snd, now)
-    if snd.phase is OPEN:
+    if snd.phase is OPEN or snd.phase is CWR:
         if _loss_found(snd):
             _enter(snd, now)
     elif snd.sack_ok:
@@ -69,8 +71,31 @@ def receive_ack(
     if snd.presumed:
         # what is lost has not left the network by arriving, however many duplicates come
         _forget_presumed(snd, snd.presumed + board.lost - (snd.nxt - snd.una))
-    if acked and snd.phase is not RECOVERY:
-        snd.grow(before, limited or snd.phase is LOSS, now)
+    _tell(snd, acked, board.delivered + snd.presumed - delivered, board.given_up - lost, limited, now)
+
+
+def _tell(snd: Sender, acked: int, delivered: int, lost: int, limited: bool, now: float) -> None:
+    """The controller hears what an ACK brought."""
+    if delivered <= 0 and not lost:
+        return
+    sample, phase = snd.sample, snd.phase
+    sample.recovering = phase is RECOVERY or phase is CWR
+    sample.advanced = acked > 0
+    sample.lost = lost
+    sample.sent = snd.nxt - snd.queue_start + snd.bytes_sent_again
+    delivered = max(delivered, 0)
+    growth = delivered if acked and not sample.recovering else 0
+    snd.tell(growth, delivered, limited or phase is LOSS, now)
+    sample.recovering = False
+    sample.lost = 0
+
+
+def enter_cwr(snd: Sender, now: float) -> None:
+    """The path asks for less (RFC 3168 6.1.2: an ECN echo): one reduction per window, none while one goes on."""
+    if snd.phase is OPEN:
+        snd.phase = CWR
+        snd.recover = snd.nxt
+        snd.congestion.on_congestion_event(snd.nxt - snd.una, now)
 
 
 def _count_duplicate(snd: Sender) -> None:
@@ -111,15 +136,17 @@ def _mark_head_lost(snd: Sender) -> bool:
 
 
 def _enter(snd: Sender, now: float) -> None:
+    reduced = snd.phase is CWR
     snd.phase = RECOVERY
     snd.recover = snd.nxt
     snd.must_resend = True
     snd.rescued = False
-    snd.congestion.on_congestion_event(snd.nxt - snd.una, now)
+    if not reduced:
+        snd.congestion.on_congestion_event(snd.nxt - snd.una, now)
 
 
 def _leave(snd: Sender, now: float) -> None:
-    if snd.phase is RECOVERY:
+    if snd.phase is not LOSS:
         snd.congestion.on_recovery_exit(snd.nxt - snd.una, now)
     snd.phase = OPEN
     snd.dup_acks = 0
@@ -129,7 +156,7 @@ def _leave(snd: Sender, now: float) -> None:
 
 def receive_timeout(snd: Sender, now: float) -> None:
     """The retransmission timer expired (RFC 6298 5.4 to 5.6, RFC 5681 3.1)."""
-    reduce = snd.phase is OPEN or (snd.phase is LOSS and not snd.timeouts)
+    reduce = snd.phase is OPEN or snd.phase is CWR or (snd.phase is LOSS and not snd.timeouts)
     snd.timeouts += 1
     snd.congestion.on_timeout(snd.nxt - snd.una, reduce, now)
     path_changed(snd)

@@ -103,6 +103,7 @@ class Scoreboard:
         "delivered",
         "delivered_at",
         "first_sent",
+        "given_up",
         "highest_sacked",
         "lost",
         "rate_delivered",
@@ -117,6 +118,7 @@ class Scoreboard:
         self.absent = 0
         self.sacked = 0
         self.lost = 0
+        self.given_up = 0  # bytes found lost, ever
         self.highest_sacked = 0  # position behind the last byte SACKED
         self._reported: tuple[tuple[int, int], ...] = ()  # the blocks of the last ACK
         self._judged = 0  # below it every unSACKed record was found lost once
@@ -354,6 +356,7 @@ class Scoreboard:
         size = record.end - record.start
         record.state = LOST
         self.lost += size
+        self.given_up += size
         self.absent += size
         if record.start < self._next_lost:
             self._next_lost = record.start

@@ -295,15 +295,15 @@ class Sender:
     def receive_ack(self, acked: int, ts_rtt: float, now: float) -> None:
         """An ACK for `acked` > 0 more bytes while nothing is known to be missing."""
         limited = self.una < self.limited_until
-        before = self.board.delivered
         self.advance(acked, ts_rtt, now)
         self.dup_acks = 0
-        self.grow(before, limited, now)
+        self.tell(acked, acked, limited, now)
 
-    def grow(self, delivered_before: int, limited: bool, now: float) -> None:
-        """Tell the controller what an ACK brought."""
+    def tell(self, acked: int, delivered: int, limited: bool, now: float) -> None:
+        """The controller hears what an ACK brought; see `AckSample`."""
         sample, board, rtt = self.sample, self.board, self.rtt
-        sample.acked = board.delivered - delivered_before
+        sample.acked = acked
+        sample.delivered_now = delivered
         sample.limited = limited
         sample.pipe = self.nxt - self.una - board.absent
         sample.rtt = rtt.latest

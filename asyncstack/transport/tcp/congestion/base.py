@@ -4,10 +4,11 @@ A controller owns the congestion window: `cwnd` and `ssthresh` are assigned nowh
 never asks; it knows neither segments nor timers, so it can be driven by hand:
 
     control = Cubic(); control.start(mss=1448, window=14480)
-    control.on_ack(sample, now)                   the peer has more data, and no loss is known (or after a timeout)
-    control.on_congestion_event(flight, now)      loss found by duplicate ACKs, later an ECN echo: once per window
+    control.on_ack(sample, now)                   an ACK delivered something, in any phase; the last call for it
+    control.on_congestion_event(flight, now)      loss was found, or an ECN echo came: once per window
     control.on_recovery_exit(flight, now)         everything outstanding at that event has arrived
     control.on_timeout(flight, reduce, now)       the retransmission timer expired
+    control.on_undo(now)                          the last reduction was a mistake
     control.on_idle(idle, rto, now)               about to send after a pause
 
 A controller that paces sets `pacing_rate` (bytes per second); 0.0 means that the window alone governs.
@@ -24,10 +25,33 @@ MINIMUM_SEGMENTS: Final = 2  # RFC 5681 (4): never below 2 SMSS
 class AckSample:
     """What one acknowledgement told. Each sender has one and overwrites it; a controller must not keep it."""
 
-    __slots__ = ("acked", "app_limited", "delivered", "interval", "limited", "pipe", "rtt", "srtt")
+    __slots__ = (
+        "acked",
+        "advanced",
+        "app_limited",
+        "ce",
+        "delivered",
+        "delivered_now",
+        "interval",
+        "limited",
+        "lost",
+        "pipe",
+        "recovering",
+        "rtt",
+        "sent",
+        "srtt",
+    )
 
     def __init__(self) -> None:
-        self.acked = 0  # bytes newly known to be with the peer
+        self.acked = 0  # bytes that a window may grow by: `delivered_now`, or 0 while it must not
+        self.delivered_now = 0  # bytes newly known to be with the peer, in order or not
+        self.lost = 0  # bytes newly presumed lost; with `delivered_now` 0 it was a timer that found them
+        self.ce = 0  # bytes that the ACK says were marked by the path (ECN)
+        self.recovering = False  # in fast recovery, or reacting to ECN
+        self.advanced = False  # while recovering: SND.UNA moved
+        self.sent = (
+            0  # while recovering: bytes sent in the whole life of the connection, repetitions included
+        )
         self.limited = False  # the window, not the application or the peer, set the pace
         self.pipe = 0  # bytes in the network after this ACK
         self.rtt = 0.0  # of this ACK, or the latest one that had a sample; seconds
@@ -72,6 +96,9 @@ class CongestionControl:
     def on_timeout(self, flight: int, reduce: bool, now: float) -> None:
         """The retransmission timer expired; `reduce` is False if this loss was reacted to before."""
 
+    def on_undo(self, now: float) -> None:
+        """The last reduction answered no loss: the window and ssthresh are again what they were before."""
+
     def on_idle(self, idle: float, rto: float, now: float) -> None:
         """Nothing was sent for `idle` seconds, more than `rto`: the window says little about the path by now.
 
@@ -94,6 +121,8 @@ class LossBased(CongestionControl):
     def on_ack(self, sample: AckSample, now: float) -> None:
         """Slow start below ssthresh (RFC 5681 3.1, RFC 3465 without a limit per ACK), else `avoid_congestion`."""
         acked = sample.acked
+        if not acked:
+            return
         if not sample.limited:
             self.on_unused_window(now)
             return
