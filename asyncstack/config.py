@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 class TcpConfig:
     """TCP's settings. Times are seconds, sizes bytes. Defaults follow Linux where the RFCs leave a choice."""
 
-    congestion: str = "cubic"
+    congestion: str | type[object] = (
+        "cubic"  # a name (cubic, reno, one registered), or a CongestionControl class
+    )
     initial_window: int = 10  # segments, RFC 6928
     receive_buffer: int = 1 << 20  # largest receive window
     send_buffer: int = 4 << 20  # most bytes in flight and queued below the transport's own write buffer

@@ -28,6 +28,7 @@ from asyncstack.network.routing import RoutingTable
 from asyncstack.timing import clock_of
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ping import Ping, PingReply
+from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.info import TcpInfo
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.server import Server
@@ -250,6 +251,15 @@ class Stack(Calls):
         """The numbers of every TCP connection, in the order they were made."""
         now = self.clock()
         return [endpoint.connection.info(now) for endpoint in self.tcp.connections.values()]
+
+    def register_congestion(self, kind: type[CongestionControl]) -> None:
+        """Let TCP connections of this stack choose `kind`, a class of your own, by its `name`: as
+        `TcpConfig.congestion` or by TCP_CONGESTION.
+
+        Raises TypeError for a class that is no controller or lacks a method, ValueError for a name that is missing
+        or taken.
+        """
+        self.tcp.controllers.register(kind)
 
     # calls beyond asyncio's
 

@@ -154,3 +154,24 @@ def module_state(tree: ast.Module) -> list[str]:
 def test_no_module_holds_state():
     state = {module: found for module, tree in TREES.items() if (found := module_state(tree))}
     assert state == {}
+
+
+def assigned_attributes(tree: ast.Module) -> list[tuple[int, str]]:
+    """(line, attribute) of everything that is assigned to or augmented, also in tuples."""
+    return [
+        (node.lineno, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    ]
+
+
+def test_the_congestion_window_is_assigned_only_by_its_controllers():
+    control = "asyncstack.transport.tcp.congestion"
+    elsewhere = [
+        f"{module} line {line}: {name}"
+        for module, tree in TREES.items()
+        for line, name in assigned_attributes(tree)
+        if name in ("cwnd", "ssthresh") and not module.startswith(control)
+    ]
+    assert elsewhere == []
+    assert any(name == "cwnd" for _, name in assigned_attributes(TREES[f"{control}.base"]))

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import arrival, handshake, output, timeouts
+from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.info import TcpInfo, describe
 from asyncstack.transport.tcp.receiver import Receiver
 from asyncstack.transport.tcp.recovery import OPEN
@@ -52,6 +53,7 @@ class Connection:
 
     `mss` is the payload that the path carries without options, and what we advertise; `max_payload` (at least
     `mss`) is the most that one super-segment may carry. `iss` and `ts_offset` are raw 32-bit numbers (see `isn`).
+    `congestion` is the controller's class; without one it is the built-in of the name that `config` has.
     `state` is CLOSED until `open` or `accept`; `error` is the errno why the connection ended, 0 while it has not
     or if it ended in order.
     """
@@ -104,6 +106,7 @@ class Connection:
         max_payload: int,
         iss: int,
         ts_offset: int = 0,
+        congestion: type[CongestionControl] | None = None,
     ) -> None:
         self.config = config
         self.local_port = local_port
@@ -117,7 +120,7 @@ class Connection:
         self.soft_error = 0  # what ICMP said, and when; the reason given if the connection times out
         self.soft_error_at = 0.0
         self.timers = no_timers()
-        self.sender = Sender(config, self.timers, iss)
+        self.sender = Sender(config, self.timers, iss, congestion)
         self.receiver = Receiver(config, self.timers, mss)
         self.happened = 0  # bits of events not yet told
         self.drained = False  # the last segment made was the last there is, surely: no need to ask again

@@ -14,6 +14,7 @@ from asyncstack.network.routing import Path
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral
+from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.connecting import Connecting
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key, Owner, TcpEndpoint
@@ -47,6 +48,7 @@ class TcpLayer:
         self.connections: dict[Key, TcpEndpoint] = {}
         self.lingering: dict[Owner, TcpEndpoint] = {}  # owners that outlive their connection
         self.listeners = Listeners(context.rng.randbytes(32))
+        self.controllers = Controllers()
         self._initial = InitialNumbers(context.rng)
         self._time_wait = TimeWaitTable(self.config.time_wait_limit, self.config.tcp.time_wait)
         self._drained: asyncio.Future[None] | None = None
@@ -171,7 +173,11 @@ class TcpLayer:
             self.counters["tcp.no_route"] += 1
             return None
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
-        endpoint = self._add(key, path, listener, iss, listener.config)
+        try:
+            endpoint = self._add(key, path, listener, iss, listener.config)
+        except (TypeError, ValueError):  # the settings have been spoilt since `listen`
+            self.counters["tcp.no_congestion_control"] += 1
+            return None
         endpoint.connection.accept(segment, self.clock())
         return endpoint
 
@@ -188,16 +194,19 @@ class TcpLayer:
         if len(self.connections) >= self.config.connection_limit:
             raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
         mss, most = self.sizes(path)
+        if config is None:
+            config = self.config.tcp
         if iss is None:
             iss = self._initial.sequence(*key, self.clock())
         connection = Connection(
-            self.config.tcp if config is None else config,
+            config,
             local_port=key[1],
             remote_port=key[3],
             mss=mss,
             max_payload=most,
             iss=iss,
             ts_offset=self._initial.timestamp_offset(key[0], key[2]),
+            congestion=self.controllers.find(config.congestion),
         )
         endpoint = self.connections[key] = TcpEndpoint(self, connection, key, path, owner)
         return endpoint
@@ -239,7 +248,9 @@ class TcpLayer:
         reuse_port: bool = False,
     ) -> list[Listener]:
         """A listener for each of `hosts` (all zeros: any address) on one port, 0 picks a free one; all hand over to
-        `acceptor`, from their `start` on. Raises OSError EADDRINUSE, EADDRNOTAVAIL."""
+        `acceptor`, from their `start` on. Raises OSError EADDRINUSE, EADDRNOTAVAIL; ValueError for settings that no
+        connection could have: when a SYN comes there is nobody to tell."""
+        self.controllers.find((config or self.config.tcp).congestion)
         if not check_port(port):
             port = choose_ephemeral(
                 self.context.rng,

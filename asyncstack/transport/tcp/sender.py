@@ -18,7 +18,7 @@ from typing import Final
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import recovery
-from asyncstack.transport.tcp.congestion import AckSample, controller
+from asyncstack.transport.tcp.congestion import AckSample, CongestionControl, Controllers
 from asyncstack.transport.tcp.recovery import OPEN, RECOVERY
 from asyncstack.transport.tcp.rtt import RttEstimator
 from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
@@ -69,7 +69,9 @@ class Sender:
         "window_seq",
     )
 
-    def __init__(self, config: TcpConfig, timers: Timers, iss: int) -> None:
+    def __init__(
+        self, config: TcpConfig, timers: Timers, iss: int, congestion: type[CongestionControl] | None = None
+    ) -> None:
         self.config = config
         self.timers = timers
         self.una = iss  # SND.UNA
@@ -87,7 +89,8 @@ class Sender:
         self.fin_at = NO_FIN
         self.board = Scoreboard()
         self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
-        self.congestion = controller(config.congestion)
+        self.congestion = (congestion or Controllers().find(config.congestion))()
+        self.congestion.seed = iss
         self.sample = AckSample()
         self.sack_ok = False
         # recovery's
@@ -124,6 +127,13 @@ class Sender:
         # RFC 6928 2: the segments are counted as if they had 1,460 bytes, but at least two leave
         window = min(segments * mss, max(2 * mss, segments * 1460)) if segments > 1 else mss
         self.congestion.start(mss, window)
+
+    def set_controller(self, kind: type[CongestionControl], now: float) -> None:
+        """Go on with a controller of another class, from the window that the present one has come to."""
+        if type(self.congestion) is not kind:
+            before, self.congestion = self.congestion, kind()
+            self.congestion.seed = before.seed
+            self.congestion.take_over(before, now)
 
     def next_transmission(self, unit: int, now: float) -> Transmission | None:
         """What leaves now, in segments of `unit` payload bytes (mss less what options take); None: nothing."""

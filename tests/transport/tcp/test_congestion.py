@@ -3,7 +3,7 @@
 import pytest
 
 from asyncstack.config import TcpConfig
-from asyncstack.transport.tcp.congestion import AckSample, Cubic, Reno, controller
+from asyncstack.transport.tcp.congestion import AckSample, Cubic, Reno
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.rtt import RttEstimator
 
@@ -191,13 +191,6 @@ def test_smaller_segments_leave_the_window(kind):
     control = started(kind)
     control.on_mss(500)
     assert (control.cwnd, control.mss) == (10 * MSS, 500)
-
-
-def test_controllers_by_name():
-    assert controller("reno").name == "reno"
-    assert controller("cubic").name == "cubic"
-    with pytest.raises(ValueError, match=r"'vegas'.*'cubic', 'reno'"):
-        controller("vegas")
 
 
 def test_initial_window_rfc6928():

@@ -16,6 +16,7 @@ A controller that paces sets `pacing_rate` (bytes per second); 0.0 means that th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
 INFINITE: Final = 1 << 62  # ssthresh before the first loss (RFC 5681 3.1: "arbitrarily high")
@@ -62,9 +63,14 @@ class AckSample:
 
 
 class CongestionControl:
-    """A controller that does nothing with its window; the base of all others. Sizes in bytes."""
+    """A controller that does nothing with its window; the base of all others. Sizes in bytes.
 
-    __slots__ = ("_initial", "cwnd", "mss", "pacing_rate", "ssthresh")
+    A class of one's own overrides what it wants to hear of, and has a `name` (at most 15 characters, for
+    TCP_CONGESTION). It is made without arguments. `seed` is a number of the connection's own, for a controller that
+    needs chance: it is set before `start`.
+    """
+
+    __slots__ = ("_initial", "cwnd", "mss", "pacing_rate", "seed", "ssthresh")
 
     name: ClassVar[str] = "none"
 
@@ -73,11 +79,18 @@ class CongestionControl:
         self.cwnd = self._initial = 10 * self.mss
         self.ssthresh = INFINITE
         self.pacing_rate = 0.0
+        self.seed = 0
 
     def start(self, mss: int, window: int) -> None:
         """The handshake is over: `mss` bytes fit a segment, `window` bytes may be sent at first."""
         self.mss = mss
         self.cwnd = self._initial = max(window, mss)
+
+    def take_over(self, before: CongestionControl, now: float) -> None:
+        """Go on in place of `before`, whose connection is at work."""
+        self.start(before.mss, before.cwnd)
+        self._initial = before._initial
+        self.ssthresh = before.ssthresh
 
     def on_mss(self, mss: int) -> None:
         """The path carries smaller segments from now on; the window is in bytes and stays."""
@@ -109,7 +122,7 @@ class CongestionControl:
         self.cwnd = max(self.cwnd >> halvings, restart)
 
 
-class LossBased(CongestionControl):
+class LossBased(CongestionControl, ABC):
     """What Reno and its successors share: slow start, and what happens to the window around a loss."""
 
     __slots__ = ("_fraction",)
@@ -135,16 +148,16 @@ class LossBased(CongestionControl):
             self.cwnd = self.ssthresh
         self.avoid_congestion(acked, sample.srtt, now)
 
+    @abstractmethod
     def avoid_congestion(self, acked: int, srtt: float, now: float) -> None:
         """Grow beyond ssthresh."""
-        raise NotImplementedError
 
     def on_unused_window(self, now: float) -> None:
         """An ACK came while the application sent less than the window allows: the window must not grow."""
 
+    @abstractmethod
     def reduced(self, flight: int) -> int:
         """The window after congestion, with `flight` bytes outstanding."""
-        raise NotImplementedError
 
     def grow(self, amount: float) -> None:
         """Add `amount` bytes to the window; fractions add up."""
