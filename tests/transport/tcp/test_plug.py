@@ -119,7 +119,6 @@ async def test_a_stack_chooses_a_registered_class(network):
     a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
     network.link(a, b, delay=0.005)
     a.register_congestion(Scalable)
-    a.config.tcp.congestion = "scalable"
 
     async def sink(reader, writer):
         assert len(await reader.read()) == 100_000
@@ -143,7 +142,7 @@ async def test_an_unknown_name_is_an_error_of_use_and_never_of_a_peer(network):
     a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
     network.link(a, b, delay=0.005)
     server = await b.start_server(lambda reader, writer: None, None, 7)
-    b.config.tcp = TcpConfig(congestion="scalable")
+    b.config.tcp.congestion = "scalable"
     with pytest.raises(ValueError, match="no controller 'scalable'"):
         await b.start_server(lambda reader, writer: None, None, 8)
     with pytest.raises(ValueError, match="no controller 'scalable'"):
