@@ -74,7 +74,8 @@ def describe(conn: Connection, now: float) -> TcpInfo:
     mss = snd.mss
     agreed = {"timestamps": rcv.timestamps, "sack": rcv.sack_ok, "wscale": conn.scaling}
     sent = max(snd.nxt - snd.queue_start, 0)
-    rate = board.rate_delivered / board.rate_interval if board.rate_interval > 0.0 else 0.0
+    sample = snd.sample
+    rate = sample.delivered / sample.interval if sample.interval > 0.0 else 0.0
     again = sum(r.end - r.start for r in board.records if r.times > 1 and r.state == FLYING)
     infinite = control.ssthresh >= INFINITE
     return TcpInfo(
@@ -119,7 +120,7 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         notsent_bytes=max(snd.queue.end - max(snd.nxt, snd.queue_start), 0),
         delivered=board.delivered,
         delivery_rate=rate,
-        delivery_rate_app_limited=board.rate_limited,
+        delivery_rate_app_limited=sample.app_limited,
         pacing_rate=control.pacing_rate,
         rcv_ooopack=rcv.out_of_order,
         last_data_sent=now - snd.last_sent,

@@ -56,7 +56,7 @@ def receive_ack(
         snd.dup_acks = 0
         if snd.presumed:
             _forget_presumed(snd, acked - snd.mss if snd.phase is RECOVERY else snd.presumed)
-    sacked = board.receive_sack(blocks, snd.una, now) if blocks and snd.sack_ok else 0
+    sacked = board.receive_sack(blocks, snd.una) if blocks and snd.sack_ok else 0
     if not acked and (sacked or (duplicate and not snd.sack_ok)):
         _count_duplicate(snd)
     if snd.phase is not OPEN and snd.una >= snd.recover:
@@ -218,7 +218,7 @@ def next_resort(snd: Sender, unit: int, now: float) -> Transmission | None:
 
 
 def _send_again(snd: Sender, record: Transmission, size: int, unit: int, now: float) -> None:
-    snd.board.sent_again(record, size, unit, now, snd.nxt, False)
+    snd.board.sent_again(record, size, unit, now, snd.una, snd.nxt)
     snd.bytes_sent_again += size
     snd.segments_sent_again += -(-size // unit)
     snd.last_sent = now

@@ -12,13 +12,14 @@ What is lost (RFC 6675 IsLost, made for ranges): everything unSACKed below the h
 two segments' worth of bytes, or three separate ranges, are SACKed. A retransmission is lost when that position has
 passed what was next to send at the time: everything SACKed above was sent later.
 
-Each record also notes what had been delivered when it left, which gives the delivery rate
-(draft-cheng-iccrg-delivery-rate-estimation), and when it left, which loss detection by time (RFC 8985) will use.
+Each record also notes what had been delivered and lost when it left, for samples of the delivery rate (see
+`delivery_rate`) and of the loss rate, and when it left, which loss detection by time (RFC 8985) will use.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Final
 
@@ -41,6 +42,8 @@ class Transmission:
         "delivered_at",
         "end",
         "first_sent",
+        "given_up",
+        "in_flight",
         "mark",
         "sent_at",
         "start",
@@ -59,6 +62,8 @@ class Transmission:
         delivered: int,
         delivered_at: float,
         app_limited: bool,
+        in_flight: int,
+        given_up: int,
     ) -> None:
         self.start = start
         self.end = end
@@ -73,6 +78,8 @@ class Transmission:
         self.delivered = delivered  # bytes, on the whole connection, when this left
         self.delivered_at = delivered_at  # when the last of these were
         self.app_limited = app_limited
+        self.in_flight = in_flight  # bytes in the network when this had left, itself included
+        self.given_up = given_up  # bytes found lost, on the whole connection, when this left
 
     def split(self, position: int) -> Transmission:
         """Cut at `position`: this record keeps the front, the result is the rest."""
@@ -85,7 +92,10 @@ class Transmission:
             self.delivered,
             self.delivered_at,
             self.app_limited,
+            self.in_flight,
+            self.given_up,
         )
+        self.in_flight -= self.end - position
         rest.state, rest.times, rest.mark = self.state, self.times, self.mark
         self.end = position
         return rest
@@ -100,15 +110,15 @@ class Scoreboard:
         "_next_lost",
         "_reported",
         "absent",
+        "app_limited_until",
         "delivered",
         "delivered_at",
         "first_sent",
         "given_up",
         "highest_sacked",
         "lost",
-        "rate_delivered",
-        "rate_interval",
-        "rate_limited",
+        "newest",
+        "on_lost",
         "records",
         "sacked",
     )
@@ -127,25 +137,37 @@ class Scoreboard:
         self.delivered = 0
         self.delivered_at = 0.0
         self.first_sent = 0.0
-        self.rate_delivered = 0
-        self.rate_interval = 0.0
-        self.rate_limited = False
+        self.newest: Transmission | None = None  # of what the present ACK delivers, the one sent last
+        self.app_limited_until = 0  # until so much is delivered, samples of the rate are of the application's
+        self.on_lost: Callable[[Transmission, int], None] | None = (
+            None  # told of each record given up: (it, bytes)
+        )
 
     # sending
 
-    def sent(self, start: int, end: int, unit: int, now: float, app_limited: bool) -> Transmission:
-        """New data has left."""
+    def sent(self, start: int, end: int, unit: int, now: float, in_flight: int) -> Transmission:
+        """New data has left; `in_flight` bytes are in the network with it."""
         records = self.records
         if not records:
             self.first_sent = self.delivered_at = now
+        delivered = self.delivered
         record = Transmission(
-            start, end, unit, now, self.first_sent, self.delivered, self.delivered_at, app_limited
+            start,
+            end,
+            unit,
+            now,
+            self.first_sent,
+            delivered,
+            self.delivered_at,
+            delivered <= self.app_limited_until,
+            in_flight,
+            self.given_up,
         )
         records.append(record)
         return record
 
     def sent_again(
-        self, record: Transmission, size: int, unit: int, now: float, snd_nxt: int, app_limited: bool
+        self, record: Transmission, size: int, unit: int, now: float, snd_una: int, snd_nxt: int
     ) -> None:
         """The first `size` bytes of `record`, LOST or FLYING, have left once more."""
         if size < record.end - record.start:
@@ -163,7 +185,9 @@ class Scoreboard:
         record.first_sent = self.first_sent
         record.delivered = self.delivered
         record.delivered_at = self.delivered_at
-        record.app_limited = app_limited
+        record.app_limited = self.delivered <= self.app_limited_until
+        record.in_flight = snd_nxt - snd_una - self.absent
+        record.given_up = self.given_up
         if snd_nxt < self._lowest_mark:
             self._lowest_mark = snd_nxt
 
@@ -201,13 +225,14 @@ class Scoreboard:
 
     # acknowledgements
 
-    def acknowledge(self, una: int, now: float) -> Transmission:
+    def acknowledge(self, una: int) -> Transmission:
         """Everything before `una` has arrived: drop it. Returns the oldest record that this touched.
 
         That record tells the round-trip time if it was sent only once.
         """
         records = self.records
-        first = newest = records[0]
+        first = records[0]
+        newest, newest_at = None, -1.0
         gone = 0
         for record in records:
             end = record.end
@@ -221,7 +246,8 @@ class Scoreboard:
             state = record.state
             if state == FLYING:
                 self.delivered += size
-                newest = record
+                if record.sent_at >= newest_at:
+                    newest, newest_at = record, record.sent_at
             else:
                 self.absent -= size
                 if state == SACKED:
@@ -229,28 +255,19 @@ class Scoreboard:
                 else:  # presumed lost, yet it arrived
                     self.lost -= size
                     self.delivered += size
-                newest = record
+                    if record.sent_at >= newest_at:
+                        newest, newest_at = record, record.sent_at
             if end == una:
                 record.start = una  # the rest of a record that is acknowledged in part
                 break
-        self._sample_rate(newest, now)
+        self.newest = newest
         if gone:
             del records[:gone]
             if not records:
                 self._reported = ()
         return first
 
-    def _sample_rate(self, newest: Transmission, now: float) -> None:
-        """The delivery rate over the flight that `newest` belongs to: no faster than it was sent or acknowledged."""
-        self.delivered_at = now
-        self.first_sent = newest.sent_at
-        interval = now - newest.delivered_at
-        sending = newest.sent_at - newest.first_sent
-        self.rate_interval = interval if interval > sending else sending
-        self.rate_delivered = self.delivered - newest.delivered
-        self.rate_limited = newest.app_limited
-
-    def receive_sack(self, blocks: list[tuple[int, int]], una: int, now: float) -> int:
+    def receive_sack(self, blocks: list[tuple[int, int]], una: int) -> int:
         """Mark what the blocks (positions) cover. Returns the bytes that are newly SACKED."""
         before = self.sacked
         fresh = tuple(block for block in blocks if una <= block[0] < block[1] <= self._end())
@@ -260,14 +277,14 @@ class Scoreboard:
                 if known_left <= left and left < known_right:
                     left = max(left, min(known_right, right) - self.records[-1].unit)
             if left < right:
-                self._mark_sacked(left, right, now)
+                self._mark_sacked(left, right)
         self._reported = fresh
         return self.sacked - before
 
     def _end(self) -> int:
         return self.records[-1].end if self.records else 0
 
-    def _mark_sacked(self, left: int, right: int, now: float) -> None:
+    def _mark_sacked(self, left: int, right: int) -> None:
         records = self.records
         at = max(bisect_right(records, left, key=_start) - 1, 0)
         while at < len(records) and records[at].start < right:
@@ -285,9 +302,9 @@ class Scoreboard:
                 if not into:
                     return
                 records.insert(at, record.split(record.start + into))
-            self._sack(record, now)
+            self._sack(record)
 
-    def _sack(self, record: Transmission, now: float) -> None:
+    def _sack(self, record: Transmission) -> None:
         size = record.end - record.start
         if record.state == LOST:
             self.lost -= size
@@ -298,7 +315,8 @@ class Scoreboard:
         record.state = SACKED
         if record.end > self.highest_sacked:
             self.highest_sacked = record.end
-        self._sample_rate(record, now)
+        if self.newest is None or record.sent_at >= self.newest.sent_at:
+            self.newest = record
 
     # loss
 
@@ -360,6 +378,8 @@ class Scoreboard:
         self.absent += size
         if record.start < self._next_lost:
             self._next_lost = record.start
+        if self.on_lost is not None:
+            self.on_lost(record, size)
 
     def mark_all_lost(self) -> None:
         """Give up everything that is not SACKED: the retransmission timer expired, or the path changed.

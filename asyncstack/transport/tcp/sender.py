@@ -19,6 +19,7 @@ from typing import Final
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import recovery
 from asyncstack.transport.tcp.congestion import AckSample, CongestionControl, Controllers
+from asyncstack.transport.tcp.delivery_rate import take_sample
 from asyncstack.transport.tcp.recovery import OPEN, RECOVERY
 from asyncstack.transport.tcp.rtt import RttEstimator
 from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
@@ -168,7 +169,11 @@ class Sender:
             self.limited_until = end
         if end == self.fin_at and self.edge > end:
             end += 1
-        record = board.sent(nxt, end, unit, now, not limited)
+        record = board.sent(nxt, end, unit, now, used)
+        if (
+            not limited and end >= self.queue.end
+        ):  # what leaves before all this is delivered leaves behind a bubble
+            board.app_limited_until = board.delivered + used
         self.nxt = end
         self.last_sent = now
         if self.timers[RETRANSMIT] == NEVER:
@@ -242,7 +247,7 @@ class Sender:
                 self.last_sent = now
                 if self.timers[RETRANSMIT] == NEVER:
                     self.arm_retransmit(now)
-                return self.board.sent(nxt, nxt + 1, unit, now, True)
+                return self.board.sent(nxt, nxt + 1, unit, now, self.pipe)
             if nxt == self.una:
                 self.arm_persist(now)
         if self.phase is RECOVERY:
@@ -286,7 +291,7 @@ class Sender:
         the ACK came too soon to answer the last one.
         """
         una = self.una = self.una + acked
-        first = self.board.acknowledge(una, now)
+        first = self.board.acknowledge(una)
         since = now - first.sent_at
         if first.times == 1:
             self.rtt.update(since)
@@ -318,9 +323,7 @@ class Sender:
         sample.pipe = self.nxt - self.una - board.absent
         sample.rtt = rtt.latest
         sample.srtt = rtt.srtt
-        sample.delivered = board.rate_delivered
-        sample.interval = board.rate_interval
-        sample.app_limited = board.rate_limited
+        take_sample(board, sample, rtt.min_rtt, now)
         self.congestion.on_ack(sample, now)
 
     def set_mss(self, mss: int, most: int) -> None:

@@ -33,14 +33,20 @@ class AckSample:
         "ce",
         "delivered",
         "delivered_now",
+        "fresh",
+        "in_flight",
         "interval",
+        "latest_rtt",
         "limited",
         "lost",
+        "lost_since",
         "pipe",
+        "prior_delivered",
         "recovering",
         "rtt",
         "sent",
         "srtt",
+        "total_delivered",
     )
 
     def __init__(self) -> None:
@@ -57,9 +63,18 @@ class AckSample:
         self.pipe = 0  # bytes in the network after this ACK
         self.rtt = 0.0  # of this ACK, or the latest one that had a sample; seconds
         self.srtt = 0.0
-        self.delivered = 0  # bytes delivered in the last `interval` seconds: a sample of the delivery rate
+        # samples of the delivery rate, see `delivery_rate`; the last there was unless `fresh`
+        self.fresh = False  # this ACK gave one
+        self.delivered = 0  # bytes delivered in `interval` seconds
         self.interval = 0.0
-        self.app_limited = False  # that sample says what the application sent, not what the path carries
+        self.app_limited = False  # it says what the application sent, not what the path carries
+        self.total_delivered = 0  # bytes, on the whole connection
+        self.prior_delivered = 0  # the same when what was acknowledged now left
+        self.in_flight = 0  # bytes in the network then
+        self.lost_since = 0  # bytes found lost since then
+        self.latest_rtt = (
+            0.0  # round trip of what was sent last of all this acknowledges; 0.0 if it was sent twice
+        )
 
 
 class CongestionControl:
@@ -108,6 +123,13 @@ class CongestionControl:
 
     def on_timeout(self, flight: int, reduce: bool, now: float) -> None:
         """The retransmission timer expired; `reduce` is False if this loss was reacted to before."""
+
+    def on_lost(self, size: int, in_flight: int, lost: int, delivered: int, app_limited: bool) -> None:
+        """`size` bytes sent together are given up, before the ACK that told (or the timer) is heard of.
+
+        Then `in_flight` bytes were in the network, and since then `lost` bytes have been given up. `delivered`: bytes
+        delivered so far, on the whole connection.
+        """
 
     def on_undo(self, now: float) -> None:
         """The last reduction answered no loss: the window and ssthresh are again what they were before."""
