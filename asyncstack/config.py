@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -12,6 +13,8 @@ class TcpConfig:
     congestion: str | type[object] = (
         "cubic"  # a name (cubic, reno, one registered), or a CongestionControl class
     )
+    pacing: bool = False  # also for controllers that do not pace by themselves; Linux: the fq queue
+    max_pacing_rate: float = math.inf  # bytes per second, SO_MAX_PACING_RATE; paces where it is set
     initial_window: int = 10  # segments, RFC 6928
     receive_buffer: int = 1 << 20  # largest receive window
     send_buffer: int = 4 << 20  # most bytes in flight and queued below the transport's own write buffer

@@ -207,6 +207,7 @@ class Connection:
     def configure(self, config: TcpConfig, now: float) -> None:
         """Go by other settings from now on. What the handshake agreed on, and the congestion controller, stay."""
         self.config = self.sender.config = config
+        self.sender.choose_pacer(now)
         self.receiver.configure(config)
         self.timers[KEEPALIVE] = (
             now + config.keepalive_idle if config.keepalive and self.synchronized else NEVER

@@ -61,7 +61,7 @@ class TcpInfo:
     delivered: int  # bytes the peer has, in order or not
     delivery_rate: float  # bytes per second, over the last acknowledged flight; 0.0 before
     delivery_rate_app_limited: bool
-    pacing_rate: float  # bytes per second; 0.0 if the controller does not pace
+    pacing_rate: float  # bytes per second; 0.0 if the connection is not paced
     rcv_ooopack: int  # segments received out of order
     last_data_sent: float  # seconds ago
     last_ack_recv: float
@@ -121,7 +121,7 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         delivered=board.delivered,
         delivery_rate=rate,
         delivery_rate_app_limited=sample.app_limited,
-        pacing_rate=control.pacing_rate,
+        pacing_rate=snd.pacer.rate(snd) if snd.pacer is not None else 0.0,
         rcv_ooopack=rcv.out_of_order,
         last_data_sent=now - snd.last_sent,
         last_ack_recv=now - conn.heard_at,

@@ -7,7 +7,7 @@
 - Nagle (RFC 896, 3.7.4) unless nodelay: the part behind the last full segment waits until nothing is outstanding
 - a segment takes as many whole MSS as it may (`limit`), to be cut by the device below (`unit` bytes each). A
   window that has opened only a little waits for more ACKs while enough is in flight, so that segments stay large.
-- before all that, what recovery wants to send again
+- before all that, what recovery wants to send again; and nothing at all while pacing holds it (see `pacing`)
 
 The sender decides; `Connection` makes the segment. Positions are unwrapped (see `sequence`).
 """
@@ -17,14 +17,14 @@ from __future__ import annotations
 from typing import Final
 
 from asyncstack.config import TcpConfig
-from asyncstack.transport.tcp import recovery
+from asyncstack.transport.tcp import pacing, recovery
 from asyncstack.transport.tcp.congestion import AckSample, CongestionControl, Controllers
 from asyncstack.transport.tcp.delivery_rate import take_sample
 from asyncstack.transport.tcp.recovery import OPEN, RECOVERY
 from asyncstack.transport.tcp.rtt import RttEstimator
 from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
 from asyncstack.transport.tcp.send_queue import SendQueue
-from asyncstack.transport.tcp.timers import NEVER, PERSIST, RETRANSMIT, Timers
+from asyncstack.transport.tcp.timers import NEVER, PACE, PERSIST, RETRANSMIT, Timers
 
 TICK: Final = 0.002  # of two timestamp clocks, seconds
 WAIT: Final = -1
@@ -43,6 +43,7 @@ class Sender:
         "dup_acks",
         "edge",
         "fin_at",
+        "largest",
         "last_sent",
         "limit",
         "limited_until",
@@ -51,6 +52,7 @@ class Sender:
         "must_resend",
         "nxt",
         "overdue",
+        "pacer",
         "phase",
         "presumed",
         "probes",
@@ -84,7 +86,8 @@ class Sender:
         self.max_window = 0
         self.scale = 0  # Snd.Wind.Shift
         self.mss = 536  # payload bytes in a full segment, options taken off
-        self.limit = 536  # payload bytes in the largest super-segment, a multiple of mss
+        self.largest = 536  # payload bytes in the largest super-segment, a multiple of mss
+        self.limit = 536  # the same as far as one may be large now: pacing has smaller ones
         self.queue = SendQueue(iss + 1)
         self.queue_start = iss + 1
         self.fin_at = NO_FIN
@@ -105,6 +108,7 @@ class Sender:
         self.bytes_sent_again = 0
         self.segments_sent_again = 0
         # pace
+        self.pacer: pacing.Pacer | None = None
         self.limited_until = iss  # what is outstanding below was sent with the congestion window full
         self.last_sent = 0.0
         self.progress_at = 0.0  # since when the peer owes us an answer: the user timeout counts from here
@@ -124,10 +128,12 @@ class Sender:
     def start(self, mss: int, most: int, segments: int) -> None:
         """The handshake is over. `most`: payload bytes of the largest super-segment; `segments`: initial window."""
         self.mss = mss
-        self.limit = max(most // mss, 1) * mss
+        self.limit = self.largest = max(most // mss, 1) * mss
         # RFC 6928 2: the segments are counted as if they had 1,460 bytes, but at least two leave
         window = min(segments * mss, max(2 * mss, segments * 1460)) if segments > 1 else mss
-        self.congestion.start(mss, window)
+        self.congestion.start(mss, window, self.rtt.srtt)
+        self.pacer = None
+        self.choose_pacer(self.last_sent)
 
     def set_controller(self, kind: type[CongestionControl], now: float) -> None:
         """Go on with a controller of another class, from the window that the present one has come to."""
@@ -135,9 +141,21 @@ class Sender:
             before, self.congestion = self.congestion, kind()
             self.congestion.seed = before.seed
             self.congestion.take_over(before, now)
+            self.choose_pacer(now)
+
+    def choose_pacer(self, now: float) -> None:
+        """Begin to pace, or end it, as controller and settings ask for."""
+        if not pacing.wanted(self):
+            self.pacer = None
+            self.timers[PACE] = NEVER
+            self.limit = self.largest
+        elif self.pacer is None:
+            self.pacer = pacing.Pacer(self, now)
 
     def next_transmission(self, unit: int, now: float) -> Transmission | None:
         """What leaves now, in segments of `unit` payload bytes (mss less what options take); None: nothing."""
+        if self.pacer is not None and self.pacer.holds(self, now):
+            return None
         board = self.board
         if board.lost:
             record = recovery.next_retransmission(self, unit, now)
@@ -331,7 +349,7 @@ class Sender:
         (RFC 1191 6.5): it is sent again at once, and that is no sign of congestion."""
         smaller = mss < self.mss
         self.mss = mss
-        self.limit = max(most // mss, 1) * mss
+        self.limit = self.largest = max(most // mss, 1) * mss
         self.congestion.on_mss(mss)
         if smaller and self.nxt != self.una:
             recovery.path_changed(self)

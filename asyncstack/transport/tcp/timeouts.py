@@ -20,6 +20,7 @@ from asyncstack.transport.tcp.timers import (
     FIN_WAIT,
     KEEPALIVE,
     NEVER,
+    PACE,
     PERSIST,
     RETRANSMIT,
 )
@@ -99,10 +100,15 @@ def _fin_wait(conn: Connection, now: float) -> None:
     conn.end(0)
 
 
+def _pace(conn: Connection, now: float) -> None:
+    """Whoever runs the timers asks for segments afterwards."""
+
+
 _TIMEOUTS = (
     (RETRANSMIT, _retransmit),
     (DELAYED_ACK, _delayed_ack),
     (PERSIST, _persist),
     (KEEPALIVE, _keepalive),
     (FIN_WAIT, _fin_wait),
+    (PACE, _pace),
 )

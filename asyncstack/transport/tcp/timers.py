@@ -8,6 +8,7 @@ smallest. Nothing is ever cancelled in an event loop. What a timer does when it 
 - PERSIST       RFC 9293 3.8.6.1: data waits for a window that may have opened unheard
 - KEEPALIVE     RFC 9293 3.8.4
 - FIN_WAIT      the peer of a closed connection may never send its FIN
+- PACE          what has left is paid for: the next super-segment may leave (see `pacing`)
 
 The user timeout (RFC 9293 3.8.3, RFC 5482) has no entry: it cuts short the deadlines of RETRANSMIT and PERSIST.
 """
@@ -22,7 +23,8 @@ DELAYED_ACK: Final = 1
 PERSIST: Final = 2
 KEEPALIVE: Final = 3
 FIN_WAIT: Final = 4
-KINDS: Final = 5
+PACE: Final = 5
+KINDS: Final = 6
 
 NEVER: Final = math.inf
 

@@ -96,8 +96,9 @@ class CongestionControl:
         self.pacing_rate = 0.0
         self.seed = 0
 
-    def start(self, mss: int, window: int) -> None:
-        """The handshake is over: `mss` bytes fit a segment, `window` bytes may be sent at first."""
+    def start(self, mss: int, window: int, srtt: float = 0.0) -> None:
+        """The handshake is over: `mss` bytes fit a segment, `window` bytes may be sent at first. `srtt`: the round trip
+        in seconds, 0.0 if it is not known yet."""
         self.mss = mss
         self.cwnd = self._initial = max(window, mss)
 
