@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(slots=True)
@@ -28,6 +29,8 @@ class TcpConfig:
     syn_retries: int = 6
     synack_retries: int = 5
     syn_backlog: int = 1024  # half-open connections of a listener; Linux: tcp_max_syn_backlog
+    # SYN cookies (RFC 4987) once that many are half open; Linux: tcp_syncookies 0, 1, 2
+    syn_cookies: Literal["off", "when full", "always"] = "when full"
     user_timeout: float = 924.0  # unacknowledged data this old ends the connection; Linux's tcp_retries2 = 15
     delayed_ack: float = 0.04
     keepalive: bool = False

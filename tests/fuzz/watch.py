@@ -16,6 +16,7 @@ from tests.fuzz.oracle import Verdict, fingerprint, judge, judge_error, may_foll
 
 CANDIDATES = 512  # injected payloads remembered for a connection
 FRAGMENTS = 4096
+ANSWERED = 4096
 LAST = 8  # frames shown beside a violation
 
 # what may end a connection without a segment: (state, error is one of these)
@@ -47,6 +48,8 @@ class Watch:
         self._fragment_count = 0
         self._verdict: Verdict | None = None
         self._target: Connection | None = None
+        self._answered: dict[tuple, int] = {}  # key -> number of the last SYN-ACK sent
+        self._cookie = False  # whether the frame acknowledges one
         self._in_frame = False
         self._expecting = False  # a fragment: the datagram it completes is judged when it is complete
         self._rng = random.Random(7)
@@ -67,6 +70,7 @@ class Watch:
 
         Connection.enter = entered
         self.interface.link.receive = self.receive
+        self.interface.taps.append(self._sent)
         for ip in (self.stack.ipv4, self.stack.ipv6):
             for protocol in (TCP, UDP, ICMP, ICMPV6):
                 if protocol in ip.handlers:
@@ -76,6 +80,17 @@ class Watch:
     def __exit__(self, *exc_info) -> None:
         Connection.enter = self._enter
         del self.interface.link.receive
+        self.interface.taps.remove(self._sent)
+
+    def _sent(self, interface, frame) -> None:
+        parts = getattr(frame, "parts", ((),))
+        if len(parts[-1]) >= 20 and parts[-1][13] & 0x17 == 0x12:  # SYN-ACKs
+            segment = dissect(b"".join(parts), trusted=True).tcp
+            if segment is not None:
+                local, remote = segment.key[2:], segment.key[:2]
+                self._answered[*local, *remote] = segment.seq
+                if len(self._answered) > ANSWERED:
+                    del self._answered[next(iter(self._answered))]
 
     def fail(self, what: str, frame: bytes = b"", shown: int = 3) -> None:
         if len(self.violations) < 5:
@@ -133,7 +148,7 @@ class Watch:
 
     def _judge(self, found: Found):
         """Sets what is allowed until the frame is done. Returns what `_compare` needs."""
-        self._verdict, self._target = Verdict(why="no segment"), None
+        self._verdict, self._target, self._cookie = Verdict(why="no segment"), None, False
         now = self.stack.clock()
         connections = self.stack.tcp.connections
         if found.udp is not None:
@@ -149,6 +164,8 @@ class Watch:
             return self._snapshot()
         endpoint = connections.get(segment.key)
         if endpoint is None:
+            answered = self._answered.get(segment.key, -2)
+            self._cookie = segment.ack == (answered + 1) & 0xFFFFFFFF and segment.flags & 0x16 == 0x10
             return self._snapshot(segment)
         conn = self._target = endpoint.connection
         verdict = self._verdict = judge(conn, segment, now, self._fins.get(conn, False))
@@ -187,7 +204,7 @@ class Watch:
         if waiting is not None:
             segment, entry = waiting
             if segment.key not in self.stack.tcp._time_wait:
-                listening = self.stack.tcp.find_listener(segment.key[0], segment.key[1]) is not None
+                listening = self.stack.tcp.listeners.find(*segment.key) is not None
                 if not (listening and may_start_anew(entry, segment)):
                     self.fail(f"TIME-WAIT of {segment.key} ended by {segment}", self._raw)
                 self.counts["TIME-WAIT taken over"] += 1
@@ -211,6 +228,9 @@ class Watch:
             return
         by_us = conn.fin_asked and (old, new) in {("ESTABLISHED", "FIN_WAIT_1"), ("CLOSE_WAIT", "LAST_ACK")}
         if by_us:
+            return
+        if self._cookie and self._target is None and (old, new) == ("SYN_RECEIVED", "ESTABLISHED"):
+            self._target, self._verdict = conn, Verdict("accept", "a cookie", may_fin=True)
             return
         verdict = self._verdict if self._target is conn else None
         if verdict is None or not may_follow(old, new, verdict):

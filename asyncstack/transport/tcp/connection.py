@@ -1,7 +1,7 @@
 """One TCP connection, sans-I/O (RFC 9293): inputs, commands and outputs; no socket, no loop, no clock.
 
     inputs     receive_segment  receive_error  receive_unreachable  held_up  timer_expired  set_path_mss
-    commands   open  accept  write  read  shutdown  close  abort  configure
+    commands   open  accept  accept_cookie  write  read  shutdown  close  abort  configure
     outputs    segment_to_send  events  deadline
 
 After any input or command a shell asks `events()`, sends until `segment_to_send()` gives None, and calls
@@ -155,6 +155,10 @@ class Connection:
     def accept(self, syn: Segment, now: float) -> None:
         """Passive open by a listener that received `syn`: a SYN-ACK becomes ready to send."""
         handshake.accept(self, syn, now)
+
+    def accept_cookie(self, syn: Segment, now: float) -> None:
+        """Passive open of which nothing but `syn` is known any more: nothing is sent, the ACK is awaited."""
+        handshake.accept_cookie(self, syn, now)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data` to the send queue, uncopied: it must not change any more. How much may be queued is up to

@@ -59,6 +59,14 @@ def accept(conn: Connection, syn: Segment, now: float) -> None:
     conn.timers[RETRANSMIT] = now + conn.sender.rtt.rto
 
 
+def accept_cookie(conn: Connection, syn: Segment, now: float) -> None:
+    """CLOSED -> LISTEN -> SYN-RECEIVED without sending anything: the answer to `syn` has left before (RFC 4987 3.6)."""
+    accept(conn, syn, now)
+    conn.syn_due = False
+    conn.syn_sent_at = NEVER
+    conn.sender.nxt += 1
+
+
 def _negotiate(conn: Connection, syn: Segment, now: float) -> None:
     config, snd, rcv = conn.config, conn.sender, conn.receiver
     if config.timestamps and syn.ts_val >= 0:
@@ -173,7 +181,8 @@ def establish(conn: Connection, trigger: Trigger, segment: Segment, now: float) 
     snd.edge = max(snd.edge, snd.una + snd.max_window)
     snd.progress_at = snd.last_sent = now
     if conn.syn_times == 0:
-        snd.rtt.update(now - conn.syn_sent_at)
+        if conn.syn_sent_at != NEVER:
+            snd.rtt.update(now - conn.syn_sent_at)
     elif rcv.timestamps and (elapsed := conn.echoed(segment, now)) >= 0.0:
         snd.rtt.update(elapsed)
     else:

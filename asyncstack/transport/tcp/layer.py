@@ -22,6 +22,8 @@ from asyncstack.transport.tcp.isn import InitialNumbers
 from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.listeners import Listeners
 from asyncstack.transport.tcp.reset import reset_for
+from asyncstack.transport.tcp.sequence import MASK
+from asyncstack.transport.tcp.syn_cookies import SynCookies
 from asyncstack.transport.tcp.time_wait import TimeWaitTable
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
 from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
@@ -49,6 +51,7 @@ class TcpLayer:
         self.lingering: dict[Owner, TcpEndpoint] = {}  # owners that outlive their connection
         self.listeners = Listeners(context.rng.randbytes(32))
         self.controllers = Controllers()
+        self.cookies = SynCookies(context.rng)
         self._initial = InitialNumbers(context.rng)
         self._time_wait = TimeWaitTable(self.config.time_wait_limit, self.config.tcp.time_wait)
         self._drained: asyncio.Future[None] | None = None
@@ -86,32 +89,41 @@ class TcpLayer:
             self.counters["tcp.not_unicast"] += 1
             return
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
-        listener = None
-        if segment.flags & (SYN | ACK | RST) == SYN:
-            listener = self.listeners.find(*key)
+        kind = segment.flags & (SYN | ACK | RST)
+        listener = self.listeners.find(*key) if kind in (SYN, ACK) else None
         iss: int | None = None
         if key in self._time_wait:
             if listener is not None and listener.has_room:  # else TIME-WAIT would end for nothing
                 iss = self._time_wait.take_syn(key, segment)
             if iss is None:
-                answer = self._time_wait.receive_segment(key, segment, self.clock())
-                if answer is not None:
-                    self._reply(packet, answer)
+                self._answer(packet, self._time_wait.receive_segment(key, segment, self.clock()))
                 return
-        if listener is not None and listener.receive_syn(packet, segment, iss):
-            return
+        if listener is not None:
+            if kind == ACK and listener.receive_ack(packet, segment):
+                return
+            if kind == SYN and listener.receive_syn(packet, segment, iss):
+                return
         reset = reset_for(segment)
         if reset is not None:
             self.counters["tcp.reset_sent"] += 1
-            self._reply(packet, reset)
+            self._answer(packet, reset)
 
-    def _reply(self, packet: Packet, segment: Segment) -> None:
-        """Send one segment that belongs to no connection."""
+    def _answer(self, packet: Packet, segment: Segment | None) -> None:
+        """Answer `packet` with a segment, if any, that belongs to no connection."""
+        path = self.path_back(packet) if segment is not None else None
+        if segment is not None and path is not None:
+            self.reply(path, segment)
+
+    def path_back(self, packet: Packet) -> Path | None:
+        """The path to the sender of `packet`; None if there is none."""
         try:
-            path = self.routes.lookup(packet.src, packet.dst)
+            return self.routes.lookup(packet.src, packet.dst)
         except OSError:
             self.counters["tcp.no_route"] += 1
-            return
+            return None
+
+    def reply(self, path: Path, segment: Segment) -> None:
+        """Send one segment that belongs to no connection."""
         length = header_size(segment) + len(segment.payload)
         header = build(segment, fold(path.address_sum + PROTOCOL_TCP + length))
         self.context.ip_of(path).send(path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET)
@@ -150,7 +162,9 @@ class TcpLayer:
             raise os_error(errno.ENETUNREACH, f"connect to {format_address(remote)}: TCP speaks to one host")
         key = (path.source, self._local_port(path.source, local_port, remote, port), remote, port)
         result: asyncio.Future[TcpTransport] = self.loop.create_future()
-        endpoint = self._add(key, path, Connecting(factory, result))
+        endpoint = self._add(
+            key, path, Connecting(factory, result), self._connection(key, path, self.config.tcp)
+        )
         endpoint.open()
         try:
             return await result
@@ -164,41 +178,49 @@ class TcpLayer:
         self, packet: Packet, segment: Segment, listener: Listener, iss: int | None
     ) -> TcpEndpoint | None:
         """A half-open connection for a SYN; None when there is no way back or no room."""
+        endpoint = self._accept(packet, segment, listener, iss)
+        if endpoint is not None:
+            endpoint.connection.accept(segment, self.clock())
+        return endpoint
+
+    def accept_cookie(
+        self, packet: Packet, segment: Segment, syn: Segment, listener: Listener
+    ) -> TcpEndpoint | None:
+        """The connection whose SYN was `syn`, for `segment`, which acknowledges our cookie."""
+        endpoint = self._accept(packet, segment, listener, (segment.ack - 1) & MASK)
+        if endpoint is not None:
+            endpoint.connection.accept_cookie(syn, self.clock())
+        return endpoint
+
+    def _accept(
+        self, packet: Packet, segment: Segment, listener: Listener, iss: int | None
+    ) -> TcpEndpoint | None:
         if len(self.connections) >= self.config.connection_limit:
             self.counters["tcp.connection_limit"] += 1
             return None
-        try:
-            path = self.routes.lookup(packet.src, packet.dst)
-        except OSError:
-            self.counters["tcp.no_route"] += 1
+        made = self.passive(packet, segment, listener.config, iss)
+        return made and self._add(made[0], made[1], listener, made[2])
+
+    def passive(
+        self, packet: Packet, segment: Segment, config: TcpConfig, iss: int | None
+    ) -> tuple[Key, Path, Connection] | None:
+        """The machine of a connection that the sender of `packet` opens; None if there is no way back."""
+        path = self.path_back(packet)
+        if path is None:
             return None
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
         try:
-            endpoint = self._add(key, path, listener, iss, listener.config)
+            return key, path, self._connection(key, path, config, iss)
         except (TypeError, ValueError):  # the settings have been spoilt since `listen`
             self.counters["tcp.no_congestion_control"] += 1
             return None
-        endpoint.connection.accept(segment, self.clock())
-        return endpoint
 
-    def _add(
-        self,
-        key: Key,
-        path: Path,
-        owner: Owner,
-        iss: int | None = None,
-        config: TcpConfig | None = None,
-    ) -> TcpEndpoint:
-        if self._ending:
-            raise os_error(errno.ENETDOWN, "the stack is closed")
-        if len(self.connections) >= self.config.connection_limit:
-            raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
+    def _connection(self, key: Key, path: Path, config: TcpConfig, iss: int | None = None) -> Connection:
+        """`iss` None: the initial sequence number that RFC 6528 says."""
         mss, most = self.sizes(path)
-        if config is None:
-            config = self.config.tcp
         if iss is None:
             iss = self._initial.sequence(*key, self.clock())
-        connection = Connection(
+        return Connection(
             config,
             local_port=key[1],
             remote_port=key[3],
@@ -208,6 +230,12 @@ class TcpLayer:
             ts_offset=self._initial.timestamp_offset(key[0], key[2]),
             congestion=self.controllers.find(config.congestion),
         )
+
+    def _add(self, key: Key, path: Path, owner: Owner, connection: Connection) -> TcpEndpoint:
+        if self._ending:
+            raise os_error(errno.ENETDOWN, "the stack is closed")
+        if len(self.connections) >= self.config.connection_limit:
+            raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
         endpoint = self.connections[key] = TcpEndpoint(self, connection, key, path, owner)
         return endpoint
 

@@ -3,23 +3,26 @@
 What becomes of an open connection is its acceptor's business: a server makes a protocol and a transport, a socket
 puts it into a queue. Both queues are bounded, as on Linux: while the acceptor has no room, SYNs are dropped and an
 ACK that would complete a handshake is too, so that connection stays SYN-RECEIVED and its SYN-ACK is repeated.
-When the table of half-open connections is full the oldest gives way: under a SYN flood an honest client, which
-answers within a round trip, still gets in.
+While the table of half-open connections is full, SYNs are answered by cookies and nothing is kept: under a SYN flood
+an honest client still gets in.
 """
 
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
 from asyncstack.transport.tcp.endpoint import TcpEndpoint
+from asyncstack.transport.tcp.syn_cookies import LIFETIME, holdable, options_in_timestamp, syn_of
 from asyncstack.wire.packet import Packet
 from asyncstack.wire.tcp import Segment
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.layer import TcpLayer
+
+COOKIE_TIME: Final = 60.0 * LIFETIME  # seconds after the last cookie in which an ACK may bring one back
 
 
 class Acceptor(Protocol):
@@ -56,6 +59,7 @@ class Listener:
         self.config = layer.config.tcp if config is None else config
         self._half_open: dict[TcpEndpoint, None] = {}  # oldest first
         self._listening = False
+        self._cookies_until = 0.0
 
     @property
     def sockname(self) -> tuple[object, ...]:
@@ -67,9 +71,14 @@ class Listener:
         return EndpointSocket(socket.SOCK_STREAM, socket.IPPROTO_TCP, self.sockname, None, {})
 
     @property
+    def half_open(self) -> int:
+        """How many handshakes are not complete."""
+        return len(self._half_open)
+
+    @property
     def has_room(self) -> bool:
-        """Whether a SYN would be answered now."""
-        return self._listening and self.acceptor.has_room
+        """Whether a SYN would make a half-open connection now."""
+        return self._listening and self.acceptor.has_room and self.half_open < self.config.syn_backlog
 
     def start(self) -> None:
         """Answer SYNs from now on."""
@@ -94,16 +103,55 @@ class Listener:
         if not self.acceptor.has_room:
             counters["tcp.accept_queue_full"] += 1
             return True
-        if len(self._half_open) >= self.config.syn_backlog:
-            oldest = next(iter(self._half_open))
-            del self._half_open[oldest]
-            oldest.discard()
+        full = self.half_open >= self.config.syn_backlog
+        if full:
             counters["tcp.syn_backlog_full"] += 1
-        endpoint = self.layer.accept(packet, segment, self, iss)
+        cookies = self.config.syn_cookies
+        if (full and cookies != "off") or (cookies == "always" and iss is None):
+            self._answer_by_cookie(packet, segment)
+        elif not full:
+            endpoint = self.layer.accept(packet, segment, self, iss)
+            if endpoint is not None:
+                self._half_open[endpoint] = None
+                endpoint.connection.admits = self._admits
+                endpoint.settle()
+        return True
+
+    def _answer_by_cookie(self, packet: Packet, segment: Segment) -> None:
+        """A SYN-ACK of a connection that nobody keeps."""
+        layer, now = self.layer, self.layer.clock()
+        syn = holdable(segment, self.config)
+        key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
+        made = layer.passive(packet, segment, self.config, layer.cookies.make(key, syn, now))
+        if made is None:
+            return
+        _, path, connection = made
+        connection.accept(syn, now)
+        answer = connection.segment_to_send(now)
+        if answer is not None:
+            if answer.ts_val >= 0:
+                answer.ts_val = options_in_timestamp(answer.ts_val, syn)
+            layer.reply(path, answer)
+            self._cookies_until = now + COOKIE_TIME
+            layer.counters["tcp.cookies_sent"] += 1
+
+    def receive_ack(self, packet: Packet, segment: Segment) -> bool:
+        """An ACK of no connection. False: it brings no cookie back."""
+        layer, now = self.layer, self.layer.clock()
+        if now >= self._cookies_until or not self._listening:
+            return False
+        key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
+        mss = layer.cookies.mss(key, segment, now)
+        if not mss:
+            layer.counters["tcp.cookies_failed"] += 1
+            return False
+        if not self.acceptor.has_room:
+            layer.counters["tcp.accept_queue_full"] += 1
+            return True
+        endpoint = layer.accept_cookie(packet, segment, syn_of(segment, mss), self)
         if endpoint is not None:
-            self._half_open[endpoint] = None
-            endpoint.connection.admits = self._admits
-            endpoint.settle()
+            layer.counters["tcp.cookies_received"] += 1
+            endpoint.receive_segment(segment, now)
         return True
 
     def _admits(self, segment: Segment) -> bool:
