@@ -40,6 +40,15 @@ class TcpConfig:
     time_wait: float = 60.0  # 2 MSL
     fin_wait_2: float = 60.0  # after close(); RFC 9293 leaves it open, Linux: tcp_fin_timeout
     max_out_of_order_ranges: int = 128
+    ecn: str = (
+        "passive"  # "off", "passive" (if the peer asks), "on" (RFC 3168), "accecn" (RFC 9768); Linux: tcp_ecn
+    )
+    accecn_option: bool = True  # Linux: tcp_ecn_option
+    ecn_fallback: bool = True  # distrust what a path can not do, and try without; Linux: tcp_ecn_fallback
+
+    def __post_init__(self) -> None:
+        if self.ecn not in ("off", "passive", "on", "accecn"):
+            raise ValueError(f"ecn={self.ecn!r}: give 'off', 'passive', 'on' or 'accecn'")
 
 
 @dataclass(slots=True)

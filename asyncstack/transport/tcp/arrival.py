@@ -67,6 +67,8 @@ def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
         flags &= ~SYN
     fin = 1 if flags & FIN else 0
     if not _acceptable(conn, segment, seq, seq + len(payload) + fin, now):
+        if flags & SYN and conn.ecn is not None:
+            conn.ecn.syn_again(conn, segment)
         return
     if flags & RST:
         _receive_reset(conn, seq, now)
@@ -76,6 +78,8 @@ def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
         if rcv.timestamps and seq <= rcv.acked:
             rcv.ts_recent, rcv.ts_recent_at = segment.ts_val, now
         conn.heard_at = now
+        if conn.ecn is not None:
+            conn.ecn.receive(conn, segment)
         if payload:
             _receive_payload(conn, seq, payload, segment.gso_size or len(payload), now)
         if fin and conn.state is not CLOSED:
@@ -106,8 +110,11 @@ def _acceptable(conn: Connection, segment: Segment, seq: int, end: int, now: flo
         # with the window closed the next byte is still looked at, for its ACK and FIN (3.10.7.4: "special allowance")
         inside = end > rcv.nxt and (seq < rcv.edge or seq == rcv.nxt)
     if not inside and not flags & RST:
-        if rcv.sack_ok and segment.payload and end <= rcv.nxt:
-            rcv.dsack = (seq, seq + len(segment.payload))
+        if segment.payload and end <= rcv.nxt:
+            if rcv.sack_ok:
+                rcv.dsack = (seq, seq + len(segment.payload))
+            if conn.ecn is not None:
+                conn.ecn.receive_duplicate(conn, segment, seq)
         _refuse(conn, end > seq, now)
     return inside
 
@@ -157,6 +164,8 @@ def _receive_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bo
 def receive_acknowledgement(conn: Connection, segment: Segment, seq: int, acked: int, now: float) -> None:
     """An acceptable ACK that moves SND.UNA by `acked` >= 0: window, scoreboard, recovery."""
     snd = conn.sender
+    if conn.ecn is not None:
+        conn.ecn.receive_feedback(conn, segment)
     same_window = snd.edge == snd.una + (segment.window << snd.scale)
     duplicate = (
         not acked and same_window and not segment.payload and not segment.flags & FIN and snd.nxt != snd.una
@@ -167,6 +176,8 @@ def receive_acknowledgement(conn: Connection, segment: Segment, seq: int, acked:
         if acked and blocks and blocks[0][1] <= snd.una + acked:
             ts_rtt = _round_trip_of_repetition(conn, blocks[0][0], now)
         recovery.receive_ack(snd, acked, blocks, duplicate, ts_rtt, now)
+    if conn.ecn is not None:
+        conn.ecn.react(conn, segment, now)
     if acked:
         conn.happened |= WRITABLE_BIT
     if seq >= snd.window_seq:

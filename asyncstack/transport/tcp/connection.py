@@ -20,6 +20,7 @@ from collections.abc import Callable
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import arrival, handshake, output, timeouts
 from asyncstack.transport.tcp.congestion import CongestionControl
+from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
 from asyncstack.transport.tcp.info import TcpInfo, describe
 from asyncstack.transport.tcp.receiver import Receiver
 from asyncstack.transport.tcp.recovery import OPEN
@@ -45,7 +46,7 @@ from asyncstack.transport.tcp.state import (
 )
 from asyncstack.transport.tcp.time_wait import TimeWaitEntry
 from asyncstack.transport.tcp.timers import FIN_WAIT, KEEPALIVE, KINDS, NEVER, PERSIST, RETRANSMIT, no_timers
-from asyncstack.wire.tcp import ACK, FIN, PSH, RST, SYN, Segment
+from asyncstack.wire.tcp import ACK, FIN, PSH, RST, Segment
 
 
 class Connection:
@@ -65,6 +66,7 @@ class Connection:
         "data_segs_in",
         "data_segs_out",
         "drained",
+        "ecn",
         "error",
         "fin_asked",
         "happened",
@@ -94,6 +96,7 @@ class Connection:
         "synchronized",
         "timers",
         "ts_offset",
+        "usual",
     )
 
     def __init__(
@@ -125,6 +128,8 @@ class Connection:
         self.happened = 0  # bits of events not yet told
         self.drained = False  # the last segment made was the last there is, surely: no need to ask again
         self.reply: Segment | None = None  # a reset, which belongs to no stream
+        self.ecn: Ecn | None = None  # None: not agreed on
+        self.usual = ACK  # flags of a segment that brings data or acknowledges, and says nothing else
         # handshake
         self.passive = False
         # asked whether an ACK may complete a passive open; None: yes
@@ -227,7 +232,7 @@ class Connection:
         size = len(payload)
         if (
             (self.state is not ESTABLISHED and self._unusual(size))
-            or segment.flags & (ACK | SYN | FIN | RST) != ACK
+            or segment.flags & LOOKED_AT != self.usual
             or (segment.seq - rcv.nxt) & MASK
             or size > rcv.edge - rcv.nxt
             or rcv.held is not None
@@ -259,6 +264,8 @@ class Connection:
         elif segment.window << snd.scale != snd.edge - snd.una:
             snd.set_window(segment.window, rcv.nxt)
         if size:
+            if segment.ecn == CE and self.ecn is not None:
+                self.ecn.receive(self, segment)
             self.data_segs_in += 1
             self.happened |= READABLE_BIT
             rcv.deliver(payload, size, segment.gso_size or size, now)
@@ -360,6 +367,8 @@ class Connection:
         )
         if size > unit:
             segment.gso_size = unit
+        if self.ecn is not None:
+            self.ecn.mark(self, segment, size > 0 and record.times == 1)
         rcv.acknowledged()
         return segment
 

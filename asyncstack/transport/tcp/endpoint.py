@@ -280,7 +280,14 @@ class TcpEndpoint:
             length += header_size(segment)
             header = build(segment, (path.address_sum + PROTOCOL_TCP + length) % 0xFFFF or 0xFFFF)
             parts = (header, payload) if payload else (header,)
-            send(path, PROTOCOL_TCP, parts, checksum_offset=CHECKSUM_OFFSET, gso_size=segment.gso_size)
+            send(
+                path,
+                PROTOCOL_TCP,
+                parts,
+                checksum_offset=CHECKSUM_OFFSET,
+                gso_size=segment.gso_size,
+                tos=segment.ecn,
+            )
             if connection.drained:
                 return self._sent_all()
         self._arm()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from asyncstack.transport.tcp import ecn_setup
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK, timestamp
 from asyncstack.transport.tcp.state import OPENED_BIT, SYN_RECEIVED, SYN_SENT, Trigger
@@ -54,6 +55,7 @@ def accept(conn: Connection, syn: Segment, now: float) -> None:
     conn.enter(Trigger.PASSIVE_OPEN)
     conn.passive = True
     _negotiate(conn, syn, now)
+    ecn_setup.receive_syn(conn, syn)
     conn.enter(Trigger.SYN)
     conn.syn_due = True
     conn.timers[RETRANSMIT] = now + conn.sender.rtt.rto
@@ -94,6 +96,8 @@ def _sack(conn: Connection) -> bool:
 def segment_mss(conn: Connection) -> int:
     """Payload bytes of a full segment: what path and peer take, less the timestamps (RFC 6691 2)."""
     options = TIMESTAMP_OPTION if conn.receiver.timestamps else 0
+    if conn.ecn is not None:
+        options += conn.ecn.option_room
     return min(conn.path_mss, conn.peer_mss) - options
 
 
@@ -110,7 +114,7 @@ def syn_to_send(conn: Connection, now: float) -> Segment | None:
     answer = conn.state is SYN_RECEIVED
     timestamps = rcv.timestamps if answer else config.timestamps
     scaling = conn.scaling if answer else config.window_scaling
-    return Segment(
+    segment = Segment(
         conn.local_port,
         conn.remote_port,
         snd.una & MASK,
@@ -125,6 +129,8 @@ def syn_to_send(conn: Connection, now: float) -> Segment | None:
         window_shift(config.receive_buffer) if scaling else -1,
         rcv.sack_ok if answer else _sack(conn),
     )
+    ecn_setup.announce(conn, segment)
+    return segment
 
 
 def receive_in_syn_sent(conn: Connection, segment: Segment, now: float) -> None:
@@ -142,9 +148,11 @@ def receive_in_syn_sent(conn: Connection, segment: Segment, now: float) -> None:
         return
     _negotiate(conn, segment, now)
     if acknowledges:
+        ecn_setup.receive_syn_ack(conn, segment)
         establish(conn, Trigger.SYN_ACK, segment, now)
         conn.receiver.ack_now = True
     else:
+        ecn_setup.receive_syn(conn, segment)
         conn.enter(Trigger.SYN)
         conn.syn_due = True
 
@@ -162,6 +170,8 @@ def repeats_syn(conn: Connection, segment: Segment) -> bool:
         conn.receiver.ts_recent = (
             segment.ts_val
         )  # so that the echo does not count the wait for this repetition
+    if conn.ecn is not None:
+        conn.ecn.syn_again(conn, segment)
     return True
 
 
@@ -188,6 +198,8 @@ def establish(conn: Connection, trigger: Trigger, segment: Segment, now: float) 
     else:
         snd.rtt.restart(FALLBACK_RTO)
     snd.start(segment_mss(conn), conn.max_payload, 1 if conn.syn_times else config.initial_window)
+    if conn.ecn is not None:
+        conn.ecn.established(conn, segment, trigger is Trigger.ACK_OF_SYN)
     conn.timers[RETRANSMIT] = NEVER
     conn.syn_due = False
     conn.syn_times = 0

@@ -77,6 +77,7 @@ class TcpLayer:
             self.counters["tcp.bad_checksum"] += 1
             return
         segment.gso_size = packet.gso_size
+        segment.ecn = packet.tos & 3
         endpoint = self.connections.get((dst, segment.dst_port, src, segment.src_port))
         if endpoint is not None:
             endpoint.receive_segment(segment, self.clock())

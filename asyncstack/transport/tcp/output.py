@@ -50,7 +50,7 @@ def bare(conn: Connection, seq: int, flags: int, now: float) -> Segment:
     """A segment without data of a synchronized connection, with all options that are due."""
     rcv = conn.receiver
     conn.segs_out += 1
-    return Segment(
+    segment = Segment(
         conn.local_port,
         conn.remote_port,
         seq & MASK,
@@ -62,3 +62,6 @@ def bare(conn: Connection, seq: int, flags: int, now: float) -> Segment:
         rcv.ts_recent,
         rcv.sack_blocks() if rcv.sack_ok and not flags & RST else (),
     )
+    if conn.ecn is not None and not flags & RST:
+        conn.ecn.mark(conn, segment, False)
+    return segment

@@ -71,6 +71,8 @@ def receive_ack(
     if snd.presumed:
         # what is lost has not left the network by arriving, however many duplicates come
         _forget_presumed(snd, snd.presumed + board.lost - (snd.nxt - snd.una))
+    if snd.accecn is not None:
+        snd.accecn.count(snd, board.delivered + snd.presumed - delivered)
     _tell(snd, acked, board.delivered + snd.presumed - delivered, board.given_up - lost, limited, now)
 
 
@@ -87,7 +89,7 @@ def _tell(snd: Sender, acked: int, delivered: int, lost: int, limited: bool, now
     growth = delivered if acked and not sample.recovering else 0
     snd.tell(growth, delivered, limited or phase is LOSS, now)
     sample.recovering = False
-    sample.lost = 0
+    sample.lost = sample.ce = 0
 
 
 def enter_cwr(snd: Sender, now: float) -> None:

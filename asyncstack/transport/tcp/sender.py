@@ -14,7 +14,7 @@ The sender decides; `Connection` makes the segment. Positions are unwrapped (see
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import pacing, recovery
@@ -26,6 +26,9 @@ from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
 from asyncstack.transport.tcp.send_queue import SendQueue
 from asyncstack.transport.tcp.timers import NEVER, PACE, PERSIST, RETRANSMIT, Timers
 
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.accecn import AccurateEcn
+
 TICK: Final = 0.002  # of two timestamp clocks, seconds
 WAIT: Final = -1
 BURST_SECONDS: Final = 0.001
@@ -36,6 +39,7 @@ class Sender:
     """Owns the send queue, the scoreboard, the congestion controller and the RTT estimator."""
 
     __slots__ = (
+        "accecn",
         "board",
         "bytes_sent_again",
         "config",
@@ -97,6 +101,7 @@ class Sender:
         self.congestion.seed = iss
         self.sample = AckSample()
         self.sack_ok = False
+        self.accecn: AccurateEcn | None = None  # counts the marks that ACKs tell of
         # recovery's
         self.phase = OPEN
         self.recover = iss  # RFC 6582, RecoveryPoint of RFC 6675

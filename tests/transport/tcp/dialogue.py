@@ -15,10 +15,10 @@ import math
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.state import State
-from asyncstack.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment, build, parse
+from asyncstack.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment, build, parse
 
 MASK = 0xFFFFFFFF
-FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG, "E": ECE, "C": CWR}
+FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG, "E": ECE, "C": CWR, "N": AE}
 OUR_ISS = 0xFFFFF000  # the numbers wrap soon
 PEER_ISS = 0xFFFFFF00
 
@@ -90,6 +90,9 @@ class Dialogue:
         ts_val: int | None = None,
         ts_ecr: int | None = None,
         urgent: int = 0,
+        ecn: int = 0,
+        accecn: tuple[int, ...] | None = None,
+        fast_open: bytes | None = None,
     ) -> None:
         """A segment from the peer. By default `seq` continues its stream and `ack` is the highest it has used."""
         sets = bits(flags)
@@ -115,12 +118,15 @@ class Dialogue:
             (self.our_ts if ts_ecr is None else ts_ecr) & MASK if self.timestamps else 0,
             tuple(((OUR_ISS + left) & MASK, (OUR_ISS + right) & MASK) for left, right in sack),
             urgent=urgent,
+            accecn=accecn,
+            fast_open=fast_open,
         )
         if sets & SYN:
             segment.mss = self.options["mss"]
             segment.window_scale = self.options["window_scale"]
             segment.sack_permitted = bool(self.options["sack_permitted"])
         segment = parse(memoryview(build(segment, 0) + data))
+        segment.ecn = ecn
         if sets & SYN and self.connection.state is State.CLOSED:
             self.connection.accept(segment, self.now)
         else:
@@ -179,6 +185,8 @@ class Dialogue:
         sack: tuple[tuple[int, int], ...] | None = None,
         at: float | None = None,
         window: int | None = None,
+        ecn: int | None = None,
+        accecn: tuple[int, ...] | None = None,
     ) -> Segment:
         """The next segment sent; PSH is not compared."""
         self.flush()
@@ -199,6 +207,10 @@ class Dialogue:
         assert got == want, f"sent (flags, seq, ack, length) {got}, expected {want}"
         if data is not None:
             assert segment.payload == data
+        if ecn is not None:
+            assert segment.ecn == ecn, f"codepoint {segment.ecn}, expected {ecn}"
+        if accecn is not None:
+            assert segment.accecn == accecn, f"AccECN option {segment.accecn}, expected {accecn}"
         if sack is not None:
             blocks = tuple(((l - PEER_ISS) & MASK, (r - PEER_ISS) & MASK) for l, r in segment.sack)  # noqa: E741
             assert blocks == sack, f"SACK blocks {blocks}, expected {sack}"
