@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench coverage fuzz clean
+.PHONY: help demo test test-long lint format bench bench-loss golden coverage fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +25,12 @@ demo: $(VENV)/demo ## serve the demo site from a simulated network on http://127
 test: $(VENV)/dev ## run every test (TUN/TAP tests in network namespaces of their own)
 	$(BIN)/python -m pytest $(TESTS)
 
+test-long: $(VENV)/dev ## the tests that take minutes: 10,000 examples of the model check, the whole golden table, fairness
+	$(BIN)/python -m pytest -m long $(TESTS)
+
+golden: $(VENV)/dev ## write tests/simulation/goodput.txt anew: goodput by congestion control, loss and RTT
+	$(BIN)/python -m tests.simulation.goodput
+
 lint: $(VENV)/dev ## ruff (format and lint) and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -33,6 +39,9 @@ lint: $(VENV)/dev ## ruff (format and lint) and mypy --strict
 format: $(VENV)/dev ## let ruff lay the code out and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench-loss: $(VENV)/dev ## goodput on a bad link against Linux on the same one (root; hours; writes build/bench_loss.json)
+	$(BIN)/python -m tests.bench.loss $(BENCH)
 
 bench: $(VENV)/dev ## measure against the kernel and pmd-pytcp side by side (root; writes build/bench.json and .png)
 	$(BIN)/python -m tests.bench $(BENCH)
