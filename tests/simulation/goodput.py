@@ -32,7 +32,7 @@ CHUNK: Final = 256 << 10
 NAME, LOSS, TRIP, VALUE = 8, 6, 8, 8  # widths of the columns
 
 HEADER: Final = f"""\
-Goodput in Mbit/s of one transfer of {SECONDS:g} s over {RATE / 1e6:g} Mbit/s, asyncstack to asyncstack, in virtual time.
+Goodput in Mbit/s of {SECONDS:g} s over {RATE / 1e6:g} Mbit/s, asyncstack to asyncstack, in virtual time.
 By congestion control, loss (each way), and round-trip time; the median, and the run of each seed.
 Made by `make golden`; tests/simulation/test_golden.py holds it to the letter.
 

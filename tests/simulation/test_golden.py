@@ -23,7 +23,9 @@ LIMIT = 20.0  # Mbit/s
 @pytest.mark.parametrize("name", goodput.controllers())
 def test_some_transfers_are_as_in_the_golden_table(name):
     golden = goodput.read_golden()
-    assert any(label.startswith(name) for label in golden), f"{name} is not in {GOLDEN.name}: see `make golden`"
+    assert any(label.startswith(name) for label in golden), (
+        f"{name} is not in {GOLDEN.name}: see `make golden`"
+    )
     for cell in chosen(name, golden):
         assert golden[cell.label][1] == f"{goodput.goodput(cell):.2f}", f"{cell}: see `make golden`"
 
