@@ -1,9 +1,9 @@
 """The golden table of goodput: asyncstack to asyncstack over a bad link in virtual time, for each congestion control.
 
 `make golden` computes it anew and writes goodput.txt, which is in the repository: a change that costs or gains
-goodput shows in review. `test_golden.py` holds it to the letter. The link is that of `make bench-loss`: 100 Mbit/s, a queue of
-one bandwidth-delay product or at least 64 KiB, the same loss both ways; the transfer begins with the handshake and is
-looked at `SECONDS` after the server saw it.
+goodput shows in review. `test_golden.py` holds it to the letter. The link is that of `make bench-loss`: 100 Mbit/s,
+a queue of one bandwidth-delay product or at least 64 KiB, the same loss both ways; the transfer begins with the
+handshake and is looked at `SECONDS` after the server saw it.
 """
 
 from __future__ import annotations
