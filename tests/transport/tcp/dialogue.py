@@ -93,6 +93,7 @@ class Dialogue:
         ecn: int = 0,
         accecn: tuple[int, ...] | None = None,
         fast_open: bytes | None = None,
+        gso_size: int = 0,
     ) -> None:
         """A segment from the peer. By default `seq` continues its stream and `ack` is the highest it has used."""
         sets = bits(flags)
@@ -126,7 +127,7 @@ class Dialogue:
             segment.window_scale = self.options["window_scale"]
             segment.sack_permitted = bool(self.options["sack_permitted"])
         segment = parse(memoryview(build(segment, 0) + data))
-        segment.ecn = ecn
+        segment.ecn, segment.gso_size = ecn, gso_size
         if sets & SYN and self.connection.state is State.CLOSED:
             self.connection.accept(segment, self.now)
         else:
