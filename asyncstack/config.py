@@ -39,6 +39,8 @@ class TcpConfig:
     keepalive_count: int = 9
     time_wait: float = 60.0  # 2 MSL
     fin_wait_2: float = 60.0  # after close(); RFC 9293 leaves it open, Linux: tcp_fin_timeout
+    # SO_LINGER, seconds: 0.0 makes close() a RST; how long `StreamSocket.aclose` waits; None: off
+    linger: float | None = None
     max_out_of_order_ranges: int = 128
     ecn: str = (
         "passive"  # "off", "passive" (if the peer asks), "on" (RFC 3168), "accecn" (RFC 9768); Linux: tcp_ecn

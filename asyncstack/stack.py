@@ -6,6 +6,7 @@ import asyncio
 import errno
 import random
 from collections.abc import Callable, Iterable
+from socket import AF_INET, SOCK_STREAM
 from types import TracebackType
 from typing import TypeVar
 
@@ -28,6 +29,9 @@ from asyncstack.network.routing import RoutingTable
 from asyncstack.timing import clock_of
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ping import Ping, PingReply
+from asyncstack.transport.sockets.base import StackSocket
+from asyncstack.transport.sockets.making import make_socket
+from asyncstack.transport.sockets.stream import StreamSocket
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.info import TcpInfo
 from asyncstack.transport.tcp.layer import TcpLayer
@@ -66,6 +70,7 @@ class Stack(Calls):
         self._rng = rng = random.SystemRandom() if seed is None else random.Random(seed)
         self.interfaces: list[Interface] = []
         self.servers: dict[Server, None] = {}
+        self._sockets: dict[StackSocket, None] = {}
         self._subscribers: list[Callable[[Event], None]] = []
         self._closing: list[asyncio.Task[None]] = []  # of devices that died
         self._end: asyncio.Future[None] | None = None  # since close() was called
@@ -263,6 +268,15 @@ class Stack(Calls):
 
     # calls beyond asyncio's
 
+    def socket(self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0) -> StreamSocket:
+        """A socket of this stack with BSD's calls: AF_INET or AF_INET6; SOCK_STREAM (TCP) or SOCK_DGRAM (UDP), with
+        SOCK_NONBLOCK if wanted. It ends with `close`, or with the stack.
+
+        Raises OSError EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT.
+        """
+        self._check_open()
+        return make_socket(self.tcp, self.udp, self._sockets, self.names.resolve, family, type, proto)
+
     async def ping(
         self,
         host: Host,
@@ -297,6 +311,8 @@ class Stack(Calls):
         try:
             for server in list(self.servers):
                 server.close()
+            for sock in list(self._sockets):
+                sock.close()
             await self.tcp.drain(self.config.close_timeout)
         finally:
             await self._release()

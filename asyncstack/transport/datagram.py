@@ -20,7 +20,8 @@ from typing import Any, Final
 from asyncstack.errors import os_error
 from asyncstack.network.addresses import parse_address
 from asyncstack.network.routing import Path
-from asyncstack.transport.endpoint_socket import EndpointSocket, Option, SocketAddress, socket_address
+from asyncstack.transport.endpoint_socket import EndpointSocket, SocketAddress, socket_address
+from asyncstack.transport.options import Settings
 from asyncstack.transport.ports import check_port
 from asyncstack.transport.udp import Binding, UdpLayer
 
@@ -46,7 +47,7 @@ class DatagramTransport(asyncio.DatagramTransport):
         self._layer = layer
         self._loop = layer.loop
         self._protocol: Any = protocol
-        self._broadcast = broadcast
+        self._settings = Settings(broadcast=broadcast)
         self._context = contextvars.copy_context()
         self._paths: dict[bytes, Path] = {}
         self._waiting: deque[tuple[Path, int, bytes]] = deque()
@@ -127,7 +128,7 @@ class DatagramTransport(asyncio.DatagramTransport):
             if len(self._paths) >= PATHS_KEPT:
                 del self._paths[next(iter(self._paths))]
             self._paths[remote] = path
-        if path.broadcast and not self._broadcast:
+        if path.broadcast and not self._settings.broadcast:
             raise os_error(errno.EACCES, "a broadcast needs allow_broadcast=True")
         return path
 
@@ -264,14 +265,5 @@ class DatagramTransport(asyncio.DatagramTransport):
         if name == "peername":
             return peer if peer is not None else default
         if name == "socket":
-            options: dict[tuple[int, int], Option] = {
-                (socket.SOL_SOCKET, socket.SO_BROADCAST): (self._may_broadcast, self._let_broadcast)
-            }
-            return EndpointSocket(socket.SOCK_DGRAM, socket.IPPROTO_UDP, own, peer, options)
+            return EndpointSocket(socket.SOCK_DGRAM, socket.IPPROTO_UDP, own, peer, self._settings)
         return default
-
-    def _may_broadcast(self) -> int:
-        return int(self._broadcast)
-
-    def _let_broadcast(self, value: int) -> None:
-        self._broadcast = bool(value)

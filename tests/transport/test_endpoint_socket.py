@@ -3,26 +3,46 @@
 import errno
 import socket
 import struct
+import sys
+from typing import ClassVar
 
 import pytest
 
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
+from asyncstack.transport.options import Option
 
 OPTION = (socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-READ_ONLY = (socket.SOL_SOCKET, socket.SO_DOMAIN)
+READ_ONLY = (socket.SOL_SOCKET, socket.SO_SNDLOWAT)
+TEXT = (socket.IPPROTO_TCP, socket.TCP_CONGESTION)
+
+
+class Holder(EndpointSocket):
+    """Its options write down what they are set to."""
+
+    table: ClassVar = {
+        OPTION: Option(
+            lambda holder: holder.values[-1] if holder.values else 7,
+            lambda holder, value: holder.values.append(value),
+        ),
+        READ_ONLY: Option(lambda holder: 2),
+        TEXT: Option(
+            lambda holder: b"cubic".ljust(16, b"\0"), None, lambda holder, value: holder.values.append(value)
+        ),
+    }
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.values = []
 
 
 @pytest.fixture
-def values():
-    return []
+def sock():
+    return Holder(socket.SOCK_STREAM, socket.IPPROTO_TCP, ("10.0.0.1", 80), ("10.0.0.2", 5000))
 
 
 @pytest.fixture
-def sock(values):
-    options = {OPTION: (lambda: values[-1] if values else 7, values.append), READ_ONLY: (lambda: 2, None)}
-    return EndpointSocket(
-        socket.SOCK_STREAM, socket.IPPROTO_TCP, ("10.0.0.1", 80), ("10.0.0.2", 5000), options
-    )
+def values(sock):
+    return sock.values
 
 
 def test_addresses_have_the_shape_of_their_family():
@@ -41,7 +61,7 @@ def test_facts(sock):
     assert sock.gettimeout() == 0.0
     assert sock.fileno() == -1
     assert "10.0.0.1" in repr(sock)
-    over_ipv6 = EndpointSocket(socket.SOCK_DGRAM, socket.IPPROTO_UDP, ("fe80::1%eth0", 80, 0, 3), None, {})
+    over_ipv6 = EndpointSocket(socket.SOCK_DGRAM, socket.IPPROTO_UDP, ("fe80::1%eth0", 80, 0, 3), None)
     assert over_ipv6.family == socket.AF_INET6
     with pytest.raises(OSError) as caught:
         over_ipv6.getpeername()
@@ -60,7 +80,7 @@ def test_reading_options(sock, values):
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [(1, 1), (True, 1), (-5, -5), (struct.pack("@i", 300), 300), (struct.pack("@i", -5), -5), (b"\1", 1)],
+    [(1, 1), (True, 1), (-5, -5), (struct.pack("@i", 300), 300), (struct.pack("@i", -5), -5)],
 )
 def test_setting_options(sock, values, value, number):
     sock.setsockopt(*OPTION, value)
@@ -77,3 +97,21 @@ def test_options_that_are_not_ours_or_read_only(sock):
             call()
         assert caught.value.errno == errno.ENOPROTOOPT
     assert sock.getsockopt(*READ_ONLY) == 2
+
+
+def test_an_option_that_is_no_number(sock, values):
+    assert sock.getsockopt(*TEXT, 16) == b"cubic" + bytes(11)
+    assert sock.getsockopt(*TEXT, 3) == b"cub"
+    assert sock.getsockopt(*TEXT) == int.from_bytes(b"cubi", sys.byteorder)
+    sock.setsockopt(*TEXT, b"reno")
+    sock.setsockopt(*TEXT, 5)
+    sock.setsockopt(*TEXT, None, 3)
+    assert values == [b"reno", struct.pack("@i", 5), bytes(3)]
+
+
+def test_values_of_the_wrong_size(sock, values):
+    for call in (lambda: sock.setsockopt(*OPTION, b"\1"), lambda: sock.getsockopt(*OPTION, 1025)):
+        with pytest.raises(OSError) as caught:
+            call()
+        assert caught.value.errno == errno.EINVAL
+    assert values == []

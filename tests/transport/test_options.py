@@ -39,8 +39,8 @@ async def test_defaults_are_the_stack_s(network):
     assert sock.getsockopt(TCP, socket.TCP_KEEPIDLE) == 60
     assert sock.getsockopt(TCP, socket.TCP_KEEPINTVL) == 75
     assert sock.getsockopt(TCP, socket.TCP_KEEPCNT) == 9
-    assert sock.getsockopt(SOCKET, socket.SO_RCVBUF) == TcpConfig().receive_buffer
-    assert sock.getsockopt(SOCKET, socket.SO_SNDBUF) == TcpConfig().send_buffer
+    assert sock.getsockopt(SOCKET, socket.SO_RCVBUF) == 2 * TcpConfig().receive_buffer
+    assert sock.getsockopt(SOCKET, socket.SO_SNDBUF) == 2 * TcpConfig().send_buffer
 
 
 async def test_keepalive_finds_a_dead_peer(network):

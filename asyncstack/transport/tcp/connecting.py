@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asyncstack.errors import os_error
 from asyncstack.network.addresses import format_address
-from asyncstack.transport.tcp.endpoint import TcpEndpoint
+from asyncstack.transport.tcp.endpoint import Owner, TcpEndpoint
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Target = tuple[bytes, int, bytes, int]  # remote address and port; local ones, b"" and 0: any
 
 
-class Connecting:
+class Connecting(Owner):
     """Owns an endpoint during an active open; makes the transport once it is open."""
 
     def __init__(self, factory: ProtocolFactory, result: asyncio.Future[TcpTransport]) -> None:
@@ -41,15 +41,6 @@ class Connecting:
             endpoint.abort()
             return
         TcpTransport(endpoint, protocol, self._context, waiter=self._result)
-
-    def readable(self) -> None:
-        pass
-
-    def ended(self) -> None:
-        pass
-
-    def writable(self) -> None:
-        pass
 
     def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
         """The peer refused, or nobody answered."""

@@ -177,6 +177,10 @@ class Connection:
         """All in-order bytes received. This frees the window: a window update may be ready to send afterwards."""
         return self.receiver.read()
 
+    def take(self, size: int) -> bytes:
+        """`read`, but at most `size` bytes, joined."""
+        return self.receiver.take(size)
+
     def shutdown(self, now: float) -> None:
         """Send FIN after the data written so far (half-close); reading goes on."""
         if not self.fin_asked:
@@ -186,13 +190,13 @@ class Connection:
 
     def close(self, now: float) -> None:
         """The application has gone: FIN after the data, and no waiting for ever for the peer's. Bytes that nobody
-        will read, received before or later, make it a RST (RFC 9293 3.6.1, RFC 2525 2.17)."""
+        will read, received before or later, make it a RST (RFC 9293 3.6.1, RFC 2525 2.17); so does SO_LINGER of 0."""
         if self.orphan or self.state is CLOSED or self.state is TIME_WAIT:
             return
         self.orphan = True
         if self.state is SYN_SENT:
             self.end(0)
-        elif self.receiver.unread:
+        elif self.receiver.unread or self.config.linger == 0.0:
             self.reset(0, now)
         else:
             self.shutdown(now)

@@ -8,7 +8,7 @@ has gone, as the kernel keeps an orphan.
 from __future__ import annotations
 
 from errno import ECONNABORTED, ENOBUFS
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
@@ -37,8 +37,13 @@ HEADER_ESTIMATE: Final = 60  # charged to the sender's quantum for each segment 
 Key = tuple[bytes, int, bytes, int]  # local address, local port, remote address, remote port
 
 
-class Owner(Protocol):
-    """Told what became of a connection. Called with the machine consistent; may call back into the endpoint."""
+class Owner:
+    """Told what became of a connection. Called with the machine consistent; may call back into the endpoint.
+
+    The base is an owner that does nothing about it: that of a connection whose application has gone.
+    """
+
+    __slots__ = ()
 
     def opened(self, endpoint: TcpEndpoint) -> None:
         """The handshake is complete."""
@@ -59,29 +64,7 @@ class Owner(Protocol):
         """The stack is about to end: close in order what is open."""
 
 
-class Orphan:
-    """The owner of a connection whose application has gone."""
-
-    def opened(self, endpoint: TcpEndpoint) -> None:
-        pass
-
-    def readable(self) -> None:
-        pass
-
-    def ended(self) -> None:
-        pass
-
-    def writable(self) -> None:
-        pass
-
-    def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
-        pass
-
-    def finish(self, endpoint: TcpEndpoint) -> None:
-        pass
-
-
-ORPHAN: Final = Orphan()
+ORPHAN: Final = Owner()
 
 
 class TcpEndpoint:

@@ -12,6 +12,7 @@ from asyncstack.network.addresses import format_address, is_multicast
 from asyncstack.network.errors import IcmpError
 from asyncstack.network.routing import Path
 from asyncstack.timing import LoopTimer
+from asyncstack.transport.claims import Claim, Claims
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral
 from asyncstack.transport.tcp.congestion import Controllers
@@ -52,6 +53,7 @@ class TcpLayer:
         self.listeners = Listeners(context.rng.randbytes(32))
         self.controllers = Controllers()
         self.cookies = SynCookies(context.rng)
+        self.claims = Claims()  # what sockets have bound
         self._initial = InitialNumbers(context.rng)
         self._time_wait = TimeWaitTable(self.config.time_wait_limit, self.config.tcp.time_wait)
         self._drained: asyncio.Future[None] | None = None
@@ -156,17 +158,8 @@ class TcpLayer:
         self, factory: ProtocolFactory, remote: bytes, port: int, local: bytes = b"", local_port: int = 0
     ) -> TcpTransport:
         """Open a connection; its protocol has seen `connection_made`. Raises the OSError that explains a failure."""
-        path = self.routes.lookup(remote, local)
-        if not check_port(port):
-            raise os_error(errno.ECONNREFUSED, f"connect to {format_address(remote)} port 0")
-        if path.broadcast or is_multicast(remote):
-            raise os_error(errno.ENETUNREACH, f"connect to {format_address(remote)}: TCP speaks to one host")
-        key = (path.source, self._local_port(path.source, local_port, remote, port), remote, port)
         result: asyncio.Future[TcpTransport] = self.loop.create_future()
-        endpoint = self._add(
-            key, path, Connecting(factory, result), self._connection(key, path, self.config.tcp)
-        )
-        endpoint.open()
+        endpoint = self.open(Connecting(factory, result), remote, port, local, local_port)
         try:
             return await result
         except asyncio.CancelledError:
@@ -174,6 +167,30 @@ class TcpLayer:
             raise
         finally:
             del result  # it holds its exception, whose traceback holds this frame
+
+    def open(
+        self,
+        owner: Owner,
+        remote: bytes,
+        port: int,
+        local: bytes = b"",
+        local_port: int = 0,
+        config: TcpConfig | None = None,
+    ) -> TcpEndpoint:
+        """Start an active open; `owner` hears what becomes of it. Local address and port b"" and 0: any.
+
+        Raises OSError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL (no port is free), ECONNREFUSED (port 0).
+        """
+        path = self.routes.lookup(remote, local)
+        if not check_port(port):
+            raise os_error(errno.ECONNREFUSED, f"connect to {format_address(remote)} port 0")
+        if path.broadcast or is_multicast(remote):
+            raise os_error(errno.ENETUNREACH, f"connect to {format_address(remote)}: TCP speaks to one host")
+        key = (path.source, self._local_port(path.source, local_port, remote, port), remote, port)
+        connection = self._connection(key, path, self.config.tcp if config is None else config)
+        endpoint = self._add(key, path, owner, connection)
+        endpoint.open()
+        return endpoint
 
     def accept(
         self, packet: Packet, segment: Segment, listener: Listener, iss: int | None
@@ -259,11 +276,24 @@ class TcpLayer:
             return choose_ephemeral(
                 self.context.rng,
                 self.config.ephemeral_ports,
-                lambda candidate: is_taken(candidate) or self.listeners.excludes(local, candidate),
+                lambda candidate: (
+                    is_taken(candidate)
+                    or self.listeners.excludes(local, candidate)
+                    or self.claims.excludes(local, candidate)
+                ),
             )
         if is_taken(wanted):
             raise os_error(errno.EADDRINUSE, f"local port {wanted}")
         return wanted
+
+    def connected(self, host: bytes, port: int) -> bool:
+        """Whether a connection, or one in TIME-WAIT, has the local `port` of `host` (all zeros: of any)."""
+        size, anywhere = len(host), not any(host)
+        return any(
+            key[1] == port and (key[0] == host or (anywhere and len(key[0]) == size))
+            for table in (self.connections, self._time_wait)
+            for key in table
+        )
 
     # listen
 
@@ -275,10 +305,14 @@ class TcpLayer:
         *,
         config: TcpConfig | None = None,
         reuse_port: bool = False,
+        claim: Claim | None = None,
     ) -> list[Listener]:
         """A listener for each of `hosts` (all zeros: any address) on one port, 0 picks a free one; all hand over to
-        `acceptor`, from their `start` on. Raises OSError EADDRINUSE, EADDRNOTAVAIL; ValueError for settings that no
-        connection could have: when a SYN comes there is nobody to tell."""
+        `acceptor`, from their `start` on. `claim`: of a socket that has bound them.
+
+        Raises OSError EADDRINUSE, EADDRNOTAVAIL; ValueError for settings that no connection could have: when a SYN
+        comes there is nobody to tell.
+        """
         self.controllers.find((config or self.config.tcp).congestion)
         if not check_port(port):
             port = choose_ephemeral(
@@ -290,7 +324,10 @@ class TcpLayer:
             where = f"{format_address(host)} port {port}"
             if any(host) and not self.addresses.is_local(host):
                 raise os_error(errno.EADDRNOTAVAIL, f"listen on {where}: not an address of this stack")
-            if self.listeners.excludes(host, port, reuse_port):
+            if self.listeners.excludes(host, port, reuse_port) or (
+                claim is None
+                and not self.claims.admits(Claim([host], port, reuse_address=True, reuse_port=reuse_port))
+            ):
                 raise os_error(errno.EADDRINUSE, f"listen on {where}")
         made = [Listener(self, host, port, acceptor, config, reuse_port) for host in hosts]
         for listener in made:

@@ -9,12 +9,12 @@ an honest client still gets in.
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Final, Protocol
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
-from asyncstack.transport.tcp.endpoint import TcpEndpoint
+from asyncstack.transport.tcp.endpoint import Owner, TcpEndpoint
+from asyncstack.transport.tcp.options import ListenerSocket
 from asyncstack.transport.tcp.syn_cookies import LIFETIME, holdable, options_in_timestamp, syn_of
 from asyncstack.wire.packet import Packet
 from asyncstack.wire.tcp import Segment
@@ -36,7 +36,7 @@ class Acceptor(Protocol):
         """A connection whose handshake is complete. It must get an owner before this returns."""
 
 
-class Listener:
+class Listener(Owner):
     """Owns the half-open connections of one address and port. `address` all zeros stands for any of its family.
 
     `config` goes for the connections it accepts; None: the stack's.
@@ -68,7 +68,7 @@ class Listener:
 
     def socket(self) -> EndpointSocket:
         """The socket-like object for `Server.sockets`."""
-        return EndpointSocket(socket.SOCK_STREAM, socket.IPPROTO_TCP, self.sockname, None, {})
+        return ListenerSocket(self)
 
     @property
     def half_open(self) -> int:
@@ -168,15 +168,6 @@ class Listener:
         self._half_open.pop(endpoint, None)
         endpoint.connection.admits = None
         self.acceptor.take(endpoint)
-
-    def readable(self) -> None:
-        pass
-
-    def ended(self) -> None:
-        pass
-
-    def writable(self) -> None:
-        pass
 
     def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
         """The handshake failed; nobody has heard of this connection yet."""

@@ -1,35 +1,62 @@
-"""The socket options of a TCP connection, by their names in `socket`: a getter and a setter each."""
+"""The socket options of a TCP connection, by their names in `socket`.
+
+Most are a field of `TcpConfig` in other units. A holder of these options has `config`, `configure(config)` and
+`endpoint`, the connection or None before there is one.
+"""
 
 from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
-from asyncstack.transport.endpoint_socket import Option
+from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
+from asyncstack.transport.options import Option, Table
+from asyncstack.transport.tcp.endpoint import TcpEndpoint
 
 if TYPE_CHECKING:
-    from asyncstack.transport.tcp.endpoint import TcpEndpoint
+    from asyncstack.transport.tcp.listener import Listener
 
 SOL_SOCKET: Final = socket.SOL_SOCKET
 IPPROTO_TCP: Final = socket.IPPROTO_TCP
 
-SMALLEST_BUFFER: Final = 2304  # Linux: SOCK_MIN_RCVBUF; less is taken as this
+SMALLEST_RECEIVE_BUFFER: Final = (
+    1152  # half of Linux's SOCK_MIN_RCVBUF, SOCK_MIN_SNDBUF; less is taken as this
+)
+SMALLEST_SEND_BUFFER: Final = 2304
+LINGER: Final = struct.Struct("@ii")
 
 
-def _buffer(value: int) -> int:
-    return max(value, SMALLEST_BUFFER)
+class Holder(Protocol):
+    """What these options act on."""
+
+    @property
+    def config(self) -> TcpConfig:
+        """The present settings."""
+
+    @property
+    def endpoint(self) -> TcpEndpoint | None:
+        """The connection, if there is one."""
+
+    def configure(self, config: TcpConfig) -> None:
+        """Go by other settings."""
 
 
-def _seconds(value: int) -> float:
-    return float(_from_1_to(32767, value))
+def setting(name: str, read: Callable[[Any], int], write: Callable[[int], object]) -> Option:
+    """An option that is the field `name` of the settings; `read` and `write` convert."""
 
+    def get(holder: Holder) -> int:
+        return read(getattr(holder.config, name))
 
-def _times(value: int) -> int:
-    return _from_1_to(127, value)
+    def put(holder: Holder, value: int) -> None:
+        holder.configure(replace(holder.config, **{name: write(value)}))  # type: ignore[arg-type]
+
+    return Option(get, put)
 
 
 def _from_1_to(most: int, value: int) -> int:
@@ -38,28 +65,81 @@ def _from_1_to(most: int, value: int) -> int:
     return value
 
 
-# option -> (name in TcpConfig, the setting for a value of the option)
-_SETTINGS: Final[dict[tuple[int, int], tuple[str, Callable[[int], object]]]] = {
-    (IPPROTO_TCP, socket.TCP_NODELAY): ("nodelay", bool),
-    (SOL_SOCKET, socket.SO_KEEPALIVE): ("keepalive", bool),
-    (IPPROTO_TCP, socket.TCP_KEEPIDLE): ("keepalive_idle", _seconds),
-    (IPPROTO_TCP, socket.TCP_KEEPINTVL): ("keepalive_interval", _seconds),
-    (IPPROTO_TCP, socket.TCP_KEEPCNT): ("keepalive_count", _times),
-    (SOL_SOCKET, socket.SO_RCVBUF): ("receive_buffer", _buffer),
-    (SOL_SOCKET, socket.SO_SNDBUF): ("send_buffer", _buffer),
+def _seconds(name: str) -> Option:
+    return setting(name, int, lambda value: float(_from_1_to(32767, value)))
+
+
+def _times(name: str, most: int) -> Option:
+    return setting(name, int, lambda value: _from_1_to(most, value))
+
+
+def _buffer(name: str, least: int) -> Option:
+    """Told doubled, as Linux does, which counts its own overhead in."""
+    return setting(name, lambda size: min(2 * size, 0x7FFFFFFF), lambda value: max(value, least))
+
+
+def _get_linger(holder: Holder) -> bytes:
+    linger = holder.config.linger
+    return LINGER.pack(linger is not None, int(linger or 0))
+
+
+def _set_linger(holder: Holder, data: bytes) -> None:
+    if len(data) < LINGER.size:
+        raise os_error(errno.EINVAL, "SO_LINGER takes struct linger: two ints, on and seconds")
+    on, seconds = LINGER.unpack(data[: LINGER.size])
+    holder.configure(replace(holder.config, linger=float(seconds) if on else None))
+
+
+TCP_OPTIONS: Final[Table] = {
+    (IPPROTO_TCP, socket.TCP_NODELAY): setting("nodelay", int, bool),
+    (SOL_SOCKET, socket.SO_KEEPALIVE): setting("keepalive", int, bool),
+    (IPPROTO_TCP, socket.TCP_KEEPIDLE): _seconds("keepalive_idle"),
+    (IPPROTO_TCP, socket.TCP_KEEPINTVL): _seconds("keepalive_interval"),
+    (IPPROTO_TCP, socket.TCP_KEEPCNT): _times("keepalive_count", 127),
+    (IPPROTO_TCP, socket.TCP_SYNCNT): _times("syn_retries", 127),
+    (SOL_SOCKET, socket.SO_RCVBUF): _buffer("receive_buffer", SMALLEST_RECEIVE_BUFFER),
+    (SOL_SOCKET, socket.SO_SNDBUF): _buffer("send_buffer", SMALLEST_SEND_BUFFER),
+    (SOL_SOCKET, socket.SO_LINGER): Option(_get_linger, None, _set_linger),
 }
 
 
-def socket_options(endpoint: TcpEndpoint) -> dict[tuple[int, int], Option]:
-    """(level, option) -> (getter, setter) for one connection. Times are whole seconds, as sockets have them."""
-    return {key: _setting(endpoint, name, kind) for key, (name, kind) in _SETTINGS.items()}
+class ConnectionSocket(EndpointSocket):
+    """What `get_extra_info("socket")` of a connection's transport gives."""
+
+    table = TCP_OPTIONS
+
+    def __init__(self, endpoint: TcpEndpoint) -> None:
+        local, local_port, remote, remote_port = endpoint.key
+        own, peer = socket_address(local, local_port), socket_address(remote, remote_port)
+        super().__init__(socket.SOCK_STREAM, IPPROTO_TCP, own, peer)
+        self.endpoint = endpoint
+
+    @property
+    def config(self) -> TcpConfig:
+        """The connection's settings."""
+        return self.endpoint.connection.config
+
+    def configure(self, config: TcpConfig) -> None:
+        """Go by other settings from now on."""
+        self.endpoint.configure(config)
 
 
-def _setting(endpoint: TcpEndpoint, name: str, kind: Callable[[int], object]) -> Option:
-    def get() -> int:
-        return int(getattr(endpoint.connection.config, name))
+class ListenerSocket(EndpointSocket):
+    """One of `Server.sockets`. Its options go for the connections accepted from now on."""
 
-    def change(value: int) -> None:
-        endpoint.configure(replace(endpoint.connection.config, **{name: kind(value)}))  # type: ignore[arg-type]
+    table = TCP_OPTIONS
+    listening = True
+    endpoint = None
 
-    return get, change
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(socket.SOCK_STREAM, IPPROTO_TCP, listener.sockname, None)
+        self._listener = listener
+
+    @property
+    def config(self) -> TcpConfig:
+        """The settings of connections to come."""
+        return self._listener.config
+
+    def configure(self, config: TcpConfig) -> None:
+        """Go by other settings from now on."""
+        self._listener.config = config

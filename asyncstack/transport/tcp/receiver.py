@@ -184,12 +184,51 @@ class Receiver:
         chunks = self._chunks
         self._chunks = []
         self.unread = 0
-        left = self.edge - self.nxt
-        most = min(self.config.receive_buffer, MAX_FIELD << self.scale)
-        worthwhile = len(chunks) > 0 and most - left >= self._step
-        if worthwhile and (left < 2 * self._step or (self.acked > self.start and 2 * left <= most)):
-            self.ack_now = True
+        if chunks:
+            self._made_room()
         return chunks
+
+    def take(self, size: int) -> bytes:
+        """The first `size` bytes of what `read` would return, or all there are; the rest stays."""
+        if size >= self.unread:
+            chunks = self.read()
+            return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+        data = self.peek(size)
+        at, left = 0, size
+        while left >= len(self._chunks[at]):
+            left -= len(self._chunks[at])
+            at += 1
+        del self._chunks[:at]
+        if left:
+            self._chunks[0] = memoryview(self._chunks[0])[left:]
+        self.unread -= size
+        if size:
+            self._made_room()
+        return data
+
+    def peek(self, size: int) -> bytes:
+        """What `take` would return; it stays."""
+        parts: list[Buffer] = []
+        for chunk in self._chunks:
+            if size <= 0:
+                break
+            parts.append(chunk if len(chunk) <= size else memoryview(chunk)[:size])
+            size -= len(chunk)
+        return b"".join(parts)
+
+    def put_back(self, data: bytes) -> None:
+        """`data`, just taken, was not wanted after all. What was promised to the peer for its room stands."""
+        self._chunks.insert(0, data)
+        self.unread += len(data)
+
+    def _made_room(self) -> None:
+        """The application has read: tell the peer at once if the window had nearly been used up."""
+        left = self.edge - self.nxt
+        most = min(self.config.receive_buffer - self.unread, MAX_FIELD << self.scale)
+        if most - left >= self._step and (
+            left < 2 * self._step or (self.acked > self.start and 2 * left <= most)
+        ):
+            self.ack_now = True
 
     # what segments sent say
 

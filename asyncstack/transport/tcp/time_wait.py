@@ -12,8 +12,8 @@ A connection hands over what the table needs as one tuple (`Connection.time_wait
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from typing import NamedTuple
+from collections.abc import Hashable, Iterator
+from typing import Any, NamedTuple
 
 from asyncstack.transport.tcp.sequence import HALF, MASK, newer, timestamp
 from asyncstack.wire.tcp import ACK, FIN, RST, SYN, Segment
@@ -50,6 +50,9 @@ class TimeWaitTable:
 
     def __contains__(self, key: object) -> bool:
         return key in self._entries
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._entries)
 
     @property
     def deadline(self) -> float:

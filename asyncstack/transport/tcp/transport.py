@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import socket
 from asyncio.transports import _FlowControlMixin
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncstack.errors import is_connection_loss
-from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
-from asyncstack.transport.tcp.endpoint import ORPHAN, TcpEndpoint
-from asyncstack.transport.tcp.options import socket_options
+from asyncstack.transport.endpoint_socket import socket_address
+from asyncstack.transport.tcp.endpoint import ORPHAN, Owner, TcpEndpoint
+from asyncstack.transport.tcp.options import ConnectionSocket
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.server import Server
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 64 << 10  # asyncio's default
 
 
-class TcpTransport(_FlowControlMixin):
+class TcpTransport(_FlowControlMixin, Owner):
     """A connection as asyncio knows it. Made by `Stack.create_connection` and `Stack.create_server`.
 
     The mix-in, which has the water marks and calls `pause_writing`, is private to asyncio; `loop.sendfile` insists
@@ -57,6 +56,7 @@ class TcpTransport(_FlowControlMixin):
         "_remainder",
         "_server",
         "_shut",
+        "_socket",
         "_writes_after_loss",
     )
 
@@ -90,6 +90,7 @@ class TcpTransport(_FlowControlMixin):
         self._eof_received = self._eof_told = self._eof_written = False
         self._remainder = memoryview(b"")
         self._writes_after_loss = 0
+        self._socket: ConnectionSocket | None = None
         self.set_protocol(protocol)
         endpoint.owner = self
         if server is not None:
@@ -104,9 +105,6 @@ class TcpTransport(_FlowControlMixin):
         )
 
     # what the endpoint tells
-
-    def opened(self, endpoint: TcpEndpoint) -> None:
-        """Never: a transport is made for a connection that is open."""
 
     def readable(self) -> None:
         """In-order data is there: pass it on, unless the protocol has paused reading."""
@@ -380,9 +378,9 @@ class TcpTransport(_FlowControlMixin):
         if name == "peername":
             return socket_address(remote, remote_port)
         if name == "socket":
-            kind, proto = socket.SOCK_STREAM, socket.IPPROTO_TCP
-            own, peer = socket_address(local, local_port), socket_address(remote, remote_port)
-            return EndpointSocket(kind, proto, own, peer, socket_options(self._endpoint))
+            if self._socket is None:
+                self._socket = ConnectionSocket(self._endpoint)
+            return self._socket
         if name == "tcp_info":
             return self._endpoint.connection.info(self._endpoint.layer.clock())
         return default

@@ -1,0 +1,70 @@
+"""(host, port) as sockets have it, to the bytes and numbers of the layers below, and back.
+
+An IPv6 socket speaks IPv4 too unless IPV6_V6ONLY is set (RFC 3493 3.7): the IPv4 address a.b.c.d is ::ffff:a.b.c.d
+there, and the unspecified address stands for all addresses of both families.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from asyncstack.errors import os_error
+from asyncstack.network.addresses import ANY_IPV4, ANY_IPV6, LOOPBACK_IPV4, LOOPBACK_IPV6, format_address
+from asyncstack.transport.endpoint_socket import SocketAddress
+from asyncstack.transport.ports import check_port
+
+MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
+
+Resolve = Callable[[Any, int], list[bytes]]  # host, family -> addresses
+
+
+def split(address: Any, family: int, resolve: Resolve) -> tuple[bytes, int]:
+    """(address, port) of what an application gives for `family`; the address may be IPv4's for an IPv6 socket.
+
+    "" is any address. Raises TypeError, OverflowError, socket.gaierror as the kernel's sockets do.
+    """
+    most = 2 if family == socket.AF_INET else 4
+    if not isinstance(address, tuple) or not 2 <= len(address) <= most:
+        shape = "(host, port)" if most == 2 else "(host, port[, flowinfo, scope_id])"
+        raise TypeError(f"an address is a tuple {shape}, not {address!r}")
+    host, port = address[:2]
+    if not isinstance(port, int):
+        raise TypeError(f"a port is an int, not {port!r}")
+    check_port(port)
+    if host == "":
+        return (ANY_IPV4 if family == socket.AF_INET else ANY_IPV6), port
+    if family == socket.AF_INET:
+        return resolve(host, family)[0], port
+    found = resolve(host, 0)
+    best = next((one for one in found if len(one) == 16), found[0])
+    return (best[12:] if best[:12] == MAPPED else best), port
+
+
+def join(address: bytes, port: int, family: int) -> SocketAddress:
+    """What `getsockname()` gives on a socket of `family`."""
+    if family == socket.AF_INET:
+        return format_address(address), port
+    if len(address) == 4:
+        address = MAPPED + address
+    return format_address(address), port, 0, 0
+
+
+def hosts_of(address: bytes, family: int, v6_only: bool) -> list[bytes]:
+    """The addresses to bind for `address`: for any address of an IPv6 socket those of both families."""
+    if len(address) == 4 and family == socket.AF_INET6 and v6_only:
+        raise os_error(errno.EINVAL, f"IPV6_V6ONLY is set: {format_address(address)} is IPv4")
+    if family == socket.AF_INET6 and address == ANY_IPV6 and not v6_only:
+        return [ANY_IPV6, ANY_IPV4]
+    return [address]
+
+
+def destination(address: bytes, family: int, v6_only: bool) -> bytes:
+    """Where to connect or send to for `address`: the unspecified one is this host."""
+    if len(address) == 4 and family == socket.AF_INET6 and v6_only:
+        raise os_error(errno.ENETUNREACH, f"IPV6_V6ONLY is set: {format_address(address)} is IPv4")
+    if not any(address):
+        return LOOPBACK_IPV4 if len(address) == 4 else LOOPBACK_IPV6
+    return address

@@ -1,0 +1,43 @@
+"""socket(2): which class answers for a family, type and protocol."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from asyncstack.errors import os_error
+from asyncstack.transport.sockets.addresses import Resolve
+from asyncstack.transport.sockets.base import StackSocket
+from asyncstack.transport.sockets.stream import StreamSocket
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.layer import TcpLayer
+    from asyncstack.transport.udp import UdpLayer
+
+FLAGS: Final = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+
+def make_socket(
+    tcp: TcpLayer,
+    udp: UdpLayer,
+    registry: dict[StackSocket, None],
+    resolve: Resolve,
+    family: int,
+    kind: int,
+    proto: int,
+) -> StreamSocket:
+    """A socket, held in `registry` until it is closed. Raises the OSError of what it can not be."""
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        raise os_error(errno.EAFNOSUPPORT, f"family {family}: a stack has AF_INET and AF_INET6")
+    flags, kind = kind & FLAGS, kind & ~FLAGS
+    if kind not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        raise os_error(errno.ESOCKTNOSUPPORT, f"type {kind}: a stack has SOCK_STREAM and SOCK_DGRAM")
+    if proto not in (0, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else socket.IPPROTO_UDP):
+        raise os_error(errno.EPROTONOSUPPORT, f"protocol {proto} of type {kind}")
+    # asyncio sets TCP_NODELAY on its sockets; a plain one begins without
+    made = StreamSocket(tcp, registry, resolve, family, replace(tcp.config.tcp, nodelay=False))
+    if flags & socket.SOCK_NONBLOCK:
+        made.setblocking(False)
+    return made
