@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from asyncstack.cli.interface import InterfaceOptions, interface_options, port_option
@@ -81,3 +83,32 @@ def ping(
 
     interface.check()
     run(ping_host(interface, host, count, interval, timeout, size))
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Say of each script how it ended, and what its code prints."
+)
+@click.option(
+    "--ip-version", type=click.Choice(["ipv4", "ipv6", "ipv4-mapped-ipv6"]), help="Over the script's own."
+)
+@click.option("--tolerance-usecs", type=click.IntRange(min=0), help="How much earlier or later is on time.")
+def packetdrill(
+    paths: tuple[Path, ...], verbose: bool, ip_version: str | None, tolerance_usecs: int | None
+) -> None:
+    """Run packetdrill scripts against a stack of our own, in virtual time.
+
+    Of a directory all *.pkt below it. A script passes, fails, or is unsupported for what only a kernel has; the exit
+    status is 1 if one failed.
+
+    \b
+      asyncstack packetdrill tests/conversations
+      asyncstack packetdrill -v handshake.pkt --ip-version ipv6
+    """
+    from asyncstack.cli.packetdrill import run_scripts
+
+    options = {"ip_version": ip_version, "tolerance_usecs": tolerance_usecs}
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    if not run_scripts(paths, verbose, given):
+        raise SystemExit(1)

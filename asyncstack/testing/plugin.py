@@ -9,6 +9,8 @@ The mark needs pytest-asyncio, which runs the test (in its strict mode with `@py
 `network` works in real time too. Its seed is made from the name of the test, so that every run repeats the last
 one; `--asyncstack-seed` sets another, or `random`. A failing test reports its seed, and with
 `--asyncstack-capture` leaves a pcapng file of all links.
+
+Files named *.pkt are packetdrill scripts: each is a test, skipped with the reason if it needs what only a kernel has.
 """
 
 from __future__ import annotations
@@ -67,6 +69,52 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = config.getoption("--asyncstack-seed")
     if seed not in (None, "random") and not re.fullmatch(r"-?\d+", seed):
         raise pytest.UsageError(f"--asyncstack-seed={seed}: give a number, or `random`")
+
+
+# packetdrill scripts
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A packetdrill script is a file with one test."""
+    return ScriptFile.from_parent(parent, path=file_path) if file_path.suffix == ".pkt" else None
+
+
+class ScriptFile(pytest.File):
+    """A *.pkt file."""
+
+    def collect(self) -> list[pytest.Item]:
+        """Its one test."""
+        return [ScriptItem.from_parent(self, name=self.path.stem)]
+
+
+class ScriptItem(pytest.Item):
+    """The run of one script."""
+
+    def runtest(self) -> None:
+        """Run it."""
+        from asyncstack.testing.packetdrill import Outcome, run_file
+
+        result = run_file(self.path)
+        for line in result.output:
+            print(line)
+        if result.outcome is Outcome.UNSUPPORTED:
+            pytest.skip(f"unsupported: {result.reason}")
+        if not result.passed:
+            raise ScriptFailed(result.text())
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The report of the script, instead of a trace of ours."""
+        if isinstance(excinfo.value, ScriptFailed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Where it is."""
+        return self.path, None, f"packetdrill: {self.name}"
+
+
+class ScriptFailed(Exception):
+    """What happened is not what the script says; its text is the report."""
 
 
 # the loop

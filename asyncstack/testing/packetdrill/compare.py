@@ -128,7 +128,8 @@ def describe_seen(seen: Seen, like: PacketLine | None = None) -> str:
         text = flag_letters(seen.flags)
     text += f" {seen.seq}:{seen.seq + seen.length}({seen.length})"
     text += f" ack {seen.ack}" if seen.flags & LETTERS["."] else ""
-    text += f" win {seen.window}"
+    if like is None or not isinstance(like.body, TcpLine) or like.body.window is not None:
+        text += f" win {seen.window}"
     text += f" urg {seen.urgent}" if seen.urgent else ""
     return prefix + text + (f" <{_options(seen.options)}>" if seen.options else "")
 

@@ -9,12 +9,8 @@ from asyncstack.transport.tcp.info import TcpInfo
 _OPTIONS: Final = {"timestamps": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecn_seen": 16, "syn_data": 32}
 _CA_STATES: Final = ("open", "disorder", "cwr", "recovery", "loss")
 # in the order of Linux's numbers, from 1
-_STATES: Final = ("ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT") + (
-    "CLOSE",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "LISTEN",
-    "CLOSING",
+_STATES: Final = (
+    "ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING"
 )
 # our names of states that are not Linux's
 _OTHER_NAMES: Final = {
@@ -27,7 +23,7 @@ _OTHER_NAMES: Final = {
 CONSTANTS: Final[dict[str, int]] = {
     **{f"TCPI_OPT_{name.upper()}": bit for name, bit in _OPTIONS.items()},
     **{f"TCP_CA_{name.upper() if name == 'cwr' else name.title()}": at for at, name in enumerate(_CA_STATES)},
-    **{f"TCP_{name}": at + 1 for at, name in enumerate(_STATES)},
+    **{f"TCP_{name}": at + 1 for at, name in enumerate(_STATES.split())},
 }
 
 _SECONDS: Final = {"rto": "rto", "rtt": "rtt", "rttvar": "rttvar", "min_rtt": "min_rtt", "ato": "ato"}
@@ -56,7 +52,7 @@ def tcpi(info: TcpInfo) -> dict[str, Any]:
     for name in _IN_SEGMENTS & found.keys():
         found[name] = -(-found[name] // max(info.snd_mss, 1))
     state = info.state.name
-    found["state"] = _STATES.index(_OTHER_NAMES.get(state, state)) + 1
+    found["state"] = _STATES.split().index(_OTHER_NAMES.get(state, state)) + 1
     found["ca_state"] = _CA_STATES.index(info.ca_state.lower())
     found["options"] = sum(_OPTIONS.get(name, 0) for name in info.options)
     return {f"tcpi_{name}": value for name, value in found.items()}

@@ -49,10 +49,40 @@ _INDIFFERENT: Final = (
     "tcp_fwmark_accept tcp_low_latency tcp_app_win tcp_adv_win_scale tcp_max_tw_buckets tcp_orphan_retries enabled "
     "tcp_fastopen_blackhole_timeout_sec tcp_fastopen_blackhole_detect_timeout_sec default_qdisc bpf_jit_enable "
     "tcp_dsack tcp_rto_max_ms tcp_ecn_option_beacon tcp_migrate_req tcp_max_reordering ip_local_port_range "
-    "tcp_rfc1337 tcp_retrans_collapse auto_flowlabels tcp_reflect_tos tcp_plb_enabled tcp_thin_linear_timeouts "
+    "tcp_retrans_collapse auto_flowlabels tcp_plb_enabled "
     "ip_forward accept_local rp_filter send_redirects tcp_allowed_congestion_control tcp_tso_allowance "
     "tcp_child_ehash_entries rps_sock_flow_entries log_martians tcp_tw_reuse tcp_pingpong_thresh"
 )
+
+# values of sysctls without a setter that say what the stack does anyway
+_AS_IT_IS: Final = {
+    "tcp_slow_start_after_idle": "0 1",
+    "tcp_early_retrans": "3 4",
+    "tcp_recovery": "1",
+    "tcp_frto": "1 2",
+    "tcp_reordering": "3",
+    "tcp_ecn": "0 2",
+    "tcp_ecn_option": "0",
+    "tcp_ecn_fallback": "1",
+    "tcp_syncookies": "1",
+    "tcp_fastopen": "0x70403 0 1",
+    "tcp_fastopen_key": "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
+    "tcp_mtu_probing": "0",
+    "tcp_base_mss": "1024",
+    "tcp_min_snd_mss": "48",
+    "tcp_probe_interval": "600",
+    "tcp_notsent_lowat": "4294967295",
+    "tcp_workaround_signed_windows": "0",
+    "tcp_retries1": "3",
+    "tcp_rto_min_us": "200000",
+    "tcp_min_rtt_wlen": "300",
+    "tcp_thin_linear_timeouts": "0",
+    "tcp_reflect_tos": "0",
+    "tcp_rfc1337": "0 1",
+    "tcp_stdurg": "0",
+    "ip_no_pmtu_disc": "0",
+    "tcp_syn_linear_timeouts": "0",
+}
 
 Setter = Callable[[TcpConfig, str], dict[str, Any]]
 
@@ -86,7 +116,15 @@ def _give_up_after(config: TcpConfig, value: str) -> dict[str, Any]:
     return {"user_timeout": total}
 
 
-# sysctl -> the fields it sets; fields that TcpConfig does not have make it unsupported
+def _ecn(config: TcpConfig, value: str) -> dict[str, Any]:
+    return {"ecn": {"0": "off", "1": "on", "2": "passive", "3": "accecn"}.get(value, value)}
+
+
+def _cookies(config: TcpConfig, value: str) -> dict[str, Any]:
+    return {"syn_cookies": ("off", "when full", "always")[int(value)]}
+
+
+# sysctl -> the fields it sets; those that TcpConfig does not have make it unsupported
 _SETTINGS: Final[dict[str, Setter]] = {
     "tcp_rmem": _largest("receive_buffer"),
     "tcp_wmem": _largest("send_buffer"),
@@ -101,6 +139,10 @@ _SETTINGS: Final[dict[str, Setter]] = {
     "tcp_keepalive_intvl": _seconds("keepalive_interval"),
     "tcp_keepalive_probes": _integer("keepalive_count"),
     "tcp_fin_timeout": _seconds("fin_wait_2"),
+    "tcp_ecn": _ecn,
+    "tcp_ecn_option": _integer("accecn_option"),
+    "tcp_ecn_fallback": _flag("ecn_fallback"),
+    "tcp_syncookies": _cookies,
 }
 
 
@@ -149,10 +191,10 @@ class Settings:
         """Set the sysctl `name`, without what stands before it. Raises UnsupportedError for what we do not have."""
         if name in _INDIFFERENT.split():
             return
-        setter = _SETTINGS.get(name)
-        if setter is None:
+        config = self.config.tcp
+        fields = _SETTINGS[name](config, value) if name in _SETTINGS else {}
+        if fields and fields.keys() <= TcpConfig.__dataclass_fields__.keys():
+            for field, setting in fields.items():
+                setattr(config, field, setting)
+        elif value not in _AS_IT_IS.get(name, "").split():
             raise UnsupportedError(f"sysctl {name}={value}")
-        for field, setting in setter(self.config.tcp, value).items():
-            if field not in TcpConfig.__dataclass_fields__:
-                raise UnsupportedError(f"sysctl {name}={value}")
-            setattr(self.config.tcp, field, setting)
