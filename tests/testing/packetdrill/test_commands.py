@@ -1,9 +1,9 @@
 """The command, and the collector of pytest."""
 
 import pytest
-from asyncstack.cli.commands import cli
 from click.testing import CliRunner
 
+from asyncstack.cli.commands import cli
 from tests.testing.packetdrill.scripts import ACCEPTED, LISTEN
 
 pytest_plugins = ["pytester"]
