@@ -17,8 +17,14 @@ class TcpConfig:
     pacing: bool = False  # also for controllers that do not pace by themselves; Linux: the fq queue
     max_pacing_rate: float = math.inf  # bytes per second, SO_MAX_PACING_RATE; paces where it is set
     initial_window: int = 10  # segments, RFC 6928
-    receive_buffer: int = 1 << 20  # largest receive window
-    send_buffer: int = 4 << 20  # most bytes in flight and queued below the transport's own write buffer
+    receive_buffer: int = 6 << 20  # most bytes of the receive window; Linux: tcp_rmem[2]
+    tune_receive_buffer: bool = (
+        True  # begin with 64 KiB and grow; Linux: tcp_moderate_rcvbuf, off by SO_RCVBUF
+    )
+    send_buffer: int = (
+        4 << 20
+    )  # most bytes in flight and queued below the transport's own; Linux: tcp_wmem[2]
+    tune_send_buffer: bool = True  # begin with 128 KiB and grow; off by SO_SNDBUF
     nodelay: bool = True  # asyncio sets TCP_NODELAY on its sockets; False is Nagle (RFC 896)
     timestamps: bool = True  # RFC 7323
     sack: bool = True  # RFC 2018

@@ -64,3 +64,37 @@ async def test_one_loss_costs_one_retransmission(network):
     _, info = await transfer(network, 3, rate=50e6, delay=0.020, queue=4 << 20, rule=LoseOne())
     assert info.total_retrans == 1
     assert info.retransmits == 0
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("upload", [True, False])
+@pytest.mark.parametrize("address", ["10.0.0.2", "fd00::2"])
+async def test_buffers_grow_to_what_a_long_path_holds(network, address, upload):
+    """100 Mbit/s x 200 ms, nothing set: the window and the send buffer find 2.5 MB by themselves."""
+    a, b = network.host("a", "10.0.0.1/24", "fd00::1/64"), network.host("b", "10.0.0.2/24", "fd00::2/64")
+    network.link(a, b, rate=100e6, delay=0.1, queue=4 << 20)
+    received = 0
+
+    async def pump(reader, writer):
+        try:
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+        except OSError:
+            pass
+
+    async def sink(reader, writer):
+        nonlocal received
+        while data := await reader.read(1 << 18):
+            received += len(data)
+
+    await b.start_server(sink if upload else pump, None, 5001)
+    streams = await a.open_connection(address, 5001)
+    task = asyncio.create_task(pump(*streams) if upload else sink(*streams))
+    await asyncio.sleep(3)
+    before = received
+    await asyncio.sleep(5)
+    goodput = (received - before) * 8 / 5
+    task.cancel()
+    streams[1].transport.abort()
+    assert goodput > 0.9 * 100e6

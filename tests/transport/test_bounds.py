@@ -194,7 +194,7 @@ async def test_the_count_of_buffered_bytes_returns_to_zero(network, end):
 
 
 async def test_a_reader_that_never_reads_holds_no_more_than_its_buffer(network):
-    settings = TcpConfig(receive_buffer=200_000)
+    settings = TcpConfig(receive_buffer=200_000, tune_receive_buffer=False)
     a = network.host("a", "10.0.0.1/24")
     b = network.host("b", "10.0.0.2/24", config=StackConfig(tcp=settings))
     network.link(a, b, delay=0.001)

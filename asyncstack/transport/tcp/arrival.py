@@ -211,6 +211,8 @@ def _receive_payload(conn: Connection, seq: int, payload: bytes | memoryview, un
         conn.reset(0, now)  # nobody is there to read it (RFC 9293 3.6.1, RFC 2525 2.17)
         return
     nxt = rcv.nxt
+    if now >= rcv.tune_at:
+        rcv.tune(-1.0, conn.sender.rtt.srtt, now)
     rcv.receive(seq, payload, unit, now)
     if rcv.nxt != nxt:
         conn.happened |= READABLE_BIT

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import arrival, handshake, output, timeouts
+from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
 from asyncstack.transport.tcp.info import TcpInfo, describe
@@ -272,6 +273,8 @@ class Connection:
                 self.ecn.receive(self, segment)
             self.data_segs_in += 1
             self.happened |= READABLE_BIT
+            if now >= rcv.tune_at:
+                rcv.tune(self.echoed(segment, now), snd.rtt.srtt, now)
             rcv.deliver(payload, size, segment.gso_size or size, now)
 
     def _unusual(self, size: int) -> bool:
@@ -408,7 +411,7 @@ class Connection:
     def send_buffer_limit(self) -> int:
         """How much a caller should keep `queued`: enough for two windows, so that one can be sent while the other
         is in flight."""
-        return min(max(2 * self.sender.congestion.cwnd, 128 << 10), self.config.send_buffer)
+        return send_buffer_limit(self.config, self.sender.congestion.cwnd)
 
     def info(self, now: float) -> TcpInfo:
         """A look at everything."""

@@ -69,7 +69,7 @@ class TcpInfo:
 
 def describe(conn: Connection, now: float) -> TcpInfo:
     """Fill a `TcpInfo`."""
-    snd, rcv, config = conn.sender, conn.receiver, conn.config
+    snd, rcv = conn.sender, conn.receiver
     board, rtt, control = snd.board, snd.rtt, snd.congestion
     mss = snd.mss
     agreed = {"timestamps": rcv.timestamps, "sack": rcv.sack_ok, "wscale": conn.scaling}
@@ -98,7 +98,7 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         snd_ssthresh_bytes=control.ssthresh,
         snd_wnd=max(snd.edge - snd.una, 0),
         rcv_wnd=rcv.edge - rcv.nxt,
-        rcv_space=config.receive_buffer,
+        rcv_space=rcv.buffer,
         unacked=-(-(snd.nxt - snd.una) // mss),
         sacked=-(-board.sacked // mss),
         lost=-(-board.lost // mss),

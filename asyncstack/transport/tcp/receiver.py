@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from asyncstack.config import TcpConfig
+from asyncstack.transport.tcp.buffers import ReceiveTuning, initial_receive_buffer
 from asyncstack.transport.tcp.reassembly import Reassembly, compact
 from asyncstack.transport.tcp.timers import DELAYED_ACK, NEVER, Timers
 
@@ -34,8 +35,10 @@ class Receiver:
     __slots__ = (
         "_chunks",
         "_step",
+        "_tuning",
         "ack_now",
         "acked",
+        "buffer",
         "config",
         "dsack",
         "dup_acks",
@@ -55,6 +58,7 @@ class Receiver:
         "timestamps",
         "ts_recent",
         "ts_recent_at",
+        "tune_at",
         "unread",
     )
 
@@ -66,6 +70,9 @@ class Receiver:
         self.edge = 0  # RCV.NXT + RCV.WND
         self.acked = 0  # RCV.NXT in the last segment sent (Last.ACK.sent)
         self.scale = 0  # Rcv.Wind.Shift
+        self.buffer = initial_receive_buffer(config)  # bytes that may wait to be read
+        self.tune_at = 0.0 if config.tune_receive_buffer else NEVER  # when to look at its size again
+        self._tuning: ReceiveTuning | None = None
         self.unread = 0
         self._chunks: list[Buffer] = []
         self._step = min(mss, config.receive_buffer // 2)
@@ -93,6 +100,29 @@ class Receiver:
         """Go by another size of the buffer from now on. What was promised stands."""
         self.config = config
         self._step = min(self.full, config.receive_buffer // 2)
+        if config.tune_receive_buffer:
+            self.buffer = min(self.buffer, config.receive_buffer)
+            self.tune_at = min(self.tune_at, 0.0)
+        else:
+            self.buffer = config.receive_buffer
+            self.tune_at = NEVER
+
+    def tune(self, sample: float, srtt: float, now: float) -> None:
+        """A round trip has passed: the buffer grows if what was read in it asks for more.
+
+        `sample`: a round trip that timestamps tell, below 0 if none; `srtt`: the sender's, 0.0 if it has none.
+        """
+        position = self.nxt - self.unread
+        tuning = self._tuning
+        if tuning is None:
+            tuning = self._tuning = ReceiveTuning(position, self.buffer, self.mss, srtt, now)
+        else:
+            wanted = min(
+                tuning.look(position, self.unread, self.full, sample, now), self.config.receive_buffer
+            )
+            if wanted > self.buffer:
+                self.buffer = wanted
+        self.tune_at = tuning.due(now)
 
     # data
 
@@ -222,11 +252,16 @@ class Receiver:
         self.unread += len(data)
 
     def _made_room(self) -> None:
-        """The application has read: tell the peer at once if the window had nearly been used up."""
+        """The application has read: tell the peer at once if the window had nearly been used up.
+
+        A peer that has sent its FIN needs no window, and may be gone for good.
+        """
         left = self.edge - self.nxt
-        most = min(self.config.receive_buffer - self.unread, MAX_FIELD << self.scale)
-        if most - left >= self._step and (
-            left < 2 * self._step or (self.acked > self.start and 2 * left <= most)
+        most = min(self.buffer - self.unread, MAX_FIELD << self.scale)
+        if (
+            most - left >= self._step
+            and (left < 2 * self._step or (self.acked > self.start and 2 * left <= most))
+            and self.nxt <= self.fin_at
         ):
             self.ack_now = True
 
@@ -235,7 +270,7 @@ class Receiver:
     def window_field(self) -> int:
         """The window field of a segment that leaves now."""
         nxt, edge, scale = self.nxt, self.edge, self.scale
-        free = nxt + self.config.receive_buffer - self.unread
+        free = nxt + self.buffer - self.unread
         if free - edge >= self._step:
             edge = free
         mask = (1 << scale) - 1

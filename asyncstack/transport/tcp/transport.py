@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from asyncstack.transport.tcp.server import Server
 
 HIGH_WATER: Final = 64 << 10  # asyncio's default
+MAX_READ: Final = (
+    256 << 10
+)  # bytes in one call of the protocol, as of asyncio's own transports: it may pause in between
 
 
 class TcpTransport(_FlowControlMixin, Owner):
@@ -206,12 +209,14 @@ class TcpTransport(_FlowControlMixin, Owner):
             self._endpoint.settle()
 
     def _read(self) -> None:
-        """Pass on what is there. Runs in the protocol's context."""
-        chunks = self._endpoint.connection.read()
-        if chunks:
-            data = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
-            if self._buffered or self._remainder:
-                self._remainder = memoryview(bytes(self._remainder) + data if self._remainder else data)
+        """Pass on what is there, until the protocol pauses. Runs in the protocol's context."""
+        connection = self._endpoint.connection
+        if self._remainder:
+            self._feed_buffered()
+        while connection.receiver.unread and not (self._paused or self._closing or self._remainder):
+            data = connection.receiver.take(MAX_READ)
+            if self._buffered:
+                self._remainder = memoryview(data)
                 self._feed_buffered()
             else:
                 try:
@@ -220,9 +225,9 @@ class TcpTransport(_FlowControlMixin, Owner):
                     raise
                 except BaseException as exc:
                     self._fatal_error(exc, "data_received() of the protocol raised")
-        elif self._remainder:
-            self._feed_buffered()
-        if self._eof_received and not (self._eof_told or self._paused or self._closing or self._remainder):
+        if self._eof_received and not (
+            self._eof_told or self._paused or self._closing or self._remainder or connection.receiver.unread
+        ):
             self._eof_told = True
             if not self._call("eof_received"):
                 self.close()

@@ -22,7 +22,7 @@ def test_active_open_rfc9293_figure_6():
     d = connecting()
     syn = d.expect("S", seq=0, at=0.0)
     assert (syn.mss, syn.sack_permitted, syn.window, syn.ack) == (1460, True, 65535, 0)
-    assert syn.window_scale == 5, "the smallest shift that lets 1 MiB fit"
+    assert syn.window_scale == 7, "the smallest shift that lets 6 MiB fit"
     assert syn.ts_val >= 0
     d.inject("SA", seq=0, ack=1)
     d.expect("A", seq=1, ack=1)
@@ -35,7 +35,7 @@ def test_passive_open():
     d = Dialogue()
     d.inject("S", seq=0, ack=None)
     answer = d.expect("SA", seq=0, ack=1)
-    assert (answer.mss, answer.window_scale, answer.sack_permitted) == (1460, 5, True)
+    assert (answer.mss, answer.window_scale, answer.sack_permitted) == (1460, 7, True)
     assert answer.ts_ecr == 5000, "the SYN's timestamp comes back"
     assert d.state is State.SYN_RECEIVED
     assert d.events == []
