@@ -27,7 +27,8 @@ class Pair:
     """Two stacks on a memory link."""
 
     async def __aenter__(self):
-        self.a, self.b = Stack(), Stack()
+        config = StackConfig(tcp=TcpConfig(receive_buffer=MB))  # less than fits into the link
+        self.a, self.b = Stack(config=config), Stack(config=config)
         self.near, self.far = memory_pair()
         self.out = self.a.attach(self.near, ["10.0.0.1/24"])
         self.into = self.b.attach(self.far, ["10.0.0.2/24"])

@@ -5,8 +5,8 @@ flight in a round trip from now. In slow start that is twice what arrives in thi
 and sent once more. So once in a round trip:
 
     copied   what the application has read since the last look
-    wanted   2 copied + 16 MSS, and four times what this is more than in the fastest round trip before: in slow start
-             that makes room for the round trip after the next one, whose ACKs are about to leave
+    wanted   2 copied + 16 MSS, and twice as much more as `copied` has grown: in slow start, where it doubles, that
+             makes room for the round trip after the next one, whose ACKs are about to leave, and for losses in it
 
 - only what is read counts: a slow reader keeps a small window, however fast the peer sends
 - the buffer never shrinks by itself; what was promised could not be taken back anyhow
@@ -74,7 +74,8 @@ class ReceiveTuning:
         if copied <= fastest:
             return 0
         self._fastest = copied
-        return 2 * copied + EXTRA_SEGMENTS * mss + 4 * (copied - fastest)
+        wanted = 2 * copied + EXTRA_SEGMENTS * mss
+        return wanted + 2 * (wanted * (copied - fastest) // fastest)
 
     def due(self, now: float) -> float:
         """When to look again."""

@@ -74,8 +74,16 @@ def _times(name: str, most: int) -> Option:
 
 
 def _buffer(name: str, least: int) -> Option:
-    """Told doubled, as Linux does, which counts its own overhead in."""
-    return setting(name, lambda size: min(2 * size, 0x7FFFFFFF), lambda value: max(value, least))
+    """Told doubled, as Linux does, which counts its own overhead in. Once set it no longer tunes itself."""
+
+    def get(holder: Holder) -> int:
+        return min(2 * int(getattr(holder.config, name)), 0x7FFFFFFF)
+
+    def put(holder: Holder, value: int) -> None:
+        settings: dict[str, int] = {name: max(value, least), f"tune_{name}": False}
+        holder.configure(replace(holder.config, **settings))  # type: ignore[arg-type]
+
+    return Option(get, put)
 
 
 def _get_linger(holder: Holder) -> bytes:
