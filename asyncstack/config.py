@@ -37,6 +37,8 @@ class TcpConfig:
     syn_backlog: int = 1024  # half-open connections of a listener; Linux: tcp_max_syn_backlog
     # SYN cookies (RFC 4987) once that many are half open; Linux: tcp_syncookies 0, 1, 2
     syn_cookies: Literal["off", "when full", "always"] = "when full"
+    # seconds that a listener waits for data on a connection before it is accepted, 0: not at all; TCP_DEFER_ACCEPT
+    defer_accept: int = 0
     user_timeout: float = 924.0  # unacknowledged data this old ends the connection; Linux's tcp_retries2 = 15
     delayed_ack: float = 0.04
     keepalive: bool = False
@@ -74,5 +76,7 @@ class StackConfig:
     # bytes all transports of a stack may hold; then writes raise, first those of who goes on though told to pause
     write_buffer_limit: int = 256 << 20
     icmp_errors_per_second: float = 1000.0
+    resets_per_second: float = 1000.0  # in answer to segments of no connection
+    challenge_acks_per_second: float = 1000.0  # RFC 5961 7; Linux: tcp_challenge_ack_limit
     ephemeral_ports: tuple[int, int] = (32768, 60999)
     close_timeout: float = 2.0  # leaving `async with`: seconds for a graceful end before RST

@@ -151,7 +151,9 @@ async def test_every_set_of_flags(flags):
         await world.settle()
         made = (SCRIPTED[0], 999)
         live = [key for key in world.stack.tcp.connections if key[2:] == made]
-        assert bool(live) == (flags & (SYN | ACK | RST) == SYN)
+        assert bool(live) == (flags & (SYN | ACK | RST | FIN) == SYN)
+        said = [one for one in answers(world, (OURS[0], PORT, SCRIPTED[0], 999)) if not one.flags & SYN]
+        assert [one.flags for one in said] == ([RST] if flags & (ACK | RST) == ACK else [])
         to_closed = answers(world, (OURS[0], 9, SCRIPTED[0], 999))
         assert len(to_closed) == (0 if flags & RST else 1)
         assert all(s.flags & RST for s in to_closed)

@@ -9,7 +9,8 @@
 6. payload, 7. FIN
 
 An answer to a segment that was not acceptable is limited to one per `CHALLENGE_INTERVAL` unless the segment occupied
-sequence space: two peers that disagree must not fight with ACKs (RFC 5961 7).
+sequence space: two peers that disagree must not fight with ACKs (RFC 5961 7). The stack's limit on all its challenges
+is random in detail: their number tells nobody that some connection exists (CVE-2016-5696).
 
 `Connection.receive_segment` handles what is usual in ESTABLISHED by itself; everything else comes here.
 """
@@ -90,7 +91,7 @@ def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
 
 def challenge(conn: Connection, now: float) -> None:
     """Answer something doubtful with an ACK: a peer that meant it will say so exactly (RFC 5961)."""
-    if now >= conn.challenge_at:
+    if now >= conn.challenge_at and (conn.challenges is None or conn.challenges.take(now)):
         conn.challenge_at = now + CHALLENGE_INTERVAL
         conn.receiver.ack_now = True
 
@@ -148,7 +149,7 @@ def _receive_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bo
         if ack != snd.nxt or snd.nxt == snd.una:
             conn.reply = reset_for(segment)
             return False
-        if conn.admits is not None and not conn.admits(segment):
+        if conn.passive and not handshake.completes(conn, segment):
             return False
         handshake.establish(conn, Trigger.ACK_OF_SYN, segment, now)
     elif ack > snd.nxt or ack < snd.una - snd.max_window:

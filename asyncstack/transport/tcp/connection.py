@@ -18,6 +18,7 @@ import errno as errors
 from collections.abc import Callable
 
 from asyncstack.config import TcpConfig
+from asyncstack.network.rate_limit import TokenBucket
 from asyncstack.transport.tcp import arrival, handshake, output, timeouts
 from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
@@ -63,9 +64,11 @@ class Connection:
     __slots__ = (
         "admits",
         "challenge_at",
+        "challenges",
         "config",
         "data_segs_in",
         "data_segs_out",
+        "deferred",
         "drained",
         "ecn",
         "error",
@@ -111,6 +114,7 @@ class Connection:
         iss: int,
         ts_offset: int = 0,
         congestion: type[CongestionControl] | None = None,
+        challenges: TokenBucket | None = None,
     ) -> None:
         self.config = config
         self.local_port = local_port
@@ -134,7 +138,8 @@ class Connection:
         # handshake
         self.passive = False
         # asked whether an ACK may complete a passive open; None: yes
-        self.admits: Callable[[Segment], bool] | None = None
+        self.admits: Callable[[], bool] | None = None
+        self.deferred = False  # the ACK has come, but no data yet
         self.scaling = False
         self.peer_mss = handshake.DEFAULT_MSS
         self.syn_due = False
@@ -149,6 +154,7 @@ class Connection:
         self.keepalive_probes = 0
         self.probe_due = False
         self.challenge_at = 0.0
+        self.challenges = challenges  # the limit of all connections together
         # counts of segments; a super-segment counts once
         self.segs_in = self.segs_out = self.data_segs_in = self.data_segs_out = 0
 

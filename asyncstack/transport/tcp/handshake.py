@@ -22,7 +22,7 @@ from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK, timestamp
 from asyncstack.transport.tcp.state import OPENED_BIT, SYN_RECEIVED, SYN_SENT, Trigger
 from asyncstack.transport.tcp.timers import KEEPALIVE, NEVER, RETRANSMIT
-from asyncstack.wire.tcp import ACK, RST, SYN, Segment
+from asyncstack.wire.tcp import ACK, FIN, RST, SYN, Segment
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.connection import Connection
@@ -212,13 +212,43 @@ def establish(conn: Connection, trigger: Trigger, segment: Segment, now: float) 
         conn.send_fin()
 
 
+def completes(conn: Connection, segment: Segment) -> bool:
+    """Whether the ACK in `segment` may end SYN-RECEIVED of a passive open. While the listener defers it has to bring
+    data or the FIN; and the listener needs room for what is open. Else it is as if the segment had been lost."""
+    bare = not segment.payload and not segment.flags & FIN
+    if conn.config.defer_accept and bare and conn.syn_sent_at != NEVER and conn.syn_times < _deferrals(conn):
+        conn.deferred = True
+        return False
+    if conn.admits is not None and not conn.admits():
+        return False
+    if conn.deferred:  # the SYN-ACK was not lost, and how long the peer thought is no round trip
+        conn.syn_times = 0
+        conn.syn_sent_at = NEVER
+        conn.sender.rtt.restart(conn.config.initial_rto)
+    return True
+
+
+def _deferrals(conn: Connection) -> int:
+    """The number of time-outs of the SYN-ACK that `defer_accept` stands for, as Linux counts it."""
+    config, times = conn.config, 1
+    period = covered = config.initial_rto
+    while covered < config.defer_accept and times < 255:
+        times += 1
+        period = min(2 * period, config.max_rto)
+        covered += period
+    return times
+
+
 def receive_timeout(conn: Connection, now: float) -> None:
-    """The SYN or SYN-ACK was not answered in time."""
+    """The SYN or SYN-ACK was not answered in time. A peer whose ACK is deferred is asked once more, at the end: its
+    answer then opens the connection without data."""
     config = conn.config
-    if conn.syn_times >= (config.syn_retries if conn.state is SYN_SENT else config.synack_retries):
+    deferrals = _deferrals(conn) if conn.deferred else 0
+    most = config.syn_retries if conn.state is SYN_SENT else max(config.synack_retries, deferrals)
+    if conn.syn_times >= most:
         conn.timed_out()
         return
+    conn.syn_due = not conn.deferred or conn.syn_times >= deferrals - 1
     conn.syn_times += 1
-    conn.syn_due = True
     conn.sender.rtt.back_off()
     conn.timers[RETRANSMIT] = now + conn.sender.rtt.rto

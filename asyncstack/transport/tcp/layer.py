@@ -10,6 +10,7 @@ from asyncstack.config import TcpConfig
 from asyncstack.errors import WireError, os_error
 from asyncstack.network.addresses import format_address, is_multicast
 from asyncstack.network.errors import IcmpError
+from asyncstack.network.rate_limit import TokenBucket
 from asyncstack.network.routing import Path
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.claims import Claim, Claims
@@ -29,7 +30,7 @@ from asyncstack.transport.tcp.time_wait import TimeWaitTable
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
 from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
 from asyncstack.wire.packet import Packet
-from asyncstack.wire.tcp import ACK, RST, SYN, Segment, build, header_size, parse
+from asyncstack.wire.tcp import FIN, RST, Segment, build, header_size, parse
 
 TCP_HEADER: Final = 20
 HEADERS_MAX: Final = 60  # a TCP header with all its options
@@ -55,6 +56,8 @@ class TcpLayer:
         self.cookies = SynCookies(context.rng)
         self.claims = Claims()  # what sockets have bound
         self._initial = InitialNumbers(context.rng)
+        limits = self.config.challenge_acks_per_second, self.config.resets_per_second
+        self._challenges, self._resets = (TokenBucket(rate, int(rate) + 1, context.rng) for rate in limits)
         self._time_wait = TimeWaitTable(self.config.time_wait_limit, self.config.tcp.time_wait)
         self._drained: asyncio.Future[None] | None = None
         self._ending = False
@@ -92,29 +95,32 @@ class TcpLayer:
             self.counters["tcp.not_unicast"] += 1
             return
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
-        kind = segment.flags & (SYN | ACK | RST)
-        listener = self.listeners.find(*key) if kind in (SYN, ACK) else None
+        now = self.clock()
+        listener = None if segment.flags & RST else self.listeners.find(*key)
         iss: int | None = None
         if key in self._time_wait:
             if listener is not None and listener.has_room:  # else TIME-WAIT would end for nothing
                 iss = self._time_wait.take_syn(key, segment)
             if iss is None:
-                self._answer(packet, self._time_wait.receive_segment(key, segment, self.clock()))
+                answer = self._time_wait.receive_segment(key, segment, now)
+                if answer is not None and (segment.flags & FIN or self._challenges.take(now)):
+                    self._answer(packet, answer)
                 return
-        if listener is not None:
-            if kind == ACK and listener.receive_ack(packet, segment):
-                return
-            if kind == SYN and listener.receive_syn(packet, segment, iss):
-                return
+        if listener is not None and listener.receive_segment(packet, segment, iss):
+            return
         reset = reset_for(segment)
-        if reset is not None:
+        if reset is None:
+            return
+        if self._resets.take(now):
             self.counters["tcp.reset_sent"] += 1
             self._answer(packet, reset)
+        else:
+            self.counters["tcp.reset_rate_limited"] += 1
 
-    def _answer(self, packet: Packet, segment: Segment | None) -> None:
-        """Answer `packet` with a segment, if any, that belongs to no connection."""
-        path = self.path_back(packet) if segment is not None else None
-        if segment is not None and path is not None:
+    def _answer(self, packet: Packet, segment: Segment) -> None:
+        """Answer `packet` with a segment that belongs to no connection."""
+        path = self.path_back(packet)
+        if path is not None:
             self.reply(path, segment)
 
     def path_back(self, packet: Packet) -> Path | None:
@@ -247,6 +253,7 @@ class TcpLayer:
             iss=iss,
             ts_offset=self._initial.timestamp_offset(key[0], key[2]),
             congestion=self.controllers.find(config.congestion),
+            challenges=self._challenges,
         )
 
     def _add(self, key: Key, path: Path, owner: Owner, connection: Connection) -> TcpEndpoint:

@@ -17,7 +17,7 @@ from asyncstack.transport.tcp.endpoint import Owner, TcpEndpoint
 from asyncstack.transport.tcp.options import ListenerSocket
 from asyncstack.transport.tcp.syn_cookies import LIFETIME, holdable, options_in_timestamp, syn_of
 from asyncstack.wire.packet import Packet
-from asyncstack.wire.tcp import Segment
+from asyncstack.wire.tcp import ACK, FIN, SYN, Segment
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.layer import TcpLayer
@@ -92,17 +92,27 @@ class Listener(Owner):
             endpoint.abort()
         self._half_open.clear()
 
-    def receive_syn(self, packet: Packet, segment: Segment, iss: int | None) -> bool:
-        """A SYN for us; `iss` is given where it follows a connection in TIME-WAIT.
-
-        False: nobody listens yet, so the caller answers as for a closed port.
+    def receive_segment(self, packet: Packet, segment: Segment, iss: int | None) -> bool:
+        """A segment of no connection, without RST (RFC 9293 3.10.7.2); `iss` is given for a SYN that follows a
+        connection in TIME-WAIT. False: it is to be answered as for a closed port, as everything is while nobody
+        listens yet.
         """
+        flags = segment.flags
         if not self._listening:
             return False
+        if flags & ACK:
+            return not flags & SYN and self._receive_ack(packet, segment)
+        if flags & (SYN | FIN) == SYN:
+            self._receive_syn(packet, segment, iss)
+        else:  # with neither ACK nor RST nor SYN, or with SYN and FIN, as Linux has it: a scan
+            self.layer.counters["tcp.odd_flags"] += 1
+        return True
+
+    def _receive_syn(self, packet: Packet, segment: Segment, iss: int | None) -> None:
         counters = self.layer.counters
         if not self.acceptor.has_room:
             counters["tcp.accept_queue_full"] += 1
-            return True
+            return
         full = self.half_open >= self.config.syn_backlog
         if full:
             counters["tcp.syn_backlog_full"] += 1
@@ -115,7 +125,6 @@ class Listener(Owner):
                 self._half_open[endpoint] = None
                 endpoint.connection.admits = self._admits
                 endpoint.settle()
-        return True
 
     def _answer_by_cookie(self, packet: Packet, segment: Segment) -> None:
         """A SYN-ACK of a connection that nobody keeps."""
@@ -135,10 +144,10 @@ class Listener(Owner):
             self._cookies_until = now + COOKIE_TIME
             layer.counters["tcp.cookies_sent"] += 1
 
-    def receive_ack(self, packet: Packet, segment: Segment) -> bool:
+    def _receive_ack(self, packet: Packet, segment: Segment) -> bool:
         """An ACK of no connection. False: it brings no cookie back."""
         layer, now = self.layer, self.layer.clock()
-        if now >= self._cookies_until or not self._listening:
+        if now >= self._cookies_until:
             return False
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
         mss = layer.cookies.mss(key, segment, now)
@@ -154,8 +163,8 @@ class Listener(Owner):
             endpoint.receive_segment(segment, now)
         return True
 
-    def _admits(self, segment: Segment) -> bool:
-        """Whether the ACK in `segment`, which would complete a handshake, may do so."""
+    def _admits(self) -> bool:
+        """Whether an ACK that would complete a handshake may do so."""
         if self.acceptor.has_room:
             return True
         self.layer.counters["tcp.accept_queue_full"] += 1
