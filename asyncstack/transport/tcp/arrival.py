@@ -225,4 +225,7 @@ def _receive_fin(conn: Connection, position: int, now: float) -> None:
         return
     if conn.receiver.receive_fin(position):
         conn.happened |= EOF_BIT
-        conn.enter(Trigger.FIN)
+        if conn.enter(Trigger.FIN) is CLOSE_WAIT:
+            conn.receiver.delay_ack(now)  # our FIN is likely to follow, and takes it along (Linux's choice)
+        else:
+            conn.receiver.ack_now = True

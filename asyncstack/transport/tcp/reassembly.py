@@ -101,19 +101,23 @@ class Reassembly:
             del ranges[at + 1]
             self._recent.remove(following)
 
-    def take(self, position: int) -> tuple[int, list[Buffer]]:
-        """Remove what continues the stream at `position`. Returns (where it ends, its buffers)."""
+    def take(self, position: int) -> tuple[int, list[Buffer], tuple[int, int] | None]:
+        """Remove what continues the stream at `position`. Returns (where it ends, its buffers, the first part held
+        that had come again below `position`)."""
         pieces: list[Buffer] = []
+        repeated: tuple[int, int] | None = None
         while self._ranges and self._ranges[0].start <= position:
             held = self._ranges.pop(0)
             self._recent.remove(held)
             known = position - held.start  # bytes that came again, in order
+            if known and repeated is None:
+                repeated = held.start, min(held.end, position)
             for piece in held.pieces:
                 if known < len(piece):
                     pieces.append(piece[known:] if known > 0 else piece)
                 known -= len(piece)
             position = max(position, held.end)
-        return position, pieces
+        return position, pieces, repeated
 
     def blocks(self, most: int) -> list[tuple[int, int]]:
         """The SACK blocks (positions) for one ACK, at most `most`; they count as told."""

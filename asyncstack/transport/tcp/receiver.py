@@ -176,7 +176,9 @@ class Receiver:
         held = self.held
         if held is None:
             return
-        self.nxt, pieces = held.take(self.nxt)
+        self.nxt, pieces, repeated = held.take(self.nxt)
+        if repeated is not None:
+            self.dsack = repeated
         self.unread += sum(map(len, pieces))
         self._chunks += pieces
         self.ack_now = True
@@ -205,9 +207,14 @@ class Receiver:
             return False
         self.nxt += 1
         self.edge = max(self.edge, self.nxt)
-        self.ack_now = True
         self.held = None
         return True
+
+    def delay_ack(self, now: float) -> None:
+        """What came is acknowledged within `delayed_ack` seconds, sooner if something else leaves."""
+        self.quick = 0
+        if self.timers[DELAYED_ACK] == NEVER:
+            self.timers[DELAYED_ACK] = now + self.config.delayed_ack
 
     def read(self) -> list[Buffer]:
         """Everything in order that was not read before."""

@@ -99,10 +99,21 @@ def test_second_fin_elsewhere_is_ignored():
 def test_repeated_fin_is_acknowledged_again():
     d = Dialogue.established()
     d.inject("FA")
-    d.expect("A", ack=2)
+    d.wait(0.04)
+    d.expect("A", ack=2, at=0.04)
     d.inject("FA", seq=1)
     d.expect("A", ack=2)
     assert d.events == ["eof"]
+
+
+def test_our_fin_takes_the_ack_of_the_peers_along():
+    d = Dialogue.established()
+    d.inject("FA")
+    d.quiet()
+    d.connection.close(d.now)
+    d.expect("FA", seq=1, ack=2)
+    d.wait(0.1)
+    d.quiet()
 
 
 def test_fin_fits_a_closed_window():

@@ -147,6 +147,7 @@ def test_no_window_update_after_the_fin():
     for _ in range(10):
         d.inject(data=bytes(MSS))
     d.inject("FA")
+    d.wait(0.1)
     d.sent.clear()
     d.wait(70.0)
     assert len(d.read()) == 10 * MSS

@@ -210,7 +210,7 @@ def test_reassembly_against_a_model():
             assert [left for left, _ in blocks] == edges
             assert sum(right - left for left, right in blocks) == len(model)
         first = min(model)
-        end, pieces = reassembly.take(first)
+        end, pieces, _ = reassembly.take(first)
         data = b"".join(pieces)
         assert end == first + len(data)
         assert list(data) == [model[at] for at in range(first, end)]
@@ -222,8 +222,19 @@ def test_take_of_bytes_that_also_came_in_order():
     reassembly.insert(10, b"abc")
     reassembly.insert(13, b"def")
     reassembly.insert(30, b"far")
-    assert reassembly.take(14) == (16, [b"ef"])
+    assert reassembly.take(14) == (16, [b"ef"], (10, 14))
     assert len(reassembly) == 1
+
+
+def test_dsack_of_what_comes_again_in_order_rfc2883_4_1():
+    """One segment fills the holes around what was held: the first part held has come twice."""
+    d = Dialogue.established()
+    d.inject(seq=1001, data=bytes(1000))
+    d.expect("A", ack=1, sack=((1001, 2001),))
+    d.inject(seq=4001, data=bytes(1000))
+    d.expect("A", ack=1, sack=((4001, 5001), (1001, 2001)))
+    d.inject(seq=1, data=bytes(3000))
+    d.expect("A", ack=3001, sack=((1001, 2001), (4001, 5001)))
 
 
 @pytest.mark.parametrize("descending", [False, True])

@@ -120,7 +120,7 @@ def test_pieces_of_large_frames_do_not_hold_the_frames():
     for n in range(60):
         frame = bytes(65_000)
         held.insert(1000 + n, memoryview(frame)[1000:41_000])
-    _, pieces = held.take(1000)
+    _, pieces, _ = held.take(1000)
     frames = {id(p.obj): len(p.obj) for p in pieces if type(p) is memoryview}
     assert sum(map(len, pieces)) == 40_059
     assert sum(frames.values()) < 4 * 40_059

@@ -44,6 +44,8 @@ def fin_wait_2():
 def close_wait():
     d = established()
     d.inject("FA")
+    d.quiet()  # our FIN may take the ACK along
+    d.wait(0.04)
     d.expect("A", ack=2)
     return d
 
@@ -154,6 +156,7 @@ def test_each_transition_is_made_by_its_event(key):
         d.expect("FA")
     elif trigger is Trigger.FIN:
         d.inject("FA")
+        d.wait(0.04)
         d.expect("A", ack=d.peer_nxt)
     else:
         d.inject("A", ack=2)
@@ -262,6 +265,7 @@ def test_fin_of_the_peer(state):
     d.inject("FA", seq=1 if state not in RECEIVING else None)
     after = {S.ESTABLISHED: S.CLOSE_WAIT, S.FIN_WAIT_1: S.CLOSING, S.FIN_WAIT_2: S.TIME_WAIT}
     assert d.state is after.get(state, state)
+    d.wait(0.04)
     d.expect("A", ack=2)
     assert ("eof" in d.events) is (state in RECEIVING)
 

@@ -62,7 +62,7 @@ def cell(state: State, event: str) -> str:
     d = REACH[state]()
     d.events.clear()
     EVENTS[event](d)
-    if event == "data":
+    if event in ("data", "FIN", "FIN, ACK"):
         d.wait(0.05)  # the acknowledgement may be delayed
     answers = " ".join(names(segment.flags) for _, segment in d.sent) if event != "silence" else ""
     if d.state is state and not answers:
