@@ -17,6 +17,9 @@ class TcpConfig:
     pacing: bool = False  # also for controllers that do not pace by themselves; Linux: the fq queue
     max_pacing_rate: float = math.inf  # bytes per second, SO_MAX_PACING_RATE; paces where it is set
     initial_window: int = 10  # segments, RFC 6928
+    reordering: int = 3  # segments: DupThresh of RFC 6675; Linux: tcp_reordering
+    tail_loss_probe: bool = True  # RFC 8985 7; Linux: tcp_early_retrans
+    frto: bool = True  # RFC 5682
     receive_buffer: int = 6 << 20  # most bytes of the receive window; Linux: tcp_rmem[2]
     tune_receive_buffer: bool = (
         True  # begin with 64 KiB and grow; Linux: tcp_moderate_rcvbuf, off by SO_RCVBUF

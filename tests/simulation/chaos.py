@@ -21,7 +21,7 @@ from asyncstack import Network, StackConfig, TcpConfig
 from asyncstack.testing import GilbertElliott
 from asyncstack.testing.clock import run as run_in_virtual_time
 from asyncstack.transport.tcp.connection import Connection
-from asyncstack.transport.tcp.scoreboard import FLYING, LOST, SACKED
+from asyncstack.transport.tcp.scoreboard import FLYING, LOST, RESENT, SACKED
 from asyncstack.transport.tcp.state import State
 from asyncstack.transport.tcp.timeouts import ORPHAN_RETRIES
 from asyncstack.transport.tcp.timers import PERSIST, RETRANSMIT
@@ -240,14 +240,14 @@ class Inspector:
         snd, board = conn.sender, conn.sender.board
         if not conn.synchronized or conn.state is State.TIME_WAIT:
             return
-        sums = {FLYING: 0, LOST: 0, SACKED: 0}
+        sums = {FLYING: 0, LOST: 0, SACKED: 0, RESENT: 0}
         at = snd.una
         for record in board.records:
             assert record.start == at < record.end, "the records do not join"
             at = record.end
             sums[record.state] += record.end - record.start
         assert at == snd.nxt, (at, snd.nxt)
-        assert (board.lost, board.sacked) == (sums[LOST], sums[SACKED])
+        assert (board.lost, board.sacked, board.resent_bytes) == (sums[LOST], sums[SACKED], sums[RESENT])
         assert board.absent == board.lost + board.sacked + snd.presumed
         assert snd.pipe >= 0, "less than nothing in the network"
         assert snd.queue.una <= snd.nxt <= snd.queue.end + 1

@@ -75,7 +75,7 @@ def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
         _receive_reset(conn, seq, now)
     elif flags & SYN:
         challenge(conn, now)
-    elif flags & ACK and _receive_ack(conn, segment, seq, now):
+    elif flags & ACK and _check_ack(conn, segment, seq, now):
         if rcv.timestamps and seq <= rcv.acked:
             rcv.ts_recent, rcv.ts_recent_at = segment.ts_val, now
         conn.heard_at = now
@@ -141,7 +141,7 @@ def _receive_reset(conn: Connection, seq: int, now: float) -> None:
         conn.end(errno.EPIPE if conn.state is CLOSE_WAIT else errno.ECONNRESET)
 
 
-def _receive_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bool:
+def _check_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bool:
     """Fifth check. Returns whether payload and FIN are to be looked at."""
     snd = conn.sender
     ack = unwrap(segment.ack, snd.una)
@@ -156,27 +156,22 @@ def _receive_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bo
         challenge(conn, now)
         return False
     if ack >= snd.una:
-        receive_acknowledgement(conn, segment, seq, ack - snd.una, now)
+        acknowledge(conn, segment, seq, ack - snd.una, now)
         if snd.una > snd.fin_at and conn.state is not CLOSED:
             _fin_acknowledged(conn, now)
     return conn.state is not CLOSED
 
 
-def receive_acknowledgement(conn: Connection, segment: Segment, seq: int, acked: int, now: float) -> None:
+def acknowledge(conn: Connection, segment: Segment, seq: int, acked: int, now: float) -> None:
     """An acceptable ACK that moves SND.UNA by `acked` >= 0: window, scoreboard, recovery."""
     snd = conn.sender
     if conn.ecn is not None:
         conn.ecn.receive_feedback(conn, segment)
     same_window = snd.edge == snd.una + (segment.window << snd.scale)
-    duplicate = (
-        not acked and same_window and not segment.payload and not segment.flags & FIN and snd.nxt != snd.una
-    )
+    duplicate = not acked and same_window and not segment.payload and not segment.flags & FIN
     blocks = [(unwrap(left, snd.una), unwrap(right, snd.una)) for left, right in segment.sack]
     if acked or blocks or duplicate:
-        ts_rtt = conn.echoed(segment, now)
-        if acked and blocks and blocks[0][1] <= snd.una + acked:
-            ts_rtt = _round_trip_of_repetition(conn, blocks[0][0], now)
-        recovery.receive_ack(snd, acked, blocks, duplicate, ts_rtt, now)
+        recovery.receive_ack(snd, acked, blocks, duplicate, conn.ticks_since_echo(segment, now), now)
     if conn.ecn is not None:
         conn.ecn.react(conn, segment, now)
     if acked:
@@ -185,16 +180,6 @@ def receive_acknowledgement(conn: Connection, segment: Segment, seq: int, acked:
         snd.set_window(segment.window, seq)
     if not conn.orphan and (snd.edge <= snd.una or conn.timers[PERSIST] != NEVER):
         snd.progress_at = now  # the window is closed, but the peer lives
-
-
-def _round_trip_of_repetition(conn: Connection, start: int, now: float) -> float:
-    """The round trip of an ACK whose DSACK (RFC 2883) says that it answers the repetition of what begins at `start`.
-
-    Its timestamp echo is that of the first arrival (RFC 7323 4.3), whose ACK was lost: as a round trip it would
-    count the whole wait for the retransmission timer.
-    """
-    head = conn.sender.board.records[0]
-    return now - head.sent_at if head.start <= start < head.end else -1.0
 
 
 def _fin_acknowledged(conn: Connection, now: float) -> None:

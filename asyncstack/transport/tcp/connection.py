@@ -24,10 +24,10 @@ from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
 from asyncstack.transport.tcp.info import TcpInfo, describe
+from asyncstack.transport.tcp.phase import OPEN
 from asyncstack.transport.tcp.receiver import Receiver
-from asyncstack.transport.tcp.recovery import OPEN
-from asyncstack.transport.tcp.sender import NO_FIN, Sender
-from asyncstack.transport.tcp.sequence import HALF, MASK, timestamp
+from asyncstack.transport.tcp.sender import Sender
+from asyncstack.transport.tcp.sequence import HALF, MASK, NO_FIN, timestamp
 from asyncstack.transport.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
@@ -266,12 +266,12 @@ class Connection:
             rcv.ts_recent_at = now
         self.heard_at = now
         if acked:
-            if snd.phase is OPEN and not snd.board.absent:
-                snd.receive_ack(acked, -1.0, now)
+            if not snd.alert:
+                snd.progress(acked, now)
                 snd.set_window(segment.window, rcv.nxt)
                 self.happened |= WRITABLE_BIT
             else:
-                arrival.receive_acknowledgement(self, segment, rcv.nxt, acked, now)
+                arrival.acknowledge(self, segment, rcv.nxt, acked, now)
         elif segment.window << snd.scale != snd.edge - snd.una:
             snd.set_window(segment.window, rcv.nxt)
         if size:
@@ -325,7 +325,7 @@ class Connection:
     def set_path_mss(self, mss: int, now: float) -> None:
         """The path carries `mss` bytes of payload from now on, options included. Larger segments in flight are sent
         again at once, cut to fit (RFC 1191 6.5). A peer does not hear of it: it has to find out by itself."""
-        self.path_mss = max(mss, handshake.SMALLEST_MSS)
+        self.path_mss = max(mss, handshake.SMALLEST_PATH_MSS)
         if self.synchronized:
             self.sender.set_mss(handshake.segment_mss(self), self.max_payload)
 
@@ -342,6 +342,8 @@ class Connection:
         telling = rcv.sack_ok and (rcv.held is not None or rcv.dsack is not None)
         if telling:
             unit -= rcv.sack_room()
+            if unit <= 0:  # a path of tiny packets: data goes before SACK blocks
+                unit, telling = snd.mss, False
         record = snd.next_transmission(unit, now)
         if record is None:
             if rcv.ack_now:
@@ -480,7 +482,12 @@ class Connection:
 
     def echoed(self, segment: Segment, now: float) -> float:
         """Seconds since the peer's timestamp echo left here; below 0 if it tells nothing."""
+        ticks = self.ticks_since_echo(segment, now)
+        return max(ticks, 1) / 1000.0 if ticks >= 0 else -1.0
+
+    def ticks_since_echo(self, segment: Segment, now: float) -> int:
+        """The same in ticks of the timestamp clock, which are milliseconds."""
         if not self.receiver.timestamps or not segment.ts_ecr:
-            return -1.0
+            return -1
         ticks = (timestamp(now, self.ts_offset) - segment.ts_ecr) & MASK
-        return max(ticks, 1) / 1000.0 if ticks < HALF else -1.0
+        return ticks if ticks < HALF else -1

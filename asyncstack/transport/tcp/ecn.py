@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.transport.tcp import recovery
-from asyncstack.transport.tcp.recovery import OPEN
+from asyncstack.transport.tcp.phase import OPEN
 from asyncstack.wire.tcp import ACK, AE, CWR, ECE, FIN, RST, SYN, Segment
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MSS: Final = 536  # RFC 9293 3.7.1: of a peer that does not say
 SMALLEST_MSS: Final = 88  # Linux: TCP_MIN_MSS; less would let a peer make us send headers only
+SMALLEST_PATH_MSS: Final = 20  # the smallest packet of IPv4 (RFC 791: 68 bytes) has room for 28
 MAX_WINDOW: Final = 0xFFFF
 MAX_SHIFT: Final = 14  # RFC 7323 2.3
 TIMESTAMP_OPTION: Final = 12

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.transport.tcp.congestion.base import INFINITE
-from asyncstack.transport.tcp.scoreboard import DUP_THRESH, FLYING
+from asyncstack.transport.tcp.phase import OPEN
 from asyncstack.transport.tcp.state import State
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class TcpInfo:
     """One look at a connection. Times are seconds, sizes bytes except where said otherwise."""
 
     state: State
-    ca_state: str  # "open", "recovery" or "loss"
+    ca_state: str  # "open", "disorder", "cwr", "recovery" or "loss"
     congestion: str  # name of the controller
     options: tuple[str, ...]  # of "timestamps", "sack", "wscale": what both ends agreed on
     snd_wscale: int
@@ -76,11 +76,10 @@ def describe(conn: Connection, now: float) -> TcpInfo:
     sent = max(snd.nxt - snd.queue_start, 0)
     sample = snd.sample
     rate = sample.delivered / sample.interval if sample.interval > 0.0 else 0.0
-    again = sum(r.end - r.start for r in board.records if r.times > 1 and r.state == FLYING)
     infinite = control.ssthresh >= INFINITE
     return TcpInfo(
         state=conn.state,
-        ca_state=snd.phase.value,
+        ca_state="disorder" if snd.phase is OPEN and (board.sacked or snd.dup_acks) else snd.phase.value,
         congestion=control.name,
         options=tuple(name for name, on in agreed.items() if on),
         snd_wscale=snd.scale,
@@ -102,13 +101,13 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         unacked=-(-(snd.nxt - snd.una) // mss),
         sacked=-(-board.sacked // mss),
         lost=-(-board.lost // mss),
-        retrans=-(-again // mss),
+        retrans=-(-board.resent_bytes // mss),
         pipe=snd.pipe,
         retransmits=snd.timeouts,
         backoff=max(rtt.backoff, snd.probes),
         probes=max(snd.probes, conn.keepalive_probes),
         total_retrans=snd.segments_sent_again,
-        reordering=DUP_THRESH,
+        reordering=snd.rack.reordering,
         bytes_sent=sent + snd.bytes_sent_again,
         bytes_retrans=snd.bytes_sent_again,
         bytes_acked=max(snd.una - snd.queue_start, 0),

@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.transport.tcp.recovery import OPEN
+from asyncstack.transport.tcp.phase import OPEN
 from asyncstack.transport.tcp.timers import NEVER, PACE
 
 if TYPE_CHECKING:

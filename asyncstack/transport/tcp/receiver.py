@@ -17,12 +17,12 @@ from typing import Any, Final
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.buffers import ReceiveTuning, initial_receive_buffer
 from asyncstack.transport.tcp.reassembly import Reassembly, compact
+from asyncstack.transport.tcp.sequence import NO_FIN
 from asyncstack.transport.tcp.timers import DELAYED_ACK, NEVER, Timers
 
 Buffer = bytes | memoryview
 
 QUICK_ACKS: Final = 16  # Linux: TCP_MAX_QUICKACKS
-NO_FIN: Final = 1 << 62
 CROWDED: Final = 64  # unread pieces, from where on small ones are joined
 SMALL: Final = 256
 MAX_FIELD: Final = 0xFFFF

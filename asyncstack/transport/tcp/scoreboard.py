@@ -1,34 +1,33 @@
 """What was sent and not acknowledged: where it is believed to be (RFC 6675 3, 4).
 
-One `Transmission` stands for one (super-)segment, in the order of the stream. It is in the network (FLYING), with
-the peer out of order (SACKED), or presumed dropped and not sent again yet (LOST). So
+One `Transmission` stands for one (super-)segment, in the order of the stream. It is in the network for the first time
+(FLYING) or once more (RESENT), with the peer out of order (SACKED), or presumed dropped and not sent again yet (LOST).
+So
 
     pipe = outstanding - absent        absent: bytes SACKED or LOST
 
 is RFC 6675's SetPipe(), and equals the flight size as long as nothing is missing. A record is cut where a SACK block
 or a retransmission ends inside; cuts fall on segment boundaries, so a peer can not crumble the board.
 
-What is lost (RFC 6675 IsLost, made for ranges): everything unSACKed below the highest position above which more than
-two segments' worth of bytes, or three separate ranges, are SACKed. A retransmission is lost when that position has
-passed what was next to send at the time: everything SACKed above was sent later.
-
-Each record also notes what had been delivered and lost when it left, for samples of the delivery rate (see
-`delivery_rate`) and of the loss rate, and when it left, which loss detection by time (RFC 8985) will use.
+Each record notes when it left, by which `rack` finds what is lost, and what had been delivered and lost then, for
+samples of the delivery rate (see `delivery_rate`) and of the loss rate.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.rack import Rack
 
 FLYING: Final = 0
 LOST: Final = 1
 SACKED: Final = 2
-
-DUP_THRESH: Final = 3  # RFC 6675 2
-INFINITE: Final = 1 << 62
+RESENT: Final = 3
 
 _start = attrgetter("start")
 
@@ -44,7 +43,6 @@ class Transmission:
         "first_sent",
         "given_up",
         "in_flight",
-        "mark",
         "sent_at",
         "start",
         "state",
@@ -71,7 +69,6 @@ class Transmission:
         self.sent_at = sent_at
         self.state = FLYING
         self.times = 1  # transmissions so far
-        self.mark = 0  # SND.NXT when it was sent again
         self.first_sent = (
             first_sent  # when the sample of the delivery rate that this belongs to began to be sent
         )
@@ -96,7 +93,7 @@ class Transmission:
             self.given_up,
         )
         self.in_flight -= self.end - position
-        rest.state, rest.times, rest.mark = self.state, self.times, self.mark
+        rest.state, rest.times = self.state, self.times
         self.end = position
         return rest
 
@@ -105,8 +102,6 @@ class Scoreboard:
     """The records between SND.UNA and SND.NXT, and their sums in bytes."""
 
     __slots__ = (
-        "_judged",
-        "_lowest_mark",
         "_next_lost",
         "_reported",
         "absent",
@@ -116,24 +111,32 @@ class Scoreboard:
         "first_sent",
         "given_up",
         "highest_sacked",
+        "judged",
         "lost",
         "newest",
         "on_lost",
         "records",
+        "resent",
+        "resent_bytes",
         "sacked",
+        "sacked_segments",
     )
 
     def __init__(self) -> None:
         self.records: list[Transmission] = []
         self.absent = 0
         self.sacked = 0
+        self.sacked_segments = 0  # as many as the peer may have counted
         self.lost = 0
         self.given_up = 0  # bytes found lost, ever
         self.highest_sacked = 0  # position behind the last byte SACKED
         self._reported: tuple[tuple[int, int], ...] = ()  # the blocks of the last ACK
-        self._judged = 0  # below it every unSACKed record was found lost once
         self._next_lost = 0  # no record that starts below it is LOST
-        self._lowest_mark = INFINITE  # of the retransmissions that fly
+        self.judged = 0  # no record that starts below it is FLYING
+        self.resent: deque[tuple[float, int, int]] = (
+            deque()
+        )  # retransmissions in order: when, what [start, end)
+        self.resent_bytes = 0  # RESENT
         self.delivered = 0
         self.delivered_at = 0.0
         self.first_sent = 0.0
@@ -169,17 +172,17 @@ class Scoreboard:
     def sent_again(
         self, record: Transmission, size: int, unit: int, now: float, snd_una: int, snd_nxt: int
     ) -> None:
-        """The first `size` bytes of `record`, LOST or FLYING, have left once more."""
+        """The first `size` bytes of `record`, which is not SACKED, have left once more."""
         if size < record.end - record.start:
-            self.records.insert(
-                bisect_left(self.records, record.start, key=_start) + 1, record.split(record.start + size)
-            )
+            self.cut(record, record.start + size)
         if record.state == LOST:
             self.lost -= size
             self.absent -= size
-        record.state = FLYING
+        elif record.state == RESENT:
+            self.resent_bytes -= size
+        record.state = RESENT
+        self.resent_bytes += size
         record.times += 1
-        record.mark = snd_nxt
         record.unit = unit
         record.sent_at = now
         record.first_sent = self.first_sent
@@ -188,8 +191,14 @@ class Scoreboard:
         record.app_limited = self.delivered <= self.app_limited_until
         record.in_flight = snd_nxt - snd_una - self.absent
         record.given_up = self.given_up
-        if snd_nxt < self._lowest_mark:
-            self._lowest_mark = snd_nxt
+        self.oldest_resent()  # keeps the queue short where nobody looks for losses by time
+        self.resent.append((now, record.start, record.end))
+
+    def cut(self, record: Transmission, position: int) -> Transmission:
+        """Cut `record` in two at `position`; returns the second."""
+        rest = record.split(position)
+        self.records.insert(bisect_left(self.records, record.start, key=_start) + 1, rest)
+        return rest
 
     def next_lost(self) -> Transmission | None:
         """The first record that is LOST (RFC 6675 NextSeg rule 1)."""
@@ -214,15 +223,6 @@ class Scoreboard:
         del records[first:stop]
         return record.end - record.start
 
-    def next_doubtful(self, below: int) -> Transmission | None:
-        """The first record below position `below` that flies and was sent only once (RFC 6675 NextSeg rule 3)."""
-        for record in self.records:
-            if record.start >= below:
-                return None
-            if record.state == FLYING and record.times == 1:
-                return record
-        return None
-
     # acknowledgements
 
     def acknowledge(self, una: int) -> Transmission:
@@ -243,20 +243,14 @@ class Scoreboard:
                 if record.start >= una:
                     break
             size = end - record.start
-            state = record.state
-            if state == FLYING:
+            if record.state == FLYING:
                 self.delivered += size
                 if record.sent_at >= newest_at:
                     newest, newest_at = record, record.sent_at
             else:
-                self.absent -= size
-                if state == SACKED:
-                    self.sacked -= size
-                else:  # presumed lost, yet it arrived
-                    self.lost -= size
-                    self.delivered += size
-                    if record.sent_at >= newest_at:
-                        newest, newest_at = record, record.sent_at
+                if record.state != SACKED and record.sent_at >= newest_at:
+                    newest, newest_at = record, record.sent_at
+                self._settle(record, size)
             if end == una:
                 record.start = una  # the rest of a record that is acknowledged in part
                 break
@@ -267,8 +261,26 @@ class Scoreboard:
                 self._reported = ()
         return first
 
-    def receive_sack(self, blocks: list[tuple[int, int]], una: int) -> int:
-        """Mark what the blocks (positions) cover. Returns the bytes that are newly SACKED."""
+    def _settle(self, record: Transmission, size: int) -> None:
+        """The first `size` bytes of `record`, not FLYING, are acknowledged."""
+        if record.state == SACKED:
+            self.absent -= size
+            self.sacked -= size
+            self.sacked_segments = (
+                max(self.sacked_segments - -(-size // record.unit), 0) if self.sacked else 0
+            )
+            return
+        self.delivered += size
+        if record.state == LOST:  # yet it arrived
+            self.absent -= size
+            self.lost -= size
+        else:
+            self.resent_bytes -= size
+
+    def receive_sack(
+        self, blocks: list[tuple[int, int]], una: int, fin_at: int, rack: Rack, now: float
+    ) -> int:
+        """Mark what the blocks (positions) cover, and tell `rack`. Returns the bytes that are newly SACKED."""
         before = self.sacked
         fresh = tuple(block for block in blocks if una <= block[0] < block[1] <= self._end())
         for left, right in fresh:
@@ -277,14 +289,14 @@ class Scoreboard:
                 if known_left <= left and left < known_right:
                     left = max(left, min(known_right, right) - self.records[-1].unit)
             if left < right:
-                self._mark_sacked(left, right)
+                self._mark_sacked(left, right, fin_at, rack, now)
         self._reported = fresh
         return self.sacked - before
 
     def _end(self) -> int:
         return self.records[-1].end if self.records else 0
 
-    def _mark_sacked(self, left: int, right: int) -> None:
+    def _mark_sacked(self, left: int, right: int, fin_at: int, rack: Rack, now: float) -> None:
         records = self.records
         at = max(bisect_right(records, left, key=_start) - 1, 0)
         while at < len(records) and records[at].start < right:
@@ -297,11 +309,13 @@ class Scoreboard:
                 if into < record.end - record.start:
                     records.insert(at, record.split(record.start + into))
                 continue
-            if record.end > right:
+            # a FIN arrives with the byte before it, which not every peer shows in its SACKs
+            if record.end > right and right != fin_at:
                 into = (right - record.start) // record.unit * record.unit
                 if not into:
                     return
                 records.insert(at, record.split(record.start + into))
+            rack.delivered(record, False, now)
             self._sack(record)
 
     def _sack(self, record: Transmission) -> None:
@@ -310,7 +324,10 @@ class Scoreboard:
             self.lost -= size
         else:
             self.absent += size
+            if record.state == RESENT:
+                self.resent_bytes -= size
         self.sacked += size
+        self.sacked_segments += -(-size // record.unit)
         self.delivered += size
         record.state = SACKED
         if record.end > self.highest_sacked:
@@ -318,60 +335,42 @@ class Scoreboard:
         if self.newest is None or record.sent_at >= self.newest.sent_at:
             self.newest = record
 
+    def survey(self, una: int, rack: Rack, now: float) -> None:
+        """Tell `rack` of everything before `una` that arrives only now; `acknowledge` follows."""
+        for record in self.records:
+            if record.start >= una:
+                return
+            if record.state != SACKED:
+                rack.delivered(record, True, now)
+
     # loss
 
-    def detect_losses(self, mss: int) -> bool:
-        """Mark what the SACKs show to be LOST (RFC 6675 IsLost). Returns whether anything is, newly."""
-        if not self.sacked:
-            return False
-        threshold = self._threshold(mss)
-        before = self.lost
-        records = self.records
-        if threshold > self._judged:
-            at = max(bisect_right(records, self._judged, key=_start) - 1, 0)
-            while at < len(records) and records[at].start < threshold:
+    def first_unjudged(self) -> int:
+        """Index of the first record that `Rack` has not judged."""
+        return bisect_left(self.records, self.judged, key=_start)
+
+    def oldest_resent(self) -> list[Transmission]:
+        """What still flies of the retransmission that left first, as records; empty: none does."""
+        resent, records = self.resent, self.records
+        while resent:
+            sent_at, start, end = resent[0]
+            at = max(bisect_right(records, start, key=_start) - 1, 0)
+            pieces = []
+            while at < len(records) and records[at].start < end:
                 record = records[at]
-                if record.state == FLYING and record.times == 1:
-                    self.mark_lost(record)
+                if record.state == RESENT and record.sent_at == sent_at and record.end > start:
+                    pieces.append(record)
                 at += 1
-            self._judged = threshold
-        if threshold >= self._lowest_mark:
-            self._find_lost_again(threshold)
-        return self.lost > before
-
-    def _threshold(self, mss: int) -> int:
-        """The position above which enough is SACKED to give up what is not below it; 0 if there is none."""
-        records = self.records
-        at = bisect_left(records, self.highest_sacked, key=_start)
-        enough, ranges, above, in_range = (DUP_THRESH - 1) * mss, 0, 0, False
-        while at > 0:
-            at -= 1
-            record = records[at]
-            if record.state != SACKED:
-                in_range = False
-                continue
-            above += record.end - record.start
-            ranges += not in_range
-            in_range = True
-            if above > enough or ranges >= DUP_THRESH:
-                return record.start
-        return 0
-
-    def _find_lost_again(self, threshold: int) -> None:
-        lowest = INFINITE
-        for record in self.records:
-            if record.start >= threshold:
-                break
-            if record.times > 1 and record.state == FLYING:
-                if record.mark <= threshold:
-                    self.mark_lost(record)
-                elif record.mark < lowest:
-                    lowest = record.mark
-        self._lowest_mark = lowest
+            if pieces:
+                return pieces
+            resent.popleft()
+        return []
 
     def mark_lost(self, record: Transmission) -> None:
-        """Give `record`, which flies, up."""
+        """Give `record`, FLYING or RESENT, up."""
         size = record.end - record.start
+        if record.state == RESENT:
+            self.resent_bytes -= size
         record.state = LOST
         self.lost += size
         self.given_up += size
@@ -381,8 +380,8 @@ class Scoreboard:
         if self.on_lost is not None:
             self.on_lost(record, size)
 
-    def mark_all_lost(self) -> None:
-        """Give up everything that is not SACKED: the retransmission timer expired, or the path changed.
+    def mark_all_lost(self, latest: float) -> None:
+        """Give up what is not SACKED and left at `latest` or before, and the first record in any case.
 
         A peer that reneged (its cumulative ACK stops at data it had SACKED, RFC 2018 8) loses what it had SACKED.
         """
@@ -391,12 +390,26 @@ class Scoreboard:
             for record in records:
                 if record.state == SACKED:
                     record.state = FLYING
-            self.sacked = self.highest_sacked = 0
+            self.absent -= self.sacked
+            self.sacked = self.sacked_segments = self.highest_sacked = 0
             self._reported = ()
-        self.absent = self.sacked
-        self.lost = 0
+            self.judged = 0
         for record in records:
-            if record.state != SACKED:
+            if record.state in (FLYING, RESENT) and (record is records[0] or record.sent_at <= latest):
                 self.mark_lost(record)
-        self._next_lost = self._judged = 0
-        self._lowest_mark = INFINITE
+
+    def unmark_lost(self) -> None:
+        """What was given up is in the network after all."""
+        for record in self.records:
+            if record.state == LOST:
+                size = record.end - record.start
+                self.lost -= size
+                self.absent -= size
+                if record.times == 1:
+                    record.state = FLYING
+                else:
+                    record.state = RESENT
+                    self.resent_bytes += size
+                    self.resent.append((record.sent_at, record.start, record.end))
+        self.resent = deque(sorted(self.resent))
+        self.judged = 0

@@ -17,22 +17,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.config import TcpConfig
-from asyncstack.transport.tcp import pacing, recovery
+from asyncstack.transport.tcp import pacing, recovery, spurious, tail_loss
 from asyncstack.transport.tcp.congestion import AckSample, CongestionControl, Controllers
 from asyncstack.transport.tcp.delivery_rate import take_sample
-from asyncstack.transport.tcp.recovery import OPEN, RECOVERY
+from asyncstack.transport.tcp.phase import OPEN, Phase
+from asyncstack.transport.tcp.rack import Rack
 from asyncstack.transport.tcp.rtt import RttEstimator
 from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
 from asyncstack.transport.tcp.send_queue import SendQueue
-from asyncstack.transport.tcp.timers import NEVER, PACE, PERSIST, RETRANSMIT, Timers
+from asyncstack.transport.tcp.sequence import NO_FIN
+from asyncstack.transport.tcp.spurious import Spurious
+from asyncstack.transport.tcp.timers import NEVER, PACE, PERSIST, PROBE, RETRANSMIT, Timers
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.accecn import AccurateEcn
 
 TICK: Final = 0.002  # of two timestamp clocks, seconds
-WAIT: Final = -1
 BURST_SECONDS: Final = 0.001
-NO_FIN: Final = 1 << 62  # position of a FIN that nobody asked for
 
 
 class Sender:
@@ -40,6 +41,7 @@ class Sender:
 
     __slots__ = (
         "accecn",
+        "alert",
         "board",
         "bytes_sent_again",
         "config",
@@ -59,17 +61,21 @@ class Sender:
         "pacer",
         "phase",
         "presumed",
+        "probe_end",
+        "probe_from",
+        "probe_repeats",
         "probes",
         "progress_at",
         "queue",
         "queue_start",
+        "rack",
         "recover",
-        "rescued",
         "rtt",
         "sack_ok",
         "sample",
         "scale",
         "segments_sent_again",
+        "spurious",
         "timeouts",
         "timers",
         "una",
@@ -103,12 +109,17 @@ class Sender:
         self.sack_ok = False
         self.accecn: AccurateEcn | None = None  # counts the marks that ACKs tell of
         # recovery's
-        self.phase = OPEN
+        self.phase: Phase = OPEN
+        self.alert = False  # an ACK may mean more than that data has arrived in order
+        self.rack = Rack(config.reordering)
+        self.spurious = Spurious()
+        self.probe_end = -1  # TLP.end_seq of the probe that is out (RFC 8985 7.3), below 0: none is
+        self.probe_from = -1  # a probe is owed while SND.NXT stands here
+        self.probe_repeats = False  # TLP.is_retrans
         self.recover = iss  # RFC 6582, RecoveryPoint of RFC 6675
         self.dup_acks = 0
         self.presumed = 0  # bytes that duplicate ACKs without SACK say have left the network
         self.must_resend = False  # one retransmission may leave whatever the pipe (RFC 6675 5 step 4.3)
-        self.rescued = False
         self.timeouts = 0  # expiries of the retransmission timer since SND.UNA moved
         self.bytes_sent_again = 0
         self.segments_sent_again = 0
@@ -162,14 +173,14 @@ class Sender:
         if self.pacer is not None and self.pacer.holds(self, now):
             return None
         board = self.board
-        if board.lost:
+        if board.lost and not (self.spurious.testing and spurious.new_data_first(self, unit)):
             record = recovery.next_retransmission(self, unit, now)
             if record is not None or board.lost:
                 return record
         una, nxt = self.una, self.nxt
         size = self.queue.end - nxt
         if size <= 0:
-            return self._fin_or_resend(unit, now)
+            return self._fin_or_probe(unit, now)
         if nxt == una:
             self._leave_idle(now)
         pipe = nxt - una - board.absent
@@ -177,14 +188,18 @@ class Sender:
         room = cwnd - pipe
         if self.edge - nxt < room:
             room = self.edge - nxt
-        if self.limit < room:
-            room = self.limit
-        if size > room or unit != self.mss:
+        largest = self.limit if unit == self.mss else max(self.limit // unit, 1) * unit
+        if size > largest:
+            size = largest
+        if size > room:
             size = self._fitting(size, room, pipe, unit, now)
         elif size % unit and nxt != una and not self.config.nodelay and self.fin_at == NO_FIN:
             size -= size % unit
         if size <= 0:
-            return recovery.next_resort(self, unit, now) if self.phase is RECOVERY and not size else None
+            size = min(unit, self.queue.end - nxt, self.edge - nxt)
+            if nxt != self.probe_from or size <= 0:
+                return None
+            self.probe_repeats = False
         end = nxt + size
         used = pipe + size
         limited = used + unit > cwnd or (2 * used > cwnd and cwnd < self.congestion.ssthresh)
@@ -201,7 +216,19 @@ class Sender:
         self.last_sent = now
         if self.timers[RETRANSMIT] == NEVER:
             self.arm_retransmit(now)
+            self.arm_probe(now)
         return record
+
+    def send_again(self, record: Transmission, size: int, unit: int, now: float) -> None:
+        """The first `size` bytes of `record` leave once more."""
+        self.board.sent_again(record, size, unit, now, self.una, self.nxt)
+        self.bytes_sent_again += size
+        self.segments_sent_again += -(-min(size, max(self.fin_at - record.start, 1)) // unit)
+        self.last_sent = now
+        if self.phase is not OPEN:
+            self.spurious.sent_again(size, now)
+        if record.start == self.una:
+            self.arm_retransmit(now)
 
     def held_up(self, now: float) -> None:
         """What waits can not leave: the link has no room, no neighbour, or there is no route. The timer runs all the
@@ -221,14 +248,9 @@ class Sender:
             self.last_sent = now
 
     def _fitting(self, size: int, room: int, pipe: int, unit: int, now: float) -> int:
-        """How much of `size` bytes may leave where `room` does not hold all of it; 0: nothing, WAIT: not yet."""
-        if size <= room:  # options shorten the segments
-            largest = max(self.limit // unit, 1) * unit
-            return self._after_nagle(min(size, largest), unit)
+        """How much of `size` bytes may leave where `room` does not hold all of it."""
         if room >= unit:
-            if room < self.limit and self._worth_waiting(size, room, pipe):
-                return WAIT
-            return room - room % unit
+            return 0 if self._worth_waiting(size, room, pipe) else room - room % unit
         window = self.edge - self.nxt
         if min(unit, size) > self.congestion.cwnd - pipe:
             self.limited_until = self.nxt
@@ -240,11 +262,6 @@ class Sender:
             self.arm_persist(now)
         return 0
 
-    def _after_nagle(self, size: int, unit: int) -> int:
-        if size % unit and self.nxt != self.una and not self.config.nodelay and self.fin_at == NO_FIN:
-            return size - size % unit
-        return size
-
     def _worth_waiting(self, size: int, room: int, pipe: int) -> bool:
         """Whether a larger super-segment is near: the congestion window is the limit and ACKs are on their way.
 
@@ -252,15 +269,15 @@ class Sender:
         window, nor for more than leaves in a millisecond at the present rate. A longer wait would leave the path idle.
         """
         cwnd = self.congestion.cwnd
-        if room != cwnd - pipe or 2 * pipe < cwnd:
+        if room != cwnd - pipe or 2 * pipe < cwnd or self.phase is not OPEN:
             return False
         self.limited_until = self.nxt
         srtt = self.rtt.srtt
         burst = cwnd if srtt <= BURST_SECONDS else int(cwnd * BURST_SECONDS / srtt)
         return room < min(self.limit, cwnd // 3, size, burst)
 
-    def _fin_or_resend(self, unit: int, now: float) -> Transmission | None:
-        """All data has been sent: the FIN, or in recovery a segment that may be lost."""
+    def _fin_or_probe(self, unit: int, now: float) -> Transmission | None:
+        """All data has been sent: the FIN, or a probe."""
         nxt = self.nxt
         if nxt == self.fin_at:
             if nxt == self.una:
@@ -270,11 +287,12 @@ class Sender:
                 self.last_sent = now
                 if self.timers[RETRANSMIT] == NEVER:
                     self.arm_retransmit(now)
+                    self.arm_probe(now)
                 return self.board.sent(nxt, nxt + 1, unit, now, self.pipe)
             if nxt == self.una:
                 self.arm_persist(now)
-        if self.phase is RECOVERY:
-            return recovery.next_resort(self, unit, now)
+        if nxt == self.probe_from and self.probe_repeats:
+            return tail_loss.next_transmission(self, unit, now)
         return None
 
     # timers
@@ -284,6 +302,13 @@ class Sender:
         due = now + self.rtt.rto
         last = self.progress_at + self.config.user_timeout
         self.timers[RETRANSMIT] = due if due < last or last <= now else last
+
+    def arm_probe(self, now: float) -> None:
+        """RFC 8985 7.2: see `tail_loss`, which moves the timer to where it has to be."""
+        if self.sack_ok and self.config.tail_loss_probe and self.una != self.nxt:
+            rtt = self.rtt
+            pto = 2.0 * rtt.srtt + tail_loss.MIN_TIMEOUT
+            self.timers[PROBE] = now + (pto if pto < rtt.rto and rtt.srtt else rtt.rto)
 
     def arm_persist(self, now: float) -> None:
         """Ask for the window once the retransmission timeout has passed, then ever less often (RFC 9293 3.8.6.1)."""
@@ -320,20 +345,22 @@ class Sender:
             self.rtt.update(since)
         elif ts_rtt >= 0.0 and (ts_rtt <= since + TICK or since < self.rtt.min_rtt):
             self.rtt.update(ts_rtt)
+        elif self.rtt.backoff and self.rtt.expects(since):
+            self.rtt.confirmed()
         self.queue.release(una)
         self.progress_at = now
         self.timeouts = 0
         if una == self.nxt:
-            self.timers[RETRANSMIT] = NEVER
+            self.timers[RETRANSMIT] = self.timers[PROBE] = NEVER
         else:
             due = now + self.rtt.rto
             last = now + self.config.user_timeout
             self.timers[RETRANSMIT] = due if due < last else last
 
-    def receive_ack(self, acked: int, ts_rtt: float, now: float) -> None:
-        """An ACK for `acked` > 0 more bytes while nothing is known to be missing."""
+    def progress(self, acked: int, now: float) -> None:
+        """An ACK for `acked` > 0 more bytes while there is nothing to be alert for."""
         limited = self.una < self.limited_until
-        self.advance(acked, ts_rtt, now)
+        self.advance(acked, -1.0, now)
         self.dup_acks = 0
         self.tell(acked, acked, limited, now)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 MASK: Final = 0xFFFFFFFF
 HALF: Final = 0x80000000
+NO_FIN: Final = 1 << 62  # position of a FIN that nobody has sent or asked for
 
 
 def unwrap(raw: int, near: int) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.transport.tcp import handshake, recovery
+from asyncstack.transport.tcp import handshake, recovery, tail_loss
 from asyncstack.transport.tcp.state import SYN_RECEIVED, SYN_SENT
 from asyncstack.transport.tcp.timers import (
     DELAYED_ACK,
@@ -22,6 +22,8 @@ from asyncstack.transport.tcp.timers import (
     NEVER,
     PACE,
     PERSIST,
+    PROBE,
+    REORDER,
     RETRANSMIT,
 )
 
@@ -54,8 +56,20 @@ def _retransmit(conn: Connection, now: float) -> None:
         snd.timeouts += 1
         snd.rtt.back_off()
         snd.arm_retransmit(now)
+    elif tail_loss.allowed(
+        snd
+    ):  # before a timeout there is always a probe (RFC 8985 7.2: PTO is no later than RTO)
+        tail_loss.probe(snd, now)
     else:
         recovery.receive_timeout(snd, now)
+
+
+def _probe(conn: Connection, now: float) -> None:
+    tail_loss.timer_expired(conn.sender, now)
+
+
+def _reorder(conn: Connection, now: float) -> None:
+    recovery.reordering_expired(conn.sender, now)
 
 
 def _delayed_ack(conn: Connection, now: float) -> None:
@@ -105,6 +119,8 @@ def _pace(conn: Connection, now: float) -> None:
 
 
 _TIMEOUTS = (
+    (REORDER, _reorder),  # it may find what makes a probe needless, and that a timeout
+    (PROBE, _probe),
     (RETRANSMIT, _retransmit),
     (DELAYED_ACK, _delayed_ack),
     (PERSIST, _persist),

@@ -7,6 +7,8 @@ smallest. Nothing is ever cancelled in an event loop. What a timer does when it 
 - DELAYED_ACK   RFC 9293 3.8.6.3: an acknowledgement has waited long enough for data to ride on
 - PERSIST       RFC 9293 3.8.6.1: data waits for a window that may have opened unheard
 - KEEPALIVE     RFC 9293 3.8.4
+- PROBE         RFC 8985 7: nothing was heard for two round trips
+- REORDER       RFC 8985 6.3: what was overtaken has not arrived within the reordering window
 - FIN_WAIT      the peer of a closed connection may never send its FIN
 - PACE          what has left is paid for: the next super-segment may leave (see `pacing`)
 
@@ -24,7 +26,9 @@ PERSIST: Final = 2
 KEEPALIVE: Final = 3
 FIN_WAIT: Final = 4
 PACE: Final = 5
-KINDS: Final = 6
+PROBE: Final = 6
+REORDER: Final = 7
+KINDS: Final = 8
 
 NEVER: Final = math.inf
 

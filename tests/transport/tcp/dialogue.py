@@ -67,11 +67,12 @@ class Dialogue:
         self.acked = 1
 
     @classmethod
-    def established(cls, config: TcpConfig | None = None, **options: int) -> Dialogue:
-        """Past a passive open, at time 0."""
+    def established(cls, config: TcpConfig | None = None, rtt: float = 0.0, **options: int) -> Dialogue:
+        """Past a passive open, at time `rtt`: so long took the handshake."""
         d = cls(config, **options)
         d.inject("S", seq=0, ack=None)
         d.expect("SA", seq=0, ack=1)
+        d.wait(rtt)
         d.inject("A", seq=1, ack=1)
         assert d.connection.state is State.ESTABLISHED
         d.quiet()

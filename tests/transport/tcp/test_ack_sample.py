@@ -35,6 +35,7 @@ class Listening:
 def sending(sack=True):
     d = Dialogue.established(
         TcpConfig(congestion="reno", sack=sack),
+        0.1,
         mss=MSS,
         peer_mss=MSS,
         sack=sack,
@@ -43,6 +44,7 @@ def sending(sack=True):
     )
     d.write(10 * MSS)
     d.sent.clear()
+    d.wait(0.1)
     return d, Listening(d)
 
 

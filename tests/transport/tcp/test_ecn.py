@@ -6,7 +6,7 @@ import pytest
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.ecn import CE, ECT0, ECT1, NOT_ECT
-from asyncstack.transport.tcp.recovery import Phase
+from asyncstack.transport.tcp.phase import Phase
 from tests.transport.tcp.dialogue import Dialogue
 from tests.transport.tcp.pair import Pair
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
+from asyncstack.transport.tcp.congestion.prr import ProportionalRateReduction
+
 INFINITE: Final = 1 << 62  # ssthresh before the first loss (RFC 5681 3.1: "arbitrarily high")
 MINIMUM_SEGMENTS: Final = 2  # RFC 5681 (4): never below 2 SMSS
 
@@ -148,14 +150,20 @@ class CongestionControl:
 class LossBased(CongestionControl, ABC):
     """What Reno and its successors share: slow start, and what happens to the window around a loss."""
 
-    __slots__ = ("_fraction",)
+    __slots__ = ("_before", "_fraction", "_reduction")
 
     def __init__(self) -> None:
         super().__init__()
         self._fraction = 0.0  # of a byte, of growth so far
+        self._reduction = ProportionalRateReduction()
+        self._before = (0, 0)  # window and ssthresh before the last reduction
 
     def on_ack(self, sample: AckSample, now: float) -> None:
-        """Slow start below ssthresh (RFC 5681 3.1, RFC 3465 without a limit per ACK), else `avoid_congestion`."""
+        """Slow start below ssthresh (RFC 5681 3.1, RFC 3465 without a limit per ACK), else `avoid_congestion`; PRR
+        while the window goes down."""
+        if sample.recovering:
+            self.cwnd = self._reduction.window(sample, self.ssthresh, self.mss)
+            return
         acked = sample.acked
         if not acked:
             return
@@ -190,18 +198,27 @@ class LossBased(CongestionControl, ABC):
         self.cwnd += whole
 
     def on_congestion_event(self, flight: int, now: float) -> None:
-        """Multiplicative decrease (RFC 5681 3.2 step 2)."""
+        """Multiplicative decrease (RFC 5681 3.2 step 2); the ACKs of the next round trip bring the window there."""
+        self._before = (self.cwnd, self.ssthresh)
+        self._reduction.start(self.cwnd)
         self.ssthresh = max(self.reduced(flight), MINIMUM_SEGMENTS * self.mss)
         self.cwnd = self.ssthresh
         self._fraction = 0.0
 
     def on_recovery_exit(self, flight: int, now: float) -> None:
-        """RFC 6582 3.2 step 3, first choice: no burst where little is outstanding."""
-        self.cwnd = min(self.ssthresh, max(flight, self.mss) + self.mss, self.cwnd)
+        """RFC 9937 6.4, RFC 6582 3.2 step 3, second choice."""
+        self.cwnd = self.ssthresh
 
     def on_timeout(self, flight: int, reduce: bool, now: float) -> None:
         """RFC 5681 3.1: ssthresh as after any loss, the window back to one segment."""
         if reduce:
+            self._before = (self.cwnd, self.ssthresh)
             self.ssthresh = max(self.reduced(flight), MINIMUM_SEGMENTS * self.mss)
         self.cwnd = self.mss
         self._fraction = 0.0
+
+    def on_undo(self, now: float) -> None:
+        """As Linux does it: at once, and never to less than the window has become since."""
+        cwnd, ssthresh = self._before
+        self.cwnd = max(self.cwnd, cwnd)
+        self.ssthresh = max(self.ssthresh, ssthresh)

@@ -24,7 +24,7 @@ ALPHA: Final = 3.0 * (1.0 - BETA) / (1.0 + BETA)  # Reno's growth with this decr
 class Cubic(LossBased):
     """RFC 9438. `_epoch` below 0 means that congestion avoidance has not begun since the last loss."""
 
-    __slots__ = ("_epoch", "_k", "_last", "_prior", "_w_est", "_w_max")
+    __slots__ = ("_curve", "_epoch", "_k", "_last", "_prior", "_w_est", "_w_max")
 
     name: ClassVar[str] = "cubic"
 
@@ -36,6 +36,7 @@ class Cubic(LossBased):
         self._w_max = 0.0  # bytes, as all the others
         self._w_est = 0.0
         self._prior = 0.0  # the window before the last decrease
+        self._curve = (-1.0, 0.0, 0.0, 0.0, 0.0)  # all of these before it
 
     def avoid_congestion(self, acked: int, srtt: float, now: float) -> None:
         """RFC 9438 4.2 to 4.5."""
@@ -78,6 +79,7 @@ class Cubic(LossBased):
     def reduced(self, flight: int) -> int:
         """RFC 9438 4.6 and 4.7; also ends the epoch."""
         cwnd = float(self.cwnd)
+        self._curve = (self._epoch, self._k, self._w_max, self._w_est, self._prior)
         self._epoch = -1.0
         self._prior = cwnd
         self._w_max = cwnd * (1.0 + BETA) / 2.0 if cwnd < self._w_max else cwnd
@@ -92,3 +94,8 @@ class Cubic(LossBased):
         """The pause does not count as time on the curve."""
         super().on_idle(idle, rto, now)
         self.on_unused_window(now)
+
+    def on_undo(self, now: float) -> None:
+        """The curve goes on as if nothing had been (RFC 9438 4.9)."""
+        super().on_undo(now)
+        self._epoch, self._k, self._w_max, self._w_est, self._prior = self._curve
