@@ -18,12 +18,15 @@ START = (1, 1, 0, 1)
 CONFIG = {"ecn": "accecn"}
 
 
-def accepted(third: str = "AC", option: tuple[int, ...] | None = START, **settings) -> Dialogue:
+def accepted(
+    third: str = "AC", option: tuple[int, ...] | None = START, rtt: float = 0.0, **settings
+) -> Dialogue:
     """A peer with AccECN has opened a connection to us."""
     options = {name: settings.pop(name) for name in ("most", "timestamps") if name in settings}
     d = Dialogue(TcpConfig(**(CONFIG | settings)), **options)
     d.inject("SNCE", seq=0, ack=None)
     d.expect("SAC", ecn=NOT_ECT)
+    d.wait(rtt)
     d.inject(third, seq=1, ack=1, ecn=ECT0, accecn=option)
     assert d.connection.state is State.ESTABLISHED
     d.connection.receiver.quick = 1000
@@ -274,10 +277,10 @@ def test_rfc9768_3_2_2_marks_reach_the_controller_and_reduce_its_window_once():
 
 
 def test_rfc9768_3_2_2_marks_on_sacked_data_reduce_the_window():
-    d = accepted()
-    d.connection.sender.rtt.update(0.1)  # what is overtaken has a quarter of this to come yet
+    d = accepted(rtt=0.1)  # what is overtaken has a quarter of this to come yet
     d.write(3 * MSS)
     d.sent.clear()
+    d.wait(0.1)
     d.inject("ANC", ack=1, sack=((1 + MSS, 1 + 2 * MSS),), ecn=ECT0)
     assert ecn_of(d).delivered_ce == 1
     assert d.connection.sender.phase is Phase.CWR
