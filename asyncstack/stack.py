@@ -30,6 +30,7 @@ from asyncstack.timing import clock_of
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ping import Ping, PingReply
 from asyncstack.transport.sockets.base import StackSocket
+from asyncstack.transport.sockets.datagrams import DatagramSocket
 from asyncstack.transport.sockets.making import make_socket
 from asyncstack.transport.sockets.stream import StreamSocket
 from asyncstack.transport.tcp.congestion import CongestionControl
@@ -268,7 +269,9 @@ class Stack(Calls):
 
     # calls beyond asyncio's
 
-    def socket(self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0) -> StreamSocket:
+    def socket(
+        self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0
+    ) -> StreamSocket | DatagramSocket:
         """A socket of this stack with BSD's calls: AF_INET or AF_INET6; SOCK_STREAM (TCP) or SOCK_DGRAM (UDP), with
         SOCK_NONBLOCK if wanted. It ends with `close`, or with the stack.
 

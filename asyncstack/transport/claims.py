@@ -46,6 +46,14 @@ class Claims:
             held.excludes(claim) for held in self._by_port.get(claim.port, ()) if held is not claim
         )
 
+    def listen(self, claim: Claim) -> bool:
+        """Whether `claim` may be listened on, which it is from now on: no other of its kind is."""
+        others = self._by_port.get(claim.port, ())
+        if any(held.listening and held.excludes(claim) for held in others if held is not claim):
+            return False
+        claim.listening = True
+        return True
+
     def excludes(self, host: bytes, port: int) -> bool:
         """Whether somebody who shares with nobody, or listens, has `port` of `host`."""
         return not self.admits(Claim([host], port))

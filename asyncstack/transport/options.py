@@ -19,6 +19,8 @@ from asyncstack.errors import os_error
 SOL_SOCKET: Final = socket.SOL_SOCKET
 IPPROTO_IP: Final = socket.IPPROTO_IP
 IPPROTO_IPV6: Final = socket.IPPROTO_IPV6
+IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_MTU, IPV6_MTU = 8, 12, 13, 14, 24  # not all in `socket`
+ECN_BITS: Final = 3
 INT: Final = struct.Struct("@i")
 
 
@@ -44,6 +46,15 @@ class Settings:
     priority: int = 0
     mark: int = 0
     receive_low: int = 1  # bytes from which on the socket is readable
+    receive_buffer: int = 212_992  # of a datagram socket; Linux: net.core.rmem_default
+    send_buffer: int = 212_992
+    ttl: int = 0  # 0: the stack's
+    hops: int = 0  # the same for IPv6
+    tos: int = 0
+    traffic_class: int = 0
+    receive_ttl: bool = False  # ancillary data of datagrams
+    receive_tos: bool = False
+    packet_info: bool = False
 
 
 class Options:
@@ -51,6 +62,7 @@ class Options:
 
     table: ClassVar[Table] = {}
     listening = False
+    default_ttl = 64
 
     def __init__(
         self,
@@ -67,6 +79,10 @@ class Options:
     def take_error(self) -> int:
         """The errno that SO_ERROR tells, once."""
         return 0
+
+    def path_mtu(self) -> int | None:
+        """Bytes of the largest packet to the peer; None: not connected."""
+        return None
 
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> int | bytes:
         """The option's value; as at most `buflen` bytes if given. Raises OSError ENOPROTOOPT for one we do not have."""
@@ -128,6 +144,48 @@ def _set_receive_low(holder: Options, value: int) -> None:
     holder.settings.receive_low = 0x7FFFFFFF if value < 0 else value or 1
 
 
+def _hops(name: str) -> Option:
+    """A hop limit; -1 is the stack's own."""
+
+    def put(holder: Options, value: int) -> None:
+        if value != -1 and not (1 if name == "ttl" else 0) <= value <= 255:
+            raise os_error(errno.EINVAL, f"a hop limit of {value}")
+        setattr(holder.settings, name, max(value, 0))
+
+    return Option(lambda holder: getattr(holder.settings, name) or holder.default_ttl, put)
+
+
+def _set_tos(holder: Options, value: int) -> None:
+    value &= 0xFF
+    if holder.type == socket.SOCK_STREAM:
+        value &= ~ECN_BITS  # those are TCP's
+    holder.settings.tos = value
+
+
+def _set_traffic_class(holder: Options, value: int) -> None:
+    if not -1 <= value <= 255:
+        raise os_error(errno.EINVAL, f"a traffic class of {value}")
+    if holder.type == socket.SOCK_STREAM:
+        value = max(value, 0) & ~ECN_BITS
+    holder.settings.traffic_class = max(value, 0)
+
+
+def _get_mtu(holder: Options) -> int:
+    mtu = holder.path_mtu()
+    if mtu is None:
+        raise os_error(errno.ENOTCONN)
+    return mtu
+
+
+def _buffer(name: str, least: int) -> Option:
+    """A buffer of a datagram socket, told doubled as Linux does, which counts its own overhead in."""
+
+    def put(holder: Options, value: int) -> None:
+        setattr(holder.settings, name, max(2 * value, least))
+
+    return Option(lambda holder: int(getattr(holder.settings, name)), put)
+
+
 COMMON: Final[Table] = {
     (SOL_SOCKET, socket.SO_TYPE): Option(lambda holder: int(holder.type)),
     (SOL_SOCKET, socket.SO_PROTOCOL): Option(lambda holder: int(holder.proto)),
@@ -143,4 +201,23 @@ COMMON: Final[Table] = {
         lambda holder: int(holder.settings.receive_low), _set_receive_low
     ),
     (IPPROTO_IPV6, socket.IPV6_V6ONLY): flag("v6_only"),
+    (IPPROTO_IP, socket.IP_TTL): _hops("ttl"),
+    (IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS): _hops("hops"),
+    (IPPROTO_IP, socket.IP_TOS): Option(lambda holder: int(holder.settings.tos), _set_tos),
+    (IPPROTO_IPV6, socket.IPV6_TCLASS): Option(
+        lambda holder: int(holder.settings.traffic_class), _set_traffic_class
+    ),
+    (IPPROTO_IP, IP_MTU): Option(_get_mtu),
+    (IPPROTO_IPV6, IPV6_MTU): Option(_get_mtu),
+    (IPPROTO_IP, IP_RECVTTL): flag("receive_ttl"),
+    (IPPROTO_IP, IP_RECVTOS): flag("receive_tos"),
+    (IPPROTO_IP, IP_PKTINFO): flag("packet_info"),
+    (IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT): flag("receive_ttl"),
+    (IPPROTO_IPV6, socket.IPV6_RECVTCLASS): flag("receive_tos"),
+    (IPPROTO_IPV6, socket.IPV6_RECVPKTINFO): flag("packet_info"),
+}
+
+UDP_OPTIONS: Final[Table] = {
+    (SOL_SOCKET, socket.SO_RCVBUF): _buffer("receive_buffer", 2304),
+    (SOL_SOCKET, socket.SO_SNDBUF): _buffer("send_buffer", 4608),
 }

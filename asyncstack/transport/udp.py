@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from asyncstack.errors import WireError, os_error
 from asyncstack.network.addresses import format_address, is_multicast
 from asyncstack.network.errors import IcmpError, Unreachable
 from asyncstack.network.routing import Path
+from asyncstack.transport.claims import Claim, Claims
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral
 from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
 from asyncstack.wire.packet import Packet
 from asyncstack.wire.udp import build, parse
-
-if TYPE_CHECKING:
-    from asyncstack.transport.datagram import DatagramTransport
 
 PROTOCOL_UDP: Final = 17
 UDP_HEADER: Final = 8
@@ -26,6 +24,22 @@ LARGEST_PAYLOAD: Final = {4: 65507, 16: 65527}
 Binding = tuple[
     bytes, int, bytes, int
 ]  # local address, local port, remote address, remote port; b"" and 0: any
+
+
+class DatagramEndpoint(Protocol):
+    """Who has a binding."""
+
+    def receive(self, data: bytes, packet: Packet, port: int) -> None:
+        """A datagram, which `packet` brought from `port` of its source."""
+
+    def receive_error(self, error: OSError) -> None:
+        """An ICMP error about a datagram of ours."""
+
+    def interface_down(self, interface: object, error: OSError) -> None:
+        """`interface` is gone."""
+
+    def abort(self) -> None:
+        """The stack ends."""
 
 
 class UdpLayer:
@@ -39,8 +53,8 @@ class UdpLayer:
         self.addresses = context.addresses
         self.routes = context.routes
         self.counters = context.counters
-        self.endpoints: dict[Binding, DatagramTransport] = {}
-        self._bound: dict[tuple[int, int], list[bytes]] = {}  # (family by size, port) -> local addresses
+        self.endpoints: dict[Binding, tuple[DatagramEndpoint, ...]] = {}
+        self.claims = Claims()
         context.ipv4.register(PROTOCOL_UDP, self)
         context.ipv6.register(PROTOCOL_UDP, self)
 
@@ -58,7 +72,7 @@ class UdpLayer:
             return
         endpoint = self._find(packet.dst, datagram.dst_port, packet.src, datagram.src_port)
         if endpoint is not None:
-            endpoint.receive(bytes(datagram.payload), packet.src, datagram.src_port)
+            endpoint.receive(bytes(datagram.payload), packet, datagram.src_port)
             return
         self.counters["udp.no_endpoint"] += 1
         if self.addresses.is_local(packet.dst):
@@ -71,14 +85,16 @@ class UdpLayer:
         header_sum = pseudo_header_sum(packet.src, packet.dst, PROTOCOL_UDP, length)
         return verify(packet.payload[:length], header_sum)
 
-    def _find(self, local: bytes, port: int, remote: bytes, remote_port: int) -> DatagramTransport | None:
-        """The most specific endpoint: connected, bound to the address, bound to any address."""
+    def _find(self, local: bytes, port: int, remote: bytes, remote_port: int) -> DatagramEndpoint | None:
+        """The most specific endpoint: connected, bound to the address, bound to any address. Of several that share a
+        binding the last one, as on Linux."""
         endpoints, anywhere = self.endpoints, bytes(len(local))
-        return (
+        sharing = (
             endpoints.get((local, port, remote, remote_port))
             or endpoints.get((local, port, b"", 0))
             or endpoints.get((anywhere, port, b"", 0))
         )
+        return sharing[-1] if sharing else None
 
     def receive_error(self, error: IcmpError) -> bool:
         """An ICMP error about a datagram of ours. False: no endpoint can have sent it."""
@@ -94,60 +110,70 @@ class UdpLayer:
 
     # send
 
-    def send(self, path: Path, src_port: int, dst_port: int, data: bytes) -> bool:
-        """Send one datagram now. False: the device had no room and it is lost. Raises OSError(EMSGSIZE)."""
+    def send(self, path: Path, src_port: int, dst_port: int, data: bytes, ttl: int = 0, tos: int = 0) -> bool:
+        """Send one datagram now; ttl 0: the stack's. False: no room, and it is lost. Raises OSError(EMSGSIZE)."""
         if len(data) > LARGEST_PAYLOAD[len(path.destination)]:
             raise os_error(errno.EMSGSIZE, f"a datagram of {len(data)} bytes")
         length = UDP_HEADER + len(data)
         header = build(src_port, dst_port, len(data), fold(path.address_sum + PROTOCOL_UDP + length))
         send = self.context.ip_of(path).send
-        return send(path, PROTOCOL_UDP, (header, data), checksum_offset=CHECKSUM_OFFSET, dont_fragment=False)
+        return send(
+            path,
+            PROTOCOL_UDP,
+            (header, data),
+            checksum_offset=CHECKSUM_OFFSET,
+            ttl=ttl,
+            tos=tos,
+            dont_fragment=False,
+        )
 
     # bind
 
     def bind(self, local: bytes, port: int, remote: bytes, remote_port: int) -> Binding:
         """A binding nobody has. Port 0 picks a free one. Raises OSError EADDRNOTAVAIL, EADDRINUSE."""
-        if any(local) and not self.addresses.is_local(local) and not is_multicast(local):
-            raise os_error(
-                errno.EADDRNOTAVAIL, f"bind to {format_address(local)}: not an address of this stack"
-            )
         check_port(remote_port)
+        return (local, self.claim([local], port).port, remote, remote_port)
+
+    def claim(
+        self, hosts: list[bytes], port: int, *, reuse_address: bool = False, reuse_port: bool = False
+    ) -> Claim:
+        """A claim that nobody excludes, to be held in `claims` by the caller. As on Linux an address and all of its
+        family exclude one another, connected or not. Raises OSError EADDRNOTAVAIL, EADDRINUSE."""
+        for host in hosts:
+            if any(host) and not self.addresses.is_local(host) and not is_multicast(host):
+                detail = f"bind to {format_address(host)}: not an address of this stack"
+                raise os_error(errno.EADDRNOTAVAIL, detail)
         if not check_port(port):
             port = choose_ephemeral(
                 self.context.rng,
                 self.config.ephemeral_ports,
-                lambda candidate: self._in_use(local, candidate),
+                lambda candidate: not self.claims.admits(Claim(hosts, candidate)),
             )
-        elif self._in_use(local, port):
-            raise os_error(errno.EADDRINUSE, f"bind to {format_address(local)} port {port}")
-        return (local, port, remote, remote_port)
+        claim = Claim(hosts, port, reuse_address=reuse_address, reuse_port=reuse_port)
+        if not self.claims.admits(claim):
+            raise os_error(errno.EADDRINUSE, f"bind to {format_address(hosts[0])} port {port}")
+        return claim
 
-    def _in_use(self, local: bytes, port: int) -> bool:
-        """As on Linux: an address and all of its family exclude one another, connected or not."""
-        held = self._bound.get((len(local), port))
-        return held is not None and (not any(local) or local in held or bytes(len(local)) in held)
+    def add(self, binding: Binding, endpoint: DatagramEndpoint) -> None:
+        """Deliver to `endpoint` from now on what comes for `binding`."""
+        self.endpoints[binding] = (*self.endpoints.get(binding, ()), endpoint)
 
-    def add(self, endpoint: DatagramTransport) -> None:
-        """Deliver to `endpoint` from now on."""
-        local, port, _, _ = endpoint.binding
-        self.endpoints[endpoint.binding] = endpoint
-        self._bound.setdefault((len(local), port), []).append(local)
+    def remove(self, binding: Binding, endpoint: DatagramEndpoint) -> None:
+        """Deliver no more."""
+        left = tuple(one for one in self.endpoints.pop(binding, ()) if one is not endpoint)
+        if left:
+            self.endpoints[binding] = left
 
-    def remove(self, endpoint: DatagramTransport) -> None:
-        """The endpoint is closed."""
-        if self.endpoints.pop(endpoint.binding, None) is not None:
-            local, port, _, _ = endpoint.binding
-            held = self._bound[len(local), port]
-            held.remove(local)
-            if not held:
-                del self._bound[len(local), port]
+    def _all(self) -> list[DatagramEndpoint]:
+        """Every endpoint once, in order."""
+        return list(dict.fromkeys(one for sharing in self.endpoints.values() for one in sharing))
 
     def interface_down(self, interface: object, error: OSError) -> None:
         """Tell every endpoint."""
-        for endpoint in list(self.endpoints.values()):
+        for endpoint in self._all():
             endpoint.interface_down(interface, error)
 
     def close(self) -> None:
         """Close every endpoint at once."""
-        for endpoint in list(self.endpoints.values()):
+        for endpoint in self._all():
             endpoint.abort()

@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from asyncstack import Stack, memory_pair
-from asyncstack.transport.datagram import PATHS_KEPT
+from asyncstack.transport.datagram_queue import PATHS_KEPT
 from tests.transport.asyncio_contract.recorders import Datagrams
 
 pytestmark = pytest.mark.virtual_time
@@ -67,7 +67,7 @@ async def test_paths_remembered_are_bounded_and_follow_the_routes(network):
     a, _, _, near, far = await endpoints(network)
     for number in range(3 * PATHS_KEPT):
         near.transport.sendto(b"x", (f"10.0.0.{2 + number % 250}", 7))
-    assert len(near.transport._paths) == PATHS_KEPT
+    assert len(near.transport._queue._paths) == PATHS_KEPT
     near.transport.sendto(b"now", ("10.0.0.2", 7))
     await far.until(lambda: far.datagrams[-1:] and far.datagrams[-1][0] == b"now")
     interface = next(each for each in a.interfaces if each.name != "lo")
@@ -153,10 +153,10 @@ async def test_a_turn_is_bounded():
         waiting.near.peer.inbox_frames = 100
         waiting.near.writable = True
         transport = waiting.source.transport
-        waiting.interface.forget(transport)
-        assert transport.transmit(0.0, 2500)  # there is more
+        waiting.interface.forget(transport._queue)
+        assert transport._queue.transmit(0.0, 2500)  # there is more
         assert transport.get_write_buffer_size() == 13_000
-        assert not transport.transmit(0.0, 1 << 20)
+        assert not transport._queue.transmit(0.0, 1 << 20)
         assert transport.get_write_buffer_size() == 0
 
 
@@ -185,7 +185,7 @@ async def test_waiting_for_two_interfaces():
             waiting.send(b"%d" % number, to="10.2.0.2")
         flushes, flush = [], other.flush
         other.flush = lambda: flushes.append(1) or flush()
-        other.mark_ready(waiting.source.transport)
+        other.mark_ready(waiting.source.transport._queue)
         await asyncio.sleep(1)
         assert len(flushes) < 10
         waiting.near.writable = True

@@ -213,7 +213,7 @@ async def test_closed_endpoints_leave_nothing_in_the_tables(wire):
         endpoint.transport.abort()
     await asyncio.sleep(0)
     assert len(wire.stack.udp.endpoints) == before
-    assert not wire.stack.udp._bound
+    assert not wire.stack.udp.claims._by_port
 
 
 async def test_a_scan_of_all_ports_makes_no_state(wire):

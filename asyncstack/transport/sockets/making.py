@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from asyncstack.errors import os_error
 from asyncstack.transport.sockets.addresses import Resolve
 from asyncstack.transport.sockets.base import StackSocket
+from asyncstack.transport.sockets.datagrams import DatagramSocket
 from asyncstack.transport.sockets.stream import StreamSocket
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def make_socket(
     family: int,
     kind: int,
     proto: int,
-) -> StreamSocket:
+) -> StreamSocket | DatagramSocket:
     """A socket, held in `registry` until it is closed. Raises the OSError of what it can not be."""
     if family not in (socket.AF_INET, socket.AF_INET6):
         raise os_error(errno.EAFNOSUPPORT, f"family {family}: a stack has AF_INET and AF_INET6")
@@ -36,8 +37,13 @@ def make_socket(
         raise os_error(errno.ESOCKTNOSUPPORT, f"type {kind}: a stack has SOCK_STREAM and SOCK_DGRAM")
     if proto not in (0, socket.IPPROTO_TCP if kind == socket.SOCK_STREAM else socket.IPPROTO_UDP):
         raise os_error(errno.EPROTONOSUPPORT, f"protocol {proto} of type {kind}")
-    # asyncio sets TCP_NODELAY on its sockets; a plain one begins without
-    made = StreamSocket(tcp, registry, resolve, family, replace(tcp.config.tcp, nodelay=False))
+    made: StreamSocket | DatagramSocket
+    if kind == socket.SOCK_DGRAM:
+        made = DatagramSocket(udp, registry, resolve, family)
+    else:
+        # asyncio sets TCP_NODELAY on its sockets; a plain one begins without
+        made = StreamSocket(tcp, registry, resolve, family, replace(tcp.config.tcp, nodelay=False))
+    made.default_ttl = tcp.config.ttl
     if flags & socket.SOCK_NONBLOCK:
         made.setblocking(False)
     return made

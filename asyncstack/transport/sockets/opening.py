@@ -90,6 +90,10 @@ class OpeningSocket(StackSocket, Owner):
         for listener in self._listeners:
             listener.config = config
 
+    def path_mtu(self) -> int | None:
+        """Bytes of the largest packet to the peer, None without one."""
+        return None if self._live is None else self._live.path.mtu
+
     def take_error(self) -> int:
         """The errno that nobody has been told, once."""
         error, self._error = self._error, 0
@@ -152,9 +156,7 @@ class OpeningSocket(StackSocket, Owner):
     def _start_listening(self) -> None:
         claim = self._claim
         assert claim is not None
-        claim.listening = True
-        if not self._layer.claims.admits(claim):
-            claim.listening = False
+        if not self._layer.claims.listen(claim):
             raise os_error(errno.EADDRINUSE, "another socket listens there")
         queue: AcceptQueue[Any] = AcceptQueue(0, self._child, self._changed)
         self._listeners = self._layer.listen(
