@@ -29,6 +29,8 @@ LOST: Final = 1
 SACKED: Final = 2
 RESENT: Final = 3
 
+Lost = Callable[[int, int, int, int, bool], None]  # `CongestionControl.on_lost`
+
 _start = attrgetter("start")
 
 
@@ -142,9 +144,7 @@ class Scoreboard:
         self.first_sent = 0.0
         self.newest: Transmission | None = None  # of what the present ACK delivers, the one sent last
         self.app_limited_until = 0  # until so much is delivered, samples of the rate are of the application's
-        self.on_lost: Callable[[Transmission, int], None] | None = (
-            None  # told of each record given up: (it, bytes)
-        )
+        self.on_lost: Lost | None = None  # hears of each record given up
 
     # sending
 
@@ -378,7 +378,8 @@ class Scoreboard:
         if record.start < self._next_lost:
             self._next_lost = record.start
         if self.on_lost is not None:
-            self.on_lost(record, size)
+            lost = self.given_up - record.given_up
+            self.on_lost(size, record.in_flight, lost, self.delivered, record.app_limited)
 
     def mark_all_lost(self, latest: float) -> None:
         """Give up what is not SACKED and left at `latest` or before, and the first record in any case.

@@ -103,8 +103,7 @@ class Sender:
         self.fin_at = NO_FIN
         self.board = Scoreboard()
         self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
-        self.congestion = (congestion or Controllers().find(config.congestion))()
-        self.congestion.seed = iss
+        self.congestion = self._make(congestion or Controllers().find(config.congestion), iss)
         self.sample = AckSample()
         self.sack_ok = False
         self.accecn: AccurateEcn | None = None  # counts the marks that ACKs tell of
@@ -154,10 +153,17 @@ class Sender:
     def set_controller(self, kind: type[CongestionControl], now: float) -> None:
         """Go on with a controller of another class, from the window that the present one has come to."""
         if type(self.congestion) is not kind:
-            before, self.congestion = self.congestion, kind()
-            self.congestion.seed = before.seed
-            self.congestion.take_over(before, now)
+            before = self.congestion
+            self.congestion = self._make(kind, before.seed)
+            self.congestion.take_over(before, self.rtt.srtt, now)
             self.choose_pacer(now)
+
+    def _make(self, kind: type[CongestionControl], seed: int) -> CongestionControl:
+        control = kind()
+        control.seed = seed
+        listens = kind.on_lost is not CongestionControl.on_lost
+        self.board.on_lost = control.on_lost if listens else None
+        return control
 
     def choose_pacer(self, now: float) -> None:
         """Begin to pace, or end it, as controller and settings ask for."""

@@ -132,7 +132,7 @@ def test_the_segment_sent_last_counts_not_the_one_that_stands_last():
 def test_flight_and_loss_are_noted():
     d, sample = sending(10)
     lost = []
-    d.connection.sender.board.on_lost = lambda record, size: lost.append((record.in_flight, size))
+    d.connection.sender.board.on_lost = lambda size, in_flight, *_: lost.append((in_flight, size))
     d.wait(0.1)
     d.inject(ack=edge(0), sack=((edge(5), edge(10)),))
     assert sample.in_flight == 10 * MSS, "the tenth left with all of them in the network"

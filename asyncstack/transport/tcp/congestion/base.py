@@ -104,9 +104,9 @@ class CongestionControl:
         self.mss = mss
         self.cwnd = self._initial = max(window, mss)
 
-    def take_over(self, before: CongestionControl, now: float) -> None:
+    def take_over(self, before: CongestionControl, srtt: float, now: float) -> None:
         """Go on in place of `before`, whose connection is at work."""
-        self.start(before.mss, before.cwnd)
+        self.start(before.mss, before.cwnd, srtt)
         self._initial = before._initial
         self.ssthresh = before.ssthresh
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from asyncstack.transport.tcp.congestion.base import CongestionControl
+from asyncstack.transport.tcp.congestion.bbr.control import Bbr
 from asyncstack.transport.tcp.congestion.cubic import Cubic
 from asyncstack.transport.tcp.congestion.reno import Reno
 
-BUILT_IN: Final[tuple[type[CongestionControl], ...]] = (Cubic, Reno)
+BUILT_IN: Final[tuple[type[CongestionControl], ...]] = (Bbr, Cubic, Reno)
 NAME_LENGTH: Final = 15  # Linux: TCP_CA_NAME_MAX less the zero, so that TCP_CONGESTION can tell it
 
 

@@ -1,0 +1,1 @@
+"""BBR version 3, a file for each idea; `control` has the class."""
