@@ -5,7 +5,7 @@ and then whether more goes through (`startup`, `probe_bw`) and whether the delay
 (`probe_rtt`). Loss below 2 % of what is in flight is taken for an accident, above for the limit of the path
 (`bounds`).
 
-    pacing_rate = pacing gain x bw, less 1 %         bw = the smaller of max_bw and the short-term bound
+    pacing_rate = pacing gain x bw                   bw = the smaller of max_bw and the short-term bound
     cwnd        = cwnd gain x bw x min_rtt + extra_acked, within the bounds on what may be in flight
 
 Names are the draft's with these changes: inflight_longterm and _shortterm are `bounds.inflight_long` and `_short`,
@@ -24,7 +24,9 @@ from asyncstack.transport.tcp.congestion.bbr.full_pipe import FullPipe
 from asyncstack.transport.tcp.congestion.bbr.model import AGGREGATION_ROUNDS, Model
 from asyncstack.transport.tcp.congestion.bbr.states import ACCELERATING, GAINS, PROBE_BW, State
 
-MARGIN: Final = 0.99  # PacingMarginPercent: a little below the bandwidth, so that a queue shrinks
+# PacingMarginPercent: a little below the bandwidth, so that a queue shrinks. The draft takes it of the short-term bound
+# as well; but that is what the last rate delivered, and with a loss in each round trip the margins multiply.
+MARGIN: Final = 0.99
 MIN_PIPE: Final = 4  # segments, MinPipeCwnd
 UNKNOWN_RTT: Final = 0.001  # seconds, for the first pacing rate
 QUANTUM: Final = 0.001  # seconds of the rate
@@ -248,7 +250,7 @@ class Bbr(CongestionControl):
     # what the sender goes by
 
     def _set_pacing_rate(self, gain: float, srtt: float) -> None:
-        rate = gain * self.bw * MARGIN
+        rate = gain * min(self.model.max_bw * MARGIN, self.bounds.bw_short)
         if self.full.reached or rate > self.pacing_rate:
             # never below what the smallest window sends anyway: a path that has hardly carried anything for a while
             # must not take minutes to show that it does again
