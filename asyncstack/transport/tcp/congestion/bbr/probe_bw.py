@@ -131,7 +131,7 @@ def _adapt_long(bbr: Bbr, sample: AckSample) -> bool:
     elif bbr.model.round_start and probe.ack_phase is AckPhase.STOPPING:
         bbr.probing_heard = False
         probe.ack_phase = AckPhase.NONE
-        if cycling and not sample.app_limited:
+        if cycling and bbr.model.reliable:
             bbr.model.next_cycle()
         if cycling and probe.careful and not probe.too_high:
             start_refill(bbr, delivered)
