@@ -257,6 +257,25 @@ def test_loss_while_cruising_brings_down_to_what_is_delivered():
     assert (bounds.bw_short, bounds.inflight_short) == (NO_BANDWIDTH, INFINITE)
 
 
+def test_accidents_while_cruising_take_nothing_from_the_rate():
+    """Loss below 2 % counts as delivered: else each round trip with one would take its share for good."""
+    path = Path().cruising()
+    for _ in range(60):
+        path.bw = 0.99 * path.control.pacing_rate
+        path.lose(lost=MSS)
+        for _ in range(10):
+            path.ack(lost=MSS)
+        if path.control.state is not State.CRUISE:
+            break
+    assert path.control.bounds.bw_short > 0.97 * BW
+    path = Path().cruising()
+    path.bw = 0.9 * BW
+    path.lose(lost=10 * MSS)
+    for _ in range(30):
+        path.ack(lost=10 * MSS)
+    assert path.control.bounds.bw_short == pytest.approx(0.9 * BW), "more than that is congestion"
+
+
 def test_many_losses_in_a_round_trip_count_once():
     one, many = Path().cruising(), Path().cruising()
     for path, count in ((one, 1), (many, 20)):
