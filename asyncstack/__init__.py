@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from asyncstack.link.memory import MemoryDevice, memory_pair
     from asyncstack.link.tap import TapDevice
     from asyncstack.link.tun import TunDevice
+    from asyncstack.names import ANY_PORT
     from asyncstack.stack import Stack
     from asyncstack.testing.network import Network
     from asyncstack.transport.ping import PingReply
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives. They are imported on first use, so that `import asyncstack` costs little.
 _HOMES = {
+    "ANY_PORT": "asyncstack.names",
     "Capture": "asyncstack.link.capture",
     "Device": "asyncstack.link.device",
     "Interface": "asyncstack.link.interface",
@@ -92,6 +94,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ANY_PORT",
     "Capture",
     "Device",
     "Interface",

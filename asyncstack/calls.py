@@ -14,10 +14,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, cast
 
 from asyncstack.errors import os_error
-from asyncstack.names import Host, Names, Port, port_number
+from asyncstack.names import Host, Names, Network, Port, port_number, ports_of
 from asyncstack.transport.datagram import DatagramTransport
 from asyncstack.transport.tcp.connecting import Target, connect_any, interleaved
 from asyncstack.transport.tcp.layer import TcpLayer
+from asyncstack.transport.tcp.listener import Acceptor, Listener
+from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.server import Server, ServerAcceptor
 from asyncstack.transport.udp import Binding, UdpLayer
 
@@ -152,8 +154,8 @@ class Calls:
     async def create_server(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
-        host: Host | Iterable[Host] = None,
-        port: Port = None,
+        host: Host | Network | Iterable[Host | Network] = None,
+        port: Port | range = None,
         *,
         family: int = 0,
         flags: int = 0,
@@ -169,6 +171,12 @@ class Calls:
     ) -> Server:
         """Listen on `port` (0 or None: any free one, the same for all addresses) of `host`: a name, an address, a list
         of them, None for any address.
+
+        A network ("10.0.0.0/8", "::/0") stands for every address in it, those of other hosts too if their packets are
+        routed to this stack: its connections are taken in their place, and `get_extra_info("sockname")` says whose.
+        `port` may be a range, or ANY_PORT. Who listens on one port of ours comes first; then the longest prefix, and
+        of equal ones the narrowest range. With `reuse_port` several servers share a place, each gets its part of the
+        connections.
 
         Raises OSError EADDRINUSE, EADDRNOTAVAIL; ValueError for arguments that a stack can not honour.
         """
@@ -189,14 +197,29 @@ class Calls:
                 )
 
         server = Server(self.loop, self._server_closed, keep_alive=keep_alive)
-        hosts = self.names.resolve_local(host, family)
         acceptor = ServerAcceptor(server, factory, backlog)
-        for listener in self.tcp.listen(hosts, port_number(port), acceptor, reuse_port=bool(reuse_port)):
+        for listener in self._listen(host, port, family, acceptor, bool(reuse_port)):
             server.add(listener)
         self.servers[server] = None
         if start_serving:
             await server.start_serving()
         return server
+
+    def _listen(
+        self,
+        host: Host | Network | Iterable[Host | Network],
+        port: Port | range,
+        family: int,
+        acceptor: Acceptor,
+        reuse_port: bool,
+    ) -> list[Listener]:
+        places = self.names.resolve_networks(host, family)
+        if not isinstance(port, range) and all(length < 0 for _, length in places):
+            addresses = [address for address, _ in places]
+            return self.tcp.listen(addresses, port_number(port), acceptor, reuse_port=reuse_port)
+        ports = ports_of(port)
+        reaches = [Reach.of(address, length, ports) for address, length in places]
+        return self.tcp.listen_widely(reaches, acceptor, reuse_port=reuse_port)
 
     def _server_closed(self, server: Server) -> None:
         self.servers.pop(server, None)
@@ -290,8 +313,8 @@ class Calls:
     async def start_server(
         self,
         client_connected_cb: ClientConnected,
-        host: Host | Iterable[Host] = None,
-        port: Port = None,
+        host: Host | Network | Iterable[Host | Network] = None,
+        port: Port | range = None,
         *,
         limit: int = STREAM_LIMIT,
         **kwds: Any,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
+from typing import Final
 
-from asyncstack.network.addresses import LOOPBACK_IPV4, LOOPBACK_IPV6, parse_address
+from asyncstack.network.addresses import LOOPBACK_IPV4, LOOPBACK_IPV6, parse_address, parse_network
 
 Hosts = Mapping[str, list[str] | str]
 Host = str | ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Port = int | str | None
+ANY_PORT: Final = range(1, 65536)
 
 _SIZES = {socket.AF_UNSPEC: (4, 16), socket.AF_INET: (4,), socket.AF_INET6: (16,)}
 
@@ -58,6 +61,30 @@ class Names:
         for one in host:
             found.update(dict.fromkeys(self.resolve_local(one, family)))
         return list(found)
+
+    def resolve_networks(
+        self, host: Host | Network | Iterable[Host | Network], family: int = 0
+    ) -> list[tuple[bytes, int]]:
+        """(prefix, prefix length) for networks ("10.0.0.0/8", or of `ipaddress`) among what may be listened on, and
+        (address, -1) for everything else, as `resolve_local` has it. Raises ValueError for what is no network."""
+        if isinstance(host, (ipaddress.IPv4Network, ipaddress.IPv6Network)) or (
+            isinstance(host, str) and "/" in host
+        ):
+            prefix, length = parse_network(str(host))
+            if len(prefix) not in _SIZES.get(socket.AddressFamily(family), ()):
+                raise ValueError(f"{host} is a network of the other address family")
+            return [(prefix, length)]
+        if host is None or isinstance(host, (str, ipaddress.IPv4Address, ipaddress.IPv6Address)):
+            return [(address, -1) for address in self.resolve_local(host, family)]
+        return list(dict.fromkeys(found for one in host for found in self.resolve_networks(one, family)))
+
+
+def ports_of(port: Port | range) -> range:
+    """The ports that `port` stands for. Raises ValueError if there are none, or all of them are not named."""
+    ports = port if isinstance(port, range) else range(port_number(port), port_number(port) + 1)
+    if not ports or ports.step != 1 or not 1 <= ports[0] <= ports[-1] <= 0xFFFF:
+        raise ValueError(f"port {port!r}: a port, a range of them with step 1, or ANY_PORT")
+    return ports
 
 
 def port_number(port: Port) -> int:

@@ -99,6 +99,8 @@ class Ipv4(NetworkLayer):
             return "ipv4.martian"  # with dst == src: the LAND attack
         if dst in self._local:
             return ""
+        if self._wanted(packet):
+            return ""
         if packet.protocol == _TCP:
             return "ipv4.not_ours"  # RFC 9293 3.9.2: connections are between two hosts
         if self.addresses.is_broadcast(dst, interface) or self.addresses.accepts_multicast(dst, interface):

@@ -95,7 +95,7 @@ class Ipv6(NetworkLayer):
             return "ipv6.martian" if owner.interface is loopback else ""
         if dst[0] == 0xFF and self.addresses.accepts_multicast(dst, interface):
             return ""
-        return "ipv6.not_ours"
+        return "" if self._wanted(packet) else "ipv6.not_ours"
 
     def _refuse_protocol(self, packet: Packet) -> None:
         self.counters["ipv6.unknown_protocol"] += 1

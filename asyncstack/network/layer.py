@@ -6,13 +6,13 @@ import asyncio
 import errno
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from asyncstack.counters import Counters
 from asyncstack.errors import WireError, os_error
 from asyncstack.link.frame import Buffer, OutgoingFrame
-from asyncstack.network.addresses import AddressTable, format_address
+from asyncstack.network.addresses import AddressTable, format_address, is_loopback, is_multicast
 from asyncstack.network.errors import IcmpError, ProtocolHandler, Unreachable
 from asyncstack.network.fragments import Reassembly
 from asyncstack.network.routing import Path, RoutingTable
@@ -58,6 +58,7 @@ class NetworkLayer:
         self.rng = rng
         self.ttl = ttl
         self.handlers: dict[int, ProtocolHandler] = {}
+        self._wants: dict[int, Callable[[Packet], bool]] = {}
         self.icmp: ErrorSender | None = None  # set by Icmp or Icmpv6
         self.reassembly = Reassembly(
             self.name,
@@ -72,9 +73,30 @@ class NetworkLayer:
         # nobody waits for a path MTU to be forgotten
         self._pmtu_timer = LoopTimer(loop, clock, self._path_mtu_expired, background=True)
 
-    def register(self, protocol: int, handler: ProtocolHandler) -> None:
-        """Give packets of `protocol`, and errors about ours, to `handler`."""
+    def register(
+        self, protocol: int, handler: ProtocolHandler, wants: Callable[[Packet], bool] | None = None
+    ) -> None:
+        """Give packets of `protocol`, and errors about ours, to `handler`. `wants` is asked whether a packet for
+        another host is to be taken all the same, as Linux's TPROXY does; of a fragment, which may have no ports,
+        whether it might be."""
         self.handlers[protocol] = handler
+        if wants is not None:
+            self._wants[protocol] = wants
+
+    def _wanted(self, packet: Packet) -> bool:
+        """Whether a packet to another host is for us all the same. Never what means many, or nobody."""
+        wants = self._wants.get(packet.protocol)
+        dst = packet.dst
+        return (
+            wants is not None
+            and dst != packet.src
+            and any(dst)
+            and not is_multicast(dst)
+            and not (len(dst) == 4 and dst[0] >= 0xF0)
+            and not self.addresses.is_broadcast(dst)
+            and not is_loopback(dst)
+            and wants(packet)
+        )
 
     def close(self) -> None:
         """Forget what is incomplete and end the timer."""

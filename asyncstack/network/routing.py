@@ -38,6 +38,7 @@ class Path:
     mtu: largest packet, bytes. generation: of the routing table it came from. broadcast: `next_hop` is every
     host. fragile: the path takes less than the least we believe, so IPv4 may not set DF. address_sum: the sum
     of both addresses' 16-bit words, for headers and pseudo-headers. addresses: source and destination joined.
+    foreign: `source` is another host's, in whose place we speak.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Path:
         "addresses",
         "broadcast",
         "destination",
+        "foreign",
         "fragile",
         "generation",
         "interface",
@@ -68,7 +70,7 @@ class Path:
         self.next_hop = next_hop
         self.mtu = mtu
         self.generation = generation
-        self.broadcast = False
+        self.broadcast = self.foreign = False
         self.fragile = False
         self.addresses = source + destination
         self.address_sum = int.from_bytes(self.addresses, "big") % 0xFFFF
@@ -176,17 +178,25 @@ class RoutingTable:
             for route in same
         ]
 
-    def lookup(self, destination: bytes, source: bytes = b"", interface: Interface | None = None) -> Path:
+    def lookup(
+        self,
+        destination: bytes,
+        source: bytes = b"",
+        interface: Interface | None = None,
+        *,
+        foreign: bool = False,
+    ) -> Path:
         """The path to `destination`, from `source` if given, by `interface` if given.
 
-        Raises OSError: EADDRNOTAVAIL if `source` is not ours or there is none to choose, ENETUNREACH without a
-        route, EINVAL for a loopback source towards another host.
+        Raises OSError: EADDRNOTAVAIL if `source` is not ours, unless it may be `foreign`, or there is none to
+        choose; ENETUNREACH without a route; EINVAL for a loopback source towards another host.
         """
         if destination in (ANY_IPV4, ANY_IPV6):  # connect(0.0.0.0) means this host
             destination = LOOPBACK_IPV4 if len(destination) == 4 else LOOPBACK_IPV6
         if source in (ANY_IPV4, ANY_IPV6) and interface is None:
             source = b""
-        if source and any(source) and not self.addresses.is_local(source):
+        foreign = foreign and not self.addresses.is_local(source)
+        if source and any(source) and not foreign and not self.addresses.is_local(source):
             raise os_error(errno.EADDRNOTAVAIL, f"{format_address(source)} is not an address of this stack")
         if self.addresses.is_local(destination):
             return self._local_path(destination, source)
@@ -194,7 +204,9 @@ class RoutingTable:
             raise os_error(
                 errno.EINVAL, f"{format_address(source)} can not reach {format_address(destination)}"
             )
-        return self._path(destination, source, interface)
+        path = self._path(destination, source, interface)
+        path.foreign = foreign
+        return path
 
     def update_path_mtu(self, destination: bytes, mtu: int, now: float) -> bool:
         """A router takes no more than `mtu` bytes. Returns whether that changed anything."""

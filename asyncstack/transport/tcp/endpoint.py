@@ -286,7 +286,7 @@ class TcpEndpoint:
     def _reroute(self) -> bool:
         """Routes have changed: find the way anew. It may be by another interface, or take smaller packets."""
         try:
-            path = self.layer.routes.lookup(self.key[2], self.key[0])
+            path = self.layer.routes.lookup(self.key[2], self.key[0], foreign=self.path.foreign)
         except OSError:
             self.layer.counters["tcp.no_route"] += 1
             return False

@@ -23,6 +23,7 @@ from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key
 from asyncstack.transport.tcp.isn import InitialNumbers
 from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.listeners import Listeners
+from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK
 from asyncstack.transport.tcp.syn_cookies import SynCookies
@@ -62,8 +63,8 @@ class TcpLayer:
         self._drained: asyncio.Future[None] | None = None
         self._ending = False
         self._time_wait_timer = LoopTimer(self.loop, self.clock, self._time_wait_expired)
-        context.ipv4.register(PROTOCOL_TCP, self)
-        context.ipv6.register(PROTOCOL_TCP, self)
+        context.ipv4.register(PROTOCOL_TCP, self, self._wants)
+        context.ipv6.register(PROTOCOL_TCP, self, self._wants)
 
     # receive
 
@@ -89,14 +90,28 @@ class TcpLayer:
         else:
             self._receive_unknown(packet, segment)
 
+    def _wants(self, packet: Packet) -> bool:
+        """Whether a packet to an address that is not ours is a connection's, or for a listener on its network."""
+        if packet.more_fragments or packet.fragment_offset:
+            return self.listeners.reaches.covers(packet.dst)
+        head = packet.payload
+        remote_port, local_port = int.from_bytes(head[:2], "big"), int.from_bytes(head[2:4], "big")
+        key = (packet.dst, local_port, packet.src, remote_port)
+        return (
+            key in self.connections
+            or key in self._time_wait
+            or self.listeners.find(*key, local=False) is not None
+        )
+
     def _receive_unknown(self, packet: Packet, segment: Segment) -> None:
         """A segment of no connection: TIME-WAIT, a SYN for a listener, or RST (RFC 9293 3.10.7.1)."""
-        if not self.addresses.is_local(packet.dst) or not segment.src_port:
+        key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
+        local = self.addresses.is_local(packet.dst)
+        if not segment.src_port or not (local or self._wants(packet)):
             self.counters["tcp.not_unicast"] += 1
             return
-        key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
         now = self.clock()
-        listener = None if segment.flags & RST else self.listeners.find(*key)
+        listener = None if segment.flags & RST else self.listeners.find(*key, local=local)
         iss: int | None = None
         if key in self._time_wait:
             if listener is not None and listener.has_room:  # else TIME-WAIT would end for nothing
@@ -124,9 +139,9 @@ class TcpLayer:
             self.reply(path, segment)
 
     def path_back(self, packet: Packet) -> Path | None:
-        """The path to the sender of `packet`; None if there is none."""
+        """The path to the sender of `packet`, from where it was sent to; None if there is none."""
         try:
-            return self.routes.lookup(packet.src, packet.dst)
+            return self.routes.lookup(packet.src, packet.dst, foreign=True)
         except OSError:
             self.counters["tcp.no_route"] += 1
             return None
@@ -339,6 +354,31 @@ class TcpLayer:
         made = [Listener(self, host, port, acceptor, config, reuse_port) for host in hosts]
         for listener in made:
             self.listeners.add(listener)
+        return made
+
+    def listen_widely(
+        self,
+        reaches: list[Reach],
+        acceptor: Acceptor,
+        *,
+        config: TcpConfig | None = None,
+        reuse_port: bool = False,
+    ) -> list[Listener]:
+        """As `listen`, on networks and ranges of ports."""
+        self.controllers.find((config or self.config.tcp).congestion)
+        for reach in reaches:
+            where = f"{reach} ports {reach.ports[0]} to {reach.ports[-1]}"
+            one = reach.prefix_length == 8 * len(reach.prefix)
+            if one and not reach.foreign and not self.addresses.is_local(reach.prefix):
+                raise os_error(errno.EADDRNOTAVAIL, f"listen on {where}: not an address of this stack")
+            if self.listeners.excludes_reach(reach, reuse_port):
+                raise os_error(errno.EADDRINUSE, f"listen on {where}")
+        made = []
+        for reach in reaches:
+            port = reach.ports[0] if len(reach.ports) == 1 else 0
+            listener = Listener(self, reach.prefix, port, acceptor, config, reuse_port, reach)
+            self.listeners.add(listener)
+            made.append(listener)
         return made
 
     # the end

@@ -15,6 +15,7 @@ from asyncstack.config import TcpConfig
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
 from asyncstack.transport.tcp.endpoint import Owner, TcpEndpoint
 from asyncstack.transport.tcp.options import ListenerSocket
+from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.syn_cookies import LIFETIME, holdable, options_in_timestamp, syn_of
 from asyncstack.wire.packet import Packet
 from asyncstack.wire.tcp import ACK, FIN, SYN, Segment
@@ -37,7 +38,8 @@ class Acceptor(Protocol):
 
 
 class Listener(Owner):
-    """Owns the half-open connections of one address and port. `address` all zeros stands for any of its family.
+    """Owns the half-open connections of one address and port. `address` all zeros stands for any of its family; with
+    a `reach` it is more of them, and `port` is 0 if it is more than one.
 
     `config` goes for the connections it accepts; None: the stack's.
     """
@@ -50,12 +52,14 @@ class Listener(Owner):
         acceptor: Acceptor,
         config: TcpConfig | None = None,
         reuse_port: bool = False,
+        reach: Reach | None = None,
     ) -> None:
         self.layer = layer
         self.address = address
         self.port = port
         self.acceptor = acceptor
         self.reuse_port = reuse_port
+        self.reach = reach
         self.config = layer.config.tcp if config is None else config
         self._half_open: dict[TcpEndpoint, None] = {}  # oldest first
         self._listening = False
@@ -63,8 +67,9 @@ class Listener(Owner):
 
     @property
     def sockname(self) -> tuple[object, ...]:
-        """(host, port), as `getsockname()` gives it."""
-        return socket_address(self.address, self.port)
+        """(host, port), as `getsockname()` gives it; the host of a reach may be a network."""
+        name = socket_address(self.address, self.port)
+        return name if self.reach is None else (str(self.reach), *name[1:])
 
     def socket(self) -> EndpointSocket:
         """The socket-like object for `Server.sockets`."""
