@@ -93,7 +93,7 @@ def _advance(snd: Sender, acked: int, dsack_start: int, ticks: int, now: float) 
     snd.advance(acked, ts_rtt, now)
     snd.dup_acks = 0
     if snd.presumed:
-        _forget_presumed(snd, acked - snd.mss if snd.phase is RECOVERY else snd.presumed)
+        _forget_presumed(snd, snd.presumed if snd.phase is OPEN else acked - snd.mss)
 
 
 def _count_duplicate(snd: Sender) -> None:
