@@ -96,11 +96,11 @@ class Options:
             return (INT.pack(value) if isinstance(value, int) else value)[:buflen]
         return value if isinstance(value, int) else INT.unpack(value[:4].ljust(4, b"\0"))[0]
 
-    def setsockopt(self, level: int, option: int, value: int | bytes | None, optlen: int = 0) -> None:
-        """Set the option. Raises OSError ENOPROTOOPT for one that we do not have or that can not be set, EINVAL for
-        a value that is none."""
+    def setsockopt(self, level: int, option: int, value: int | bytes | str | None, optlen: int = 0) -> None:
+        """Set the option, a text also as `str`. Raises OSError ENOPROTOOPT for one that we do not have or that can not
+        be set, EINVAL for a value that is none."""
         setter = self._find(level, option)
-        data = bytes(optlen) if value is None else value
+        data = bytes(optlen) if value is None else value.encode() if isinstance(value, str) else value
         if setter.set_bytes is not None:
             setter.set_bytes(self, INT.pack(data) if isinstance(data, int) else bytes(data))
         elif setter.set is None:

@@ -21,6 +21,7 @@ from asyncstack.transport.sockets.base import StackSocket
 from asyncstack.transport.sockets.listening import AcceptQueue
 from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.tcp.binding import bind
+from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
 from asyncstack.transport.tcp.listener import Listener
 from asyncstack.transport.tcp.options import TCP_OPTIONS
@@ -76,6 +77,11 @@ class OpeningSocket(StackSocket, Owner):
     def endpoint(self) -> TcpEndpoint | None:
         """The connection, also one that has ended."""
         return self._endpoint
+
+    @property
+    def controllers(self) -> Controllers:
+        """The congestion controllers of the stack."""
+        return self._layer.controllers
 
     @property
     def listening(self) -> bool:  # type: ignore[override]

@@ -225,7 +225,8 @@ class Connection:
             self.end(errno)
 
     def configure(self, config: TcpConfig, now: float) -> None:
-        """Go by other settings from now on. What the handshake agreed on, and the congestion controller, stay."""
+        """Go by other settings from now on. What the handshake agreed on stays, and so does
+        the congestion controller: see `Sender.set_controller`."""
         self.config = self.sender.config = config
         self.sender.choose_pacer(now)
         self.receiver.configure(config)

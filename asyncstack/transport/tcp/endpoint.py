@@ -146,8 +146,12 @@ class TcpEndpoint:
         self.fail(ECONNABORTED)
 
     def configure(self, config: TcpConfig) -> None:
-        """Go by other settings: what they let go may leave, what they time is timed."""
-        self.connection.configure(config, self.layer.clock())
+        """Go by other settings: what they let go may leave, what they time is timed, whom they name takes over the
+        congestion window. Raises TypeError or ValueError for a controller that is none."""
+        connection, now = self.connection, self.layer.clock()
+        if config.congestion != connection.config.congestion:
+            connection.sender.set_controller(self.layer.controllers.find(config.congestion), now)
+        connection.configure(config, now)
         self.settle()
 
     def path_mtu_changed(self) -> None:

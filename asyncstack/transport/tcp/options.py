@@ -7,6 +7,7 @@ Most are a field of `TcpConfig` in other units. A holder of these options has `c
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import struct
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
 from asyncstack.transport.options import Option, Table
+from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.endpoint import TcpEndpoint
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ SMALLEST_RECEIVE_BUFFER: Final = (
     1152  # half of Linux's SOCK_MIN_RCVBUF, SOCK_MIN_SNDBUF; less is taken as this
 )
 SMALLEST_SEND_BUFFER: Final = 2304
+CONGESTION_NAME: Final = 16  # bytes, Linux: TCP_CA_NAME_MAX
+SO_MAX_PACING_RATE: Final = 47  # not in `socket`; bytes per second
+NO_PACING_RATE: Final = 0xFFFFFFFF
 LINGER: Final = struct.Struct("@ii")
 
 
@@ -42,6 +47,10 @@ class Holder(Protocol):
     @property
     def endpoint(self) -> TcpEndpoint | None:
         """The connection, if there is one."""
+
+    @property
+    def controllers(self) -> Controllers:
+        """The congestion controllers of the stack."""
 
     def configure(self, config: TcpConfig) -> None:
         """Go by other settings."""
@@ -98,7 +107,29 @@ def _set_linger(holder: Holder, data: bytes) -> None:
     holder.configure(replace(holder.config, linger=float(seconds) if on else None))
 
 
+def _get_congestion(holder: Holder) -> bytes:
+    name = holder.controllers.find(holder.config.congestion).name
+    return name.encode().ljust(CONGESTION_NAME, b"\0")
+
+
+def _set_congestion(holder: Holder, data: bytes) -> None:
+    name = data.partition(b"\0")[0].decode("ascii", "replace")
+    try:
+        holder.controllers.find(name)
+    except ValueError as error:
+        raise os_error(errno.ENOENT, str(error)) from None
+    holder.configure(replace(holder.config, congestion=name))
+
+
+def _pacing_rate(value: int) -> float:
+    return float(value) if 0 < value < NO_PACING_RATE else math.inf
+
+
 TCP_OPTIONS: Final[Table] = {
+    (IPPROTO_TCP, socket.TCP_CONGESTION): Option(_get_congestion, None, _set_congestion),
+    (SOL_SOCKET, SO_MAX_PACING_RATE): setting(
+        "max_pacing_rate", lambda rate: int(min(rate, NO_PACING_RATE)), _pacing_rate
+    ),
     (IPPROTO_TCP, socket.TCP_NODELAY): setting("nodelay", int, bool),
     (SOL_SOCKET, socket.SO_KEEPALIVE): setting("keepalive", int, bool),
     (IPPROTO_TCP, socket.TCP_KEEPIDLE): _seconds("keepalive_idle"),
@@ -127,6 +158,11 @@ class ConnectionSocket(EndpointSocket):
         """The connection's settings."""
         return self.endpoint.connection.config
 
+    @property
+    def controllers(self) -> Controllers:
+        """The congestion controllers of the stack."""
+        return self.endpoint.layer.controllers
+
     def configure(self, config: TcpConfig) -> None:
         """Go by other settings from now on."""
         self.endpoint.configure(config)
@@ -147,6 +183,11 @@ class ListenerSocket(EndpointSocket):
     def config(self) -> TcpConfig:
         """The settings of connections to come."""
         return self._listener.config
+
+    @property
+    def controllers(self) -> Controllers:
+        """The congestion controllers of the stack."""
+        return self._listener.layer.controllers
 
     def configure(self, config: TcpConfig) -> None:
         """Go by other settings from now on."""

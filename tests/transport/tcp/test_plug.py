@@ -1,10 +1,13 @@
 """The plug for congestion controllers: by name, by class, of a user's own, and swapped at work."""
 
 import asyncio
+import errno
+import socket
 
 import pytest
 
 from asyncstack import Stack, StackConfig, TcpConfig
+from asyncstack.testing.plugin import async_fixture
 from asyncstack.transport.tcp.congestion import (
     AckSample,
     CongestionControl,
@@ -13,6 +16,7 @@ from asyncstack.transport.tcp.congestion import (
     LossBased,
     Reno,
 )
+from asyncstack.transport.tcp.options import SO_MAX_PACING_RATE
 from tests.transport.tcp.pair import Pair
 
 
@@ -159,3 +163,91 @@ async def test_stack_register_congestion():
         stack.register_congestion(Scalable)
         with pytest.raises(ValueError, match="'cubic' already"):
             stack.register_congestion(Impostor)
+
+
+@async_fixture
+async def line(network):
+    """A stack that knows a class of its own, its connection to another stack, and that stack's server."""
+    a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
+    network.link(a, b, delay=0.005, rate=20e6)
+    a.register_congestion(Scalable)
+
+    async def sink(reader, writer):
+        while await reader.read(1 << 16):
+            pass
+        writer.close()
+
+    server = await b.start_server(sink, None, 7)
+    _, writer = await a.open_connection("b", 7)
+    yield a, writer, server
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+
+
+@pytest.mark.virtual_time
+async def test_tcp_congestion_swaps_at_work(line):
+    """As a kernel socket has it: sixteen bytes with zeros behind; also as a text."""
+    a, writer, _ = line
+    sock = writer.get_extra_info("socket")
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16) == b"cubic".ljust(16, b"\0")
+    writer.write(bytes(1 << 20))
+    await asyncio.sleep(0.1)
+    (endpoint,) = a.tcp.connections.values()
+    window = endpoint.connection.sender.congestion.cwnd
+    for name in (b"scalable", b"bbr\0", "reno"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name)
+        assert endpoint.connection.sender.congestion.cwnd == window
+        text = name if isinstance(name, str) else name.rstrip(b"\0").decode()
+        assert [info.congestion for info in a.connections()] == [text]
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode() == text
+    with pytest.raises(OSError, match="no controller 'vegas'") as caught:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"vegas")
+    assert caught.value.errno == errno.ENOENT
+    assert [info.congestion for info in a.connections()] == ["reno"]
+
+
+@pytest.mark.virtual_time
+async def test_tcp_congestion_of_a_listener_goes_for_connections_to_come(line):
+    a, _, server = line
+    listening = server.sockets[0]
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, "bbr")
+    with pytest.raises(OSError, match="no controller"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, "scalable")
+    _, writer = await a.open_connection("b", 7)
+    await asyncio.sleep(0.1)
+    names = [
+        endpoint.connection.sender.congestion.name
+        for endpoint in listening._listener.layer.connections.values()
+    ]
+    assert names == ["cubic", "bbr"]
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.virtual_time
+async def test_tcp_congestion_of_an_async_socket(line):
+    a, _, _ = line
+    sock = a.socket()
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"scalable")
+    await sock.connect(("b", 7))
+    assert a.connections()[-1].congestion == "scalable"
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
+    assert a.connections()[-1].congestion == "bbr"
+    sock.close()
+
+
+@pytest.mark.virtual_time
+async def test_so_max_pacing_rate(line):
+    a, writer, _ = line
+    sock = writer.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) in (-1, 0xFFFFFFFF)
+    sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 100_000)
+    assert sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) == 100_000
+    start = a.clock()
+    writer.write(bytes(200_000))
+    while a.connections()[0].bytes_acked < 200_000:
+        await asyncio.sleep(0.01)
+    assert a.clock() - start == pytest.approx(2.0, rel=0.1)
+    sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 0)
+    assert a.connections()[0].pacing_rate == 0.0
