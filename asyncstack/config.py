@@ -76,8 +76,7 @@ class StackConfig:
     time_wait_limit: int = 16384
     connection_limit: int = 65536
     udp_queue: int = 256 << 10  # bytes a datagram endpoint holds while it can not send
-    # bytes all transports of a stack may hold; then writes raise, first those of who goes on though told to pause
-    write_buffer_limit: int = 256 << 20
+    memory: int = 512 << 20  # bytes all connections may hold, see transport/tcp/memory.py; Linux: tcp_mem
     icmp_errors_per_second: float = 1000.0
     resets_per_second: float = 1000.0  # in answer to segments of no connection
     challenge_acks_per_second: float = 1000.0  # RFC 5961 7; Linux: tcp_challenge_ack_limit

@@ -137,7 +137,7 @@ async def test_storm(kind):
     stack = world.stack
     await asyncio.sleep(0)
     assert not stack.tcp.connections and not stack.udp.endpoints and not stack.interfaces
-    assert stack.tcp.buffered == 0
+    assert stack.tcp.memory.held == 0
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left
     assert loop.timers == 0

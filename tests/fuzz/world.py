@@ -285,7 +285,7 @@ class World:
         assert half_open <= 1024 * len(layer.listeners)
         assert len(layer.connections) <= half_open + len(self.accepted) + 200
         assert len(layer._time_wait) <= config.time_wait_limit
-        assert 0 <= layer.buffered <= config.write_buffer_limit
+        assert 0 <= layer.memory.held <= config.memory
         for ip in (stack.ipv4, stack.ipv6):
             assert len(ip.reassembly) <= config.fragment_datagrams
             assert ip.reassembly.bytes <= config.fragment_bytes

@@ -63,4 +63,4 @@ async def host(
         yield Host(stack, interface, complaints)
     assert complaints == [], complaints
     assert not stack.tcp.connections
-    assert stack.tcp.buffered == 0
+    assert stack.tcp.memory.held == 0

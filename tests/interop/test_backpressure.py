@@ -57,13 +57,13 @@ async def test_slow_kernel_reader(medium, traced):
             probes = stack.connections()[0].probes
             await until(lambda: stack.connections()[0].probes >= probes + 2)
             assert stalled(stack)
-            assert stack.tcp.buffered < 3 * MB
+            assert stack.tcp.memory.held < 3 * MB
             assert allocated() - start < 8 * MB
             reader.tell()
             assert await reader.ended() == {"size": size, "digest": digest(size, 1)}
             await made[0].result
         assert made[0].most_queued < 2 * MB
-        assert stack.tcp.buffered == 0
+        assert stack.tcp.memory.held == 0
 
 
 @MEDIA
@@ -110,7 +110,7 @@ async def test_writer_that_ignores_flow_control_is_stopped():
         def data_received(self, data: bytes) -> None:
             pass
 
-    config = asyncstack.StackConfig(write_buffer_limit=limit, close_timeout=0.1)
+    config = asyncstack.StackConfig(memory=2 * limit, close_timeout=0.1)
     async with host(TUN, config) as here:
         await here.stack.create_server(Careless, OURS, 7000)
         async with peer("holder", host=OURS, port=7000, receive_buffer=8192) as program:
@@ -120,10 +120,10 @@ async def test_writer_that_ignores_flow_control_is_stopped():
                 for _ in range(200):
                     transport.write(bytes(100_000))
             assert caught.value.errno == errno.ENOBUFS
-            assert limit <= here.stack.tcp.buffered <= limit + 100_000
+            assert limit <= here.stack.tcp.memory.held <= limit + 100_000
             assert not transport.is_closing()
             transport.abort()
-        assert here.stack.tcp.buffered == 0
+        assert here.stack.tcp.memory.held == 0
 
 
 class Paused(Exchange):

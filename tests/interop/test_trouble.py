@@ -198,7 +198,7 @@ async def test_peer_falls_silent_while_the_window_is_closed(medium):
             await silence(OURS)
             async with asyncio.timeout(5):
                 assert isinstance(await held.lost, TimeoutError)
-            assert here.stack.tcp.buffered == 0
+            assert here.stack.tcp.memory.held == 0
 
 
 @MEDIA

@@ -211,14 +211,15 @@ class Inspector:
 
     def look(self):
         for stack in self.stacks:
-            held = 0
+            lingering = set(stack.tcp.lingering.values()) - set(stack.tcp.connections.values())
+            held = sum(endpoint.connection.receiver._counted for endpoint in lingering)
             for endpoint in stack.tcp.connections.values():
                 self.looks += 1
-                held += endpoint.held
+                held += endpoint.held + endpoint.connection.receiver._counted
                 self.check_books(endpoint.connection)
                 if not endpoint.queued:
                     self.check_timers(endpoint, stack)
-            assert stack.tcp.buffered == held
+            assert stack.tcp.memory.held == held
 
     def check_timers(self, endpoint, stack):
         conn, snd = endpoint.connection, endpoint.connection.sender
@@ -412,7 +413,7 @@ async def _run(seed, excuses):
         for number, conversation in enumerate(conversations):
             conversation.excused = PORT + number in excuses.ports
             conversation.check()
-        assert a.tcp.buffered == b.tcp.buffered == 0
+        assert a.tcp.memory.held == b.tcp.memory.held == 0
     assert not reported, reported
     assert loop.timers == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}

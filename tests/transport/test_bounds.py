@@ -135,7 +135,7 @@ async def test_a_scan_leaves_no_trace(wire, flags):
 
 async def test_a_writer_that_ignores_pause_writing_meets_a_limit(network):
     """All transports of a stack share it, but those that obey do not meet it."""
-    config = StackConfig(write_buffer_limit=8 * MB)
+    config = StackConfig(memory=16 * MB)
     a = network.host("a", "10.0.0.1/24", config=config)
     b = network.host("b", "10.0.0.2/24")
     network.link(a, b, delay=0.001)
@@ -147,19 +147,19 @@ async def test_a_writer_that_ignores_pause_writing_meets_a_limit(network):
             clients[0].transport.write(bytes(65536))
             await asyncio.sleep(0.001)
     assert caught.value.errno == errno.ENOBUFS
-    assert a.tcp.buffered <= 8 * MB + 65536
+    assert a.tcp.memory.held <= 8 * MB + 65536
     clients[1].transport.write(b"x")
     assert clients[0].callbacks[-1] == "pause_writing"  # it lives
     for protocol, size in zip(accepted, (8 * MB, 1), strict=True):
         protocol.transport.resume_reading()
         await protocol.received(size)
     await asyncio.sleep(10)
-    assert a.tcp.buffered == 0
+    assert a.tcp.memory.held == 0
 
 
 async def test_many_that_obey_meet_a_limit_too(network):
     """Each fills its send buffer; memory is bounded all the same."""
-    config = StackConfig(write_buffer_limit=1 * MB)
+    config = StackConfig(memory=2 * MB)
     a = network.host("a", "10.0.0.1/24", config=config)
     b = network.host("b", "10.0.0.2/24")
     network.link(a, b, delay=0.001)
@@ -169,7 +169,7 @@ async def test_many_that_obey_meet_a_limit_too(network):
         for client in clients:
             client.transport.write(bytes(100_000))
     assert caught.value.errno == errno.ENOBUFS
-    assert 2 * MB < a.tcp.buffered <= 2 * MB + 100_000
+    assert 2 * MB < a.tcp.memory.held <= 2 * MB + 100_000
 
 
 @pytest.mark.parametrize("end", ["close", "abort", "reset by the peer"])
@@ -182,7 +182,7 @@ async def test_the_count_of_buffered_bytes_returns_to_zero(network, end):
     await asyncio.sleep(0.1)
     client.transport.write(bytes(10 * MB))
     await asyncio.sleep(0.1)
-    assert a.tcp.buffered > 8 * MB
+    assert a.tcp.memory.held > 8 * MB
     if end == "reset by the peer":
         accepted[0].transport.abort()
     else:
@@ -190,7 +190,7 @@ async def test_the_count_of_buffered_bytes_returns_to_zero(network, end):
         accepted[0].transport.resume_reading()
     await client.called("connection_lost")
     await asyncio.sleep(5)
-    assert a.tcp.buffered == 0
+    assert a.tcp.memory.held == 0
 
 
 async def test_a_reader_that_never_reads_holds_no_more_than_its_buffer(network):

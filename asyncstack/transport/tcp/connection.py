@@ -24,6 +24,7 @@ from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
 from asyncstack.transport.tcp.info import TcpInfo, describe
+from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.phase import OPEN
 from asyncstack.transport.tcp.receiver import Receiver
 from asyncstack.transport.tcp.sender import Sender
@@ -113,6 +114,7 @@ class Connection:
         max_payload: int,
         iss: int,
         ts_offset: int = 0,
+        memory: MemoryBudget | None = None,
         congestion: type[CongestionControl] | None = None,
         challenges: TokenBucket | None = None,
     ) -> None:
@@ -129,7 +131,7 @@ class Connection:
         self.soft_error_at = 0.0
         self.timers = no_timers()
         self.sender = Sender(config, self.timers, iss, congestion)
-        self.receiver = Receiver(config, self.timers, mss)
+        self.receiver = Receiver(config, self.timers, mss, memory)
         self.happened = 0  # bits of events not yet told
         self.drained = False  # the last segment made was the last there is, surely: no need to ask again
         self.reply: Segment | None = None  # a reset, which belongs to no stream
@@ -198,12 +200,14 @@ class Connection:
     def close(self, now: float) -> None:
         """The application has gone: FIN after the data, and no waiting for ever for the peer's. Bytes that nobody
         will read, received before or later, make it a RST (RFC 9293 3.6.1, RFC 2525 2.17); so does SO_LINGER of 0."""
+        unread = self.receiver.unread
+        self.receiver.discard()
         if self.orphan or self.state is CLOSED or self.state is TIME_WAIT:
             return
         self.orphan = True
         if self.state is SYN_SENT:
             self.end(0)
-        elif self.receiver.unread or self.config.linger == 0.0:
+        elif unread or self.config.linger == 0.0:
             self.reset(0, now)
         else:
             self.shutdown(now)
@@ -212,6 +216,7 @@ class Connection:
 
     def abort(self, now: float) -> None:
         """End at once; a RST tells the peer, unless it has not heard of us or has ended too."""
+        self.receiver.discard()
         if self.state is CLOSED:
             return
         if self.state is SYN_SENT or self.state is TIME_WAIT:
@@ -247,8 +252,7 @@ class Connection:
             or segment.flags & LOOKED_AT != self.usual
             or (segment.seq - rcv.nxt) & MASK
             or size > rcv.edge - rcv.nxt
-            or rcv.held is not None
-            or rcv.fin_at != NO_FIN
+            or rcv.rare
         ):
             arrival.segment_arrives(self, segment, now)
             return

@@ -92,7 +92,7 @@ class TcpEndpoint:
         self.queued = False
         self._send = layer.context.ip_of(path).send
         self._released = False
-        self.held = 0  # bytes of ours in layer.buffered: written and not acknowledged
+        self.held = 0  # bytes of ours in the memory budget: written and not acknowledged
         self._timer = LoopTimer(layer.loop, layer.clock, self._timer_expired)
 
     # inputs
@@ -108,18 +108,18 @@ class TcpEndpoint:
         self.settle()
 
     def write(self, data: bytes) -> None:
-        """Append to the send queue. Raises OSError(ENOBUFS) at the stack's limit if this connection has its share of
-        what waits; at twice the limit whoever it is."""
+        """Append to the send queue. Raises OSError(ENOBUFS) when half of the stack's memory is used up, if this
+        connection has its share of what waits; when all of it is, whoever it is."""
         layer = self.layer
-        excess = layer.buffered - layer.config.write_buffer_limit
-        if excess > 0 and (
-            self.held > self.connection.send_buffer_limit or excess > layer.config.write_buffer_limit
+        memory = layer.memory
+        if memory.held > memory.no_growth and (
+            self.held > self.connection.send_buffer_limit or memory.held > memory.limit
         ):
-            detail = f"{layer.buffered} bytes wait to be sent; await drain(), or obey pause_writing()"
+            detail = f"connections hold {memory.held} bytes; await drain(), or obey pause_writing()"
             raise os_error(ENOBUFS, detail)
         self.connection.write(data)
         self.held += len(data)
-        layer.buffered += len(data)
+        memory.held += len(data)
         interface = self.path.interface
         if not self.queued:
             interface.mark_ready(self)
@@ -198,7 +198,7 @@ class TcpEndpoint:
                 self.owner.readable()
             elif event is WRITABLE:
                 held = connection.queued
-                self.layer.buffered += held - self.held
+                self.layer.memory.held += held - self.held
                 self.held = held
                 self.path.interface.link.confirm(self.path.next_hop, connection.heard_at)  # RFC 4861 7.3.1
                 self.owner.writable()
@@ -223,7 +223,7 @@ class TcpEndpoint:
             self._timer.arm(deadline)
 
     def _end(self) -> None:
-        self.layer.buffered -= self.held
+        self.layer.memory.held -= self.held
         self.held = 0
         owner, self.owner = self.owner, ORPHAN
         errno = self.connection.error

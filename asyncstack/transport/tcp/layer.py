@@ -23,6 +23,7 @@ from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key
 from asyncstack.transport.tcp.isn import InitialNumbers
 from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.listeners import Listeners
+from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK
@@ -49,7 +50,7 @@ class TcpLayer:
         self.addresses = context.addresses
         self.routes = context.routes
         self.counters = context.counters
-        self.buffered = 0  # bytes that all endpoints hold for sending
+        self.memory = MemoryBudget(self.config.memory)
         self.connections: dict[Key, TcpEndpoint] = {}
         self.lingering: dict[Owner, TcpEndpoint] = {}  # owners that outlive their connection
         self.listeners = Listeners(context.rng.randbytes(32))
@@ -202,6 +203,8 @@ class TcpLayer:
 
         Raises OSError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL (no port is free), ECONNREFUSED (port 0).
         """
+        if self.memory.held >= self.memory.no_newcomers:
+            raise os_error(errno.ENOBUFS, f"connections hold {self.memory.held} bytes, the stack's limit")
         path = self.routes.lookup(remote, local)
         if not check_port(port):
             raise os_error(errno.ECONNREFUSED, f"connect to {format_address(remote)} port 0")
@@ -237,6 +240,9 @@ class TcpLayer:
         if len(self.connections) >= self.config.connection_limit:
             self.counters["tcp.connection_limit"] += 1
             return None
+        if self.memory.held >= self.memory.no_newcomers:
+            self.counters["tcp.memory_limit"] += 1
+            return None
         made = self.passive(packet, segment, listener.config, iss)
         return made and self._add(made[0], made[1], listener, made[2])
 
@@ -267,6 +273,7 @@ class TcpLayer:
             max_payload=most,
             iss=iss,
             ts_offset=self._initial.timestamp_offset(key[0], key[2]),
+            memory=self.memory,
             congestion=self.controllers.find(config.congestion),
             challenges=self._challenges,
         )

@@ -118,6 +118,9 @@ class Listener(Owner):
         if not self.acceptor.has_room:
             counters["tcp.accept_queue_full"] += 1
             return
+        if self.layer.memory.held >= self.layer.memory.no_newcomers:
+            counters["tcp.memory_limit"] += 1
+            return
         full = self.half_open >= self.config.syn_backlog
         if full:
             counters["tcp.syn_backlog_full"] += 1

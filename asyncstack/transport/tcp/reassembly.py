@@ -46,10 +46,11 @@ class Range:
 class Reassembly:
     """Made when the first segment comes out of order, dropped when the last hole is filled."""
 
-    __slots__ = ("_limit", "_ranges", "_recent")
+    __slots__ = ("_limit", "_ranges", "_recent", "size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.size = 0  # bytes held
         self._ranges: list[Range] = []  # by position
         self._recent: list[Range] = []  # the range that changed last comes first
 
@@ -69,6 +70,7 @@ class Reassembly:
         if at == len(ranges) or ranges[at].start > end:
             if len(ranges) < self._limit:
                 held = Range(start, end, [payload])
+                self.size += end - start
                 ranges.insert(at, held)
                 self._recent.insert(0, held)
             return None
@@ -87,11 +89,13 @@ class Reassembly:
         ranges = self._ranges
         if start < held.start:
             held.pieces.insert(0, compact(payload[: held.start - start]))
+            self.size += held.start - start
             held.start = start
         while True:
             following = ranges[at + 1] if at + 1 < len(ranges) else None
             stop = end if following is None else min(end, following.start)
             if held.end < stop:
+                self.size += stop - held.end
                 held.pieces.append(compact(payload[held.end - start : stop - start]))
                 held.end = stop
             if following is None or following.start > held.end:
@@ -109,6 +113,7 @@ class Reassembly:
         while self._ranges and self._ranges[0].start <= position:
             held = self._ranges.pop(0)
             self._recent.remove(held)
+            self.size -= held.end - held.start
             known = position - held.start  # bytes that came again, in order
             if known and repeated is None:
                 repeated = held.start, min(held.end, position)

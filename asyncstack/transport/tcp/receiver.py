@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.buffers import ReceiveTuning, initial_receive_buffer
+from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.reassembly import Reassembly, compact
 from asyncstack.transport.tcp.sequence import NO_FIN
 from asyncstack.transport.tcp.timers import DELAYED_ACK, NEVER, Timers
@@ -25,6 +26,7 @@ Buffer = bytes | memoryview
 QUICK_ACKS: Final = 16  # Linux: TCP_MAX_QUICKACKS
 CROWDED: Final = 64  # unread pieces, from where on small ones are joined
 SMALL: Final = 256
+LITTLE_SEGMENTS: Final = 4  # the window to offer when the stack's memory is short; Linux: the same
 MAX_FIELD: Final = 0xFFFF
 OLD_TIMESTAMP: Final = 24 * 86400.0  # TS.Recent says nothing after that long (RFC 7323 5.5)
 
@@ -34,11 +36,13 @@ class Receiver:
 
     __slots__ = (
         "_chunks",
+        "_counted",
         "_step",
         "_tuning",
         "ack_now",
         "acked",
         "buffer",
+        "choked",
         "config",
         "dsack",
         "dup_acks",
@@ -46,11 +50,13 @@ class Receiver:
         "fin_at",
         "full",
         "held",
+        "memory",
         "mss",
         "nxt",
         "out_of_order",
         "pending",
         "quick",
+        "rare",
         "sack_ok",
         "scale",
         "start",
@@ -62,8 +68,14 @@ class Receiver:
         "unread",
     )
 
-    def __init__(self, config: TcpConfig, timers: Timers, mss: int) -> None:
+    def __init__(
+        self, config: TcpConfig, timers: Timers, mss: int, memory: MemoryBudget | None = None
+    ) -> None:
         self.config = config
+        self.memory = memory if memory is not None else MemoryBudget()
+        self._counted = 0  # bytes of ours in memory.held
+        self.choked = False  # the budget was used up, and the reader lags
+        self.rare = False  # something is held out of order, the FIN came before its time, or we are choked
         self.timers = timers
         self.start = 0  # IRS + 1
         self.nxt = 0  # RCV.NXT
@@ -120,7 +132,7 @@ class Receiver:
             wanted = min(
                 tuning.look(position, self.unread, self.full, sample, now), self.config.receive_buffer
             )
-            if wanted > self.buffer:
+            if wanted > self.buffer and self.memory.held < self.memory.no_growth:
                 self.buffer = wanted
         self.tune_at = tuning.due(now)
 
@@ -164,6 +176,8 @@ class Receiver:
         if not payload:
             return
         if seq == nxt:
+            if self.choked and self._still_choked():
+                return
             self.dup_acks = 0  # they were about the hole that this fills
             self.deliver(payload, len(payload), unit, now)
             if self.held is not None:
@@ -184,6 +198,7 @@ class Receiver:
         self.ack_now = True
         if not len(held):
             self.held = None
+        self._look()
 
     def _hold(self, seq: int, payload: Buffer) -> None:
         self.ack_now = True
@@ -191,23 +206,32 @@ class Receiver:
         self.quick = QUICK_ACKS
         if not self.sack_ok:
             self.dup_acks += 1
-        if self.held is None:
-            self.held = Reassembly(self.config.max_out_of_order_ranges)
-        repeated = self.held.insert(seq, compact(payload))
-        if repeated is not None:
-            self.dsack = repeated
-        if not len(self.held):
+        memory = self.memory
+        if memory.held + len(payload) > memory.prune:
             self.held = None
+        else:
+            if self.held is None:
+                self.held = Reassembly(self.config.max_out_of_order_ranges)
+            repeated = self.held.insert(seq, compact(payload))
+            if repeated is not None:
+                self.dsack = repeated
+            if not len(self.held):
+                self.held = None
+        self._count()
+        self._look()
 
     def receive_fin(self, position: int) -> bool:
         """The peer's FIN stands at `position`. Returns whether it is next, which ends the stream."""
         if self.fin_at == NO_FIN and self.nxt <= position <= self.edge:
             self.fin_at = position
         if self.fin_at != self.nxt:
+            self._look()
             return False
         self.nxt += 1
         self.edge = max(self.edge, self.nxt)
         self.held = None
+        self._count()
+        self._look()
         return True
 
     def delay_ack(self, now: float) -> None:
@@ -221,6 +245,8 @@ class Receiver:
         chunks = self._chunks
         self._chunks = []
         self.unread = 0
+        if self._counted:
+            self._count()
         if chunks:
             self._made_room()
         return chunks
@@ -239,6 +265,7 @@ class Receiver:
         if left:
             self._chunks[0] = memoryview(self._chunks[0])[left:]
         self.unread -= size
+        self._count()
         if size:
             self._made_room()
         return data
@@ -272,12 +299,60 @@ class Receiver:
         ):
             self.ack_now = True
 
+    def discard(self) -> None:
+        """The application has gone: nobody will read what is here."""
+        self._chunks = []
+        self.unread = 0
+        self.held = None
+        self._count()
+
+    # the stack's memory
+
+    def _count(self) -> None:
+        """Tell the budget how much is here."""
+        held = self.unread + (0 if self.held is None else self.held.size)
+        self.memory.held += held - self._counted
+        self._counted = held
+
+    def _look(self) -> None:
+        self.rare = self.held is not None or self.fin_at != NO_FIN or self.choked
+
+    def _still_choked(self) -> bool:
+        """Whether in-order data has to be dropped: the peer still has it, and hears that it did not arrive."""
+        self._count()
+        self.choked = self.memory.held >= self.memory.limit and self.unread > LITTLE_SEGMENTS * self.full
+        self._look()
+        if self.choked:
+            self.ack_now = True
+        return self.choked
+
+    def _spare(self, free: int) -> int:
+        """What may be offered where something waits to be read: up to the position `free`, less under pressure.
+
+        The buffer falls back to its first size, from where it grows anew later.
+        """
+        self._count()
+        memory = self.memory
+        little = LITTLE_SEGMENTS * self.full
+        if memory.held < memory.shrink or self.unread <= little:
+            return free
+        config = self.config
+        if config.tune_receive_buffer:
+            self.buffer = min(self.buffer, max(self.unread, initial_receive_buffer(config)))
+            self._tuning = None
+        if memory.held >= memory.limit:
+            self.choked = self.rare = True
+        return min(free, self.nxt + little)
+
     # what segments sent say
 
     def window_field(self) -> int:
         """The window field of a segment that leaves now."""
         nxt, edge, scale = self.nxt, self.edge, self.scale
-        free = nxt + self.buffer - self.unread
+        unread = self.unread
+        free = nxt + self.buffer - unread
+        if unread or self._counted:
+            free = self._spare(free)
         if free - edge >= self._step:
             edge = free
         mask = (1 << scale) - 1

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncstack.errors import is_connection_loss
 from asyncstack.transport.endpoint_socket import socket_address
-from asyncstack.transport.tcp.endpoint import ORPHAN, Owner, TcpEndpoint
+from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
 from asyncstack.transport.tcp.options import ConnectionSocket
 
 if TYPE_CHECKING:
@@ -264,8 +264,8 @@ class TcpTransport(_FlowControlMixin, Owner):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data`, in order, after all that was written before. Never blocks; see `drain` of the streams.
 
-        Mutable buffers are copied. Raises RuntimeError after `write_eof`, OSError(ENOBUFS) when all transports of
-        the stack together hold `StackConfig.write_buffer_limit` bytes because flow control was ignored.
+        Mutable buffers are copied. Raises RuntimeError after `write_eof`, OSError(ENOBUFS) when the
+        connections of the stack hold half of `StackConfig.memory` and flow control was ignored here, or hold all of it.
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
@@ -359,8 +359,11 @@ class TcpTransport(_FlowControlMixin, Owner):
         if self._lost:
             return
         self._lost = self._closing = self._shut = True
-        self._endpoint.owner = ORPHAN
-        self._endpoint.layer.lingering.pop(self, None)
+        endpoint = self._endpoint
+        endpoint.owner = ORPHAN
+        endpoint.layer.lingering.pop(self, None)
+        if endpoint.connection.state in ENDED:
+            endpoint.connection.receiver.discard()
         self._loop.call_soon(self._connection_lost, exc, context=self._context)
 
     def _connection_lost(self, exc: BaseException | None) -> None:

@@ -93,7 +93,7 @@ async def test_backpressure_reaches_through(net, server_tls, client_tls):
     _, port, accepted = await net.serve(Deaf, ssl=server_tls)
     client = await net.connect(port, ssl=client_tls)
     for _ in range(2):  # the stdlib's TLS passes the first on whole
-        client.transport.write(bytes(10_000_000))
+        client.transport.write(bytes(20_000_000))
     assert "pause_writing" in client.callbacks
     await net.quiet()
     assert "resume_writing" not in client.callbacks

@@ -14,6 +14,7 @@ import math
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.connection import Connection
+from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.state import State
 from asyncstack.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment, build, parse
 
@@ -45,6 +46,7 @@ class Dialogue:
         sack: bool = True,
         timestamps: bool = True,
         window: int = 65535,
+        memory: MemoryBudget | None = None,
     ) -> None:
         self.connection = Connection(
             config or TcpConfig(),
@@ -54,6 +56,7 @@ class Dialogue:
             max_payload=most or mss,
             iss=OUR_ISS,
             ts_offset=0x7FFFFFF0,
+            memory=memory,
         )
         self.now = 0.0
         self.options = {"mss": peer_mss, "window_scale": scale, "sack_permitted": sack}
