@@ -58,10 +58,12 @@ def _finish(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def continues(seen: Seen, piece: Seen) -> bool:
-    """Whether `piece` is the next part of the super-segment that `seen` is the beginning of."""
-    same = seen.ends == piece.ends and seen.protocol == piece.protocol == TCP and piece.length > 0
-    return same and piece.seq == seen.seq + seen.length & 0xFFFFFFFF and seen.ack == piece.ack
+def continues(seen: Seen, piece: Seen, within: float) -> bool:
+    """Whether `piece` is the next part of the super-segment that `seen` is the beginning of: sent `within` seconds."""
+    if seen.ends != piece.ends or not seen.protocol == piece.protocol == TCP or not piece.length:
+        return False
+    follows = piece.seq == seen.seq + seen.length & 0xFFFFFFFF and piece.ack == seen.ack
+    return follows and piece.time - seen.time <= within
 
 
 def glue(seen: Seen, piece: Seen) -> None:
@@ -69,6 +71,7 @@ def glue(seen: Seen, piece: Seen) -> None:
     inner = LETTERS["F"] | LETTERS["P"]
     seen.flags = seen.flags & ~inner | piece.flags & (inner | LETTERS["E"])
     seen.payload += piece.payload
+    seen.pieces += 1
     seen.options = piece.options
     seen.window = piece.window
     seen.faults += piece.faults

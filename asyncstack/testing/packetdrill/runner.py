@@ -179,7 +179,7 @@ class Runner:
         self._last = event, start if _injects(event) else self._loop.time()
 
     async def _expect(self, event: Event, line: PacketLine, start: float, end: float) -> None:
-        seen = await self._stage.expect(line, end + self._tolerance)
+        seen = await self._stage.expect(line, end + self._tolerance, self._tolerance)
         wanted_at = _time_text(event.when, start, end)
         script = describe_line(line)
         if seen is None:

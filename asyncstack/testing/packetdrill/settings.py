@@ -15,13 +15,7 @@ from typing import Any, Final
 from asyncstack.config import StackConfig, TcpConfig
 from asyncstack.testing.packetdrill.script import UnsupportedError
 
-# Linux's own, for scripts that set nothing
-_LINUX: Final = {
-    "tcp_rmem": "4096 131072 6291456",
-    "tcp_wmem": "4096 16384 4194304",
-    "tcp_ecn": "2",
-}
-# what scripts of the public suites start from, by their `defaults.sh`
+# what scripts of the public suites start from, by their `defaults.sh`, and so does every script here
 _DEFAULTS: Final = {
     "tcp_rmem": "4096 540000 15728640",
     "tcp_wmem": "4096 262144 4194304",
@@ -153,7 +147,7 @@ class Settings:
     def __init__(self) -> None:
         self.config = StackConfig()
         self.config.tcp.nodelay = False  # sockets have Nagle's algorithm until they are told
-        for name, value in _LINUX.items():
+        for name, value in _DEFAULTS.items():
             self.set(name, value)
 
     def run(self, text: str) -> None:

@@ -146,9 +146,9 @@ class Stage:
         """Have the stack receive the packet of `line`."""
         self.device.inject(self._flow_of(line).packet(line))
 
-    async def expect(self, line: PacketLine, until: float) -> Seen | None:
+    async def expect(self, line: PacketLine, until: float, tolerance: float) -> Seen | None:
         """The next packet of the flow that `line` is about, in the numbers of the script; None if there is none by the
-        loop time `until`. Pieces of a super-segment are joined up to the length that the line has."""
+        loop time `until`. Pieces of a super-segment, `tolerance` seconds long, are joined up to the line's length."""
         flow = self._flow_of(line)
         seen = await self._next(flow, until)
         if seen is None:
@@ -158,7 +158,7 @@ class Stage:
             piece = await self._next(flow, until)
             if piece is None:
                 break
-            if not continues(seen, piece) or seen.length + piece.length > wanted:
+            if not continues(seen, piece, tolerance) or seen.length + piece.length > wanted:
                 self.device.sent.appendleft(piece)
                 break
             glue(seen, piece)

@@ -12,14 +12,12 @@ def after(command):
     return settings.config.tcp
 
 
-def test_linux_is_what_a_script_starts_from():
+def test_the_defaults_of_the_public_suites_are_what_a_script_starts_from():
     config = Settings().config.tcp
-    assert (config.receive_buffer, config.send_buffer, config.nodelay) == (6 << 20, 4 << 20, False)
-
-
-def test_the_defaults_of_the_public_suites():
-    config = after("../../common/defaults.sh")
-    assert (config.receive_buffer, config.syn_retries) == (15 << 20, 5)
+    assert (config.receive_buffer, config.send_buffer, config.nodelay) == (15 << 20, 4 << 20, False)
+    settings = Settings()
+    settings.run("sysctl -q net.ipv4.tcp_sack=0\n../../common/defaults.sh")
+    assert settings.config == Settings().config
 
 
 @pytest.mark.parametrize(
