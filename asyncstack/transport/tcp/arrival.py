@@ -66,6 +66,7 @@ def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
     if state is SYN_RECEIVED and handshake.crosses(conn, segment):
         seq += 1
         flags &= ~SYN
+        segment.window >>= conn.sender.scale  # that of a SYN is not scaled (RFC 7323 2.2)
     fin = 1 if flags & FIN else 0
     if not _acceptable(conn, segment, seq, seq + len(payload) + fin, now):
         if flags & SYN and conn.ecn is not None:
