@@ -154,8 +154,8 @@ class Settings:
         """Obey the shell commands in `text`. Raises UnsupportedError."""
         text = re.sub(r"\\\n", " ", text)
         for command in re.split(r"\n|&&|;", text):
-            command = re.sub(r"\d?>&?\s*(/dev/null|\d)", "", command).strip()
-            if command and not command.startswith("#"):
+            command = re.sub(r"\d?>&?\s*(/dev/null|\d)|(^|\s)#.*", "", command).strip()
+            if command:
                 self._obey(command)
 
     def _obey(self, command: str) -> None:
@@ -171,7 +171,7 @@ class Settings:
             for word in words[1:]:
                 if not word.startswith("-"):
                     self._assign(word)
-        elif words[:3] == ["ip", "tcp_metrics", "flush"] or program.startswith("sysctl_restore"):
+        elif words[:3] in (["ip", "tcp_metrics", "flush"], ["ethtool", "-K", "tun0"]) or program.startswith("sysctl_restore"):
             pass
         elif program not in ("true", "sleep", "echo"):
             raise UnsupportedError(f"the command `{' '.join(words[:2])}`")

@@ -83,7 +83,7 @@ def test_both_families_and_the_mapped_one():
    +0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0
    +0 fcntl(3, F_GETFL) = 0x802 (flags O_RDWR|O_NONBLOCK)
    +0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)
-   +0 > S 0:0(0) <mss {mss},sackOK,TS val 100 ecr 0,nop,wscale 7>
+   +0 > S 0:0(0) <mss {mss},sackOK,TS val 100 ecr 0,nop,wscale 8>
  +0.1 < S. 0:0(0) ack 1 win 5792 <mss 1000>
    +0 > . 1:1(0) ack 1
    +0 getsockopt(3, SOL_SOCKET, SO_ERROR, [0], [4]) = 0

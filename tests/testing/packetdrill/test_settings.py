@@ -31,6 +31,7 @@ def test_the_defaults_of_the_public_suites_are_what_a_script_starts_from():
         ("sysctl -q net.ipv4.tcp_congestion_control=reno", "congestion", "reno"),
         ("true && sysctl -q net.ipv4.tcp_syn_retries=2", "syn_retries", 2),
         ("./defaults.sh\n sysctl -q \\\n net.ipv4.tcp_sack=0 net.ipv4.tcp_synack_retries=1", "sack", False),
+        ("sysctl -q net.ipv4.tcp_sack=0  # none", "sack", False),
         ("echo 3 > /proc/sys/net/ipv4/tcp_keepalive_probes", "keepalive_count", 3),
         ("sysctl -q net.ipv4.tcp_keepalive_time=7", "keepalive_idle", 7.0),
     ],
