@@ -171,7 +171,9 @@ class Settings:
             for word in words[1:]:
                 if not word.startswith("-"):
                     self._assign(word)
-        elif words[:3] in (["ip", "tcp_metrics", "flush"], ["ethtool", "-K", "tun0"]) or program.startswith("sysctl_restore"):
+        elif words[:3] in (["ip", "tcp_metrics", "flush"], ["ethtool", "-K", "tun0"]) or program.startswith(
+            "sysctl_restore"
+        ):
             pass
         elif program not in ("true", "sleep", "echo"):
             raise UnsupportedError(f"the command `{' '.join(words[:2])}`")
