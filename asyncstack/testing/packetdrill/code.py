@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 import traceback
 from contextlib import redirect_stdout
@@ -10,6 +11,7 @@ from typing import Any
 
 from asyncstack.testing.packetdrill.info import CONSTANTS
 from asyncstack.testing.packetdrill.report import Mismatch
+from asyncstack.testing.packetdrill.script import UnsupportedError
 
 
 class Code:
@@ -29,6 +31,10 @@ class Code:
         try:
             with redirect_stdout(printed):
                 exec(compile(_dedent(source), "<code>", "exec"), variables)
+        except NameError as exc:
+            if re.match(r"tcpi_|SK_MEMINFO_", exc.name):
+                raise UnsupportedError(f"{exc.name} in code") from exc
+            raise Mismatch(str(exc)) from exc
         except Exception as exc:
             text = "".join(traceback.format_exception_only(exc)).strip()
             named = [name for name in values if name in source]
@@ -39,5 +45,5 @@ class Code:
 
 def _dedent(source: str) -> str:
     """`source` without the indentation that its place in the script gave it; the first line has none that counts."""
-    first, newline, rest = source.strip().partition("\n")
-    return first + newline + textwrap.dedent(rest)
+    first, _, rest = source.lstrip().partition("\n")
+    return first + "\n" + textwrap.dedent(rest) + "\n\n"  # a backslash may end it

@@ -205,7 +205,7 @@ class _Records(Transformer[Token, Any]):
         return "..."
 
     def option(self, *words: str) -> list[str]:
-        return [str(word) for word in words]
+        return [self._defined.get(word, str(word)) for word in words]
 
     def udp(self, ports: tuple[int, int] | None, length: str) -> tuple[Any, UdpLine]:
         return ports, UdpLine(int(length))

@@ -6,6 +6,7 @@ script unsupported, with the command as the reason.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Callable
@@ -140,6 +141,14 @@ _SETTINGS: Final[dict[str, Setter]] = {
 }
 
 
+def _arithmetic(expression: re.Match[str]) -> str:
+    """`$((15*1024*1024))`: products are what scripts have."""
+    factors = expression[1].replace(" ", "").strip("()").split("*")
+    if not all(factor.isdigit() for factor in factors):
+        raise UnsupportedError(f"shell arithmetic {expression[0]}")
+    return str(math.prod(map(int, factors)))
+
+
 class Settings:
     """The configuration a script asks for, as its commands change it. `config` is what the stack has, and is changed
     in place, so that it holds for the connections made afterwards."""
@@ -153,6 +162,7 @@ class Settings:
     def run(self, text: str) -> None:
         """Obey the shell commands in `text`. Raises UnsupportedError."""
         text = re.sub(r"\\\n", " ", text)
+        text = re.sub(r"\$\(\((.*?)\)\)", _arithmetic, text)
         for command in re.split(r"\n|&&|;", text):
             command = re.sub(r"\d?>&?\s*(/dev/null|\d)|(^|\s)#.*", "", command).strip()
             if command:

@@ -28,6 +28,7 @@ def test_the_defaults_of_the_public_suites_are_what_a_script_starts_from():
         ("./set_sysctls.py /proc/sys/net/ipv4/tcp_window_scaling=0", "window_scaling", False),
         ('../set_sysctls.py /proc/sys/net/ipv4/tcp_rmem="4096 9000 20000"', "receive_buffer", 20000),
         ('sysctl -q net.ipv4.tcp_wmem="4096 9000 30000"', "send_buffer", 30000),
+        ('sysctl -q net.ipv4.tcp_rmem="4096 9000 $((32*1024*1024))"', "receive_buffer", 32 << 20),
         ("sysctl -q net.ipv4.tcp_congestion_control=reno", "congestion", "reno"),
         ("true && sysctl -q net.ipv4.tcp_syn_retries=2", "syn_retries", 2),
         ("./defaults.sh\n sysctl -q \\\n net.ipv4.tcp_sack=0 net.ipv4.tcp_synack_retries=1", "sack", False),
