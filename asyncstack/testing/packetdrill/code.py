@@ -32,7 +32,7 @@ class Code:
             with redirect_stdout(printed):
                 exec(compile(_dedent(source), "<code>", "exec"), variables)
         except NameError as exc:
-            if re.match(r"tcpi_|SK_MEMINFO_", exc.name):
+            if re.match(r"tcpi_|SK_MEMINFO_", exc.name or ""):
                 raise UnsupportedError(f"{exc.name} in code") from exc
             raise Mismatch(str(exc)) from exc
         except Exception as exc:
