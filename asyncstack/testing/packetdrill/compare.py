@@ -44,8 +44,8 @@ def _ip(words: IpWords, seen: Seen) -> list[str]:
 def _tcp(line: TcpLine, seen: Seen, tick: float, tolerance: float) -> list[str]:
     # with a number behind the dot the three ECN flags are one counter, and compared as that
     wanted = flag_bits(line.flags, line.ace)
-    # Linux pushes every super-segment, or only the last, by its version, and ours are cut elsewhere than its
-    ignored = LETTERS["P"] if seen.pieces > 1 else 0
+    # Linux pushes every super-segment, or only the last, by its version, and it cuts them elsewhere than we do
+    ignored = LETTERS["P"] if seen.full else 0
     wrong = []
     if (wanted ^ seen.flags) & ~ignored:
         wrong.append("flags")

@@ -71,7 +71,7 @@ def glue(seen: Seen, piece: Seen) -> None:
     inner = LETTERS["F"] | LETTERS["P"]
     seen.flags = seen.flags & ~inner | piece.flags & (inner | LETTERS["E"])
     seen.payload += piece.payload
-    seen.pieces += 1
+    seen.full = True
     seen.options = piece.options
     seen.window = piece.window
     seen.faults += piece.faults

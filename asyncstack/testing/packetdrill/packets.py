@@ -52,7 +52,7 @@ class Seen:
     urgent: int = 0
     options: list[Words] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # wrong checksums and lengths
-    pieces: int = 1  # segments on the wire that were glued to this
+    full: bool = False  # a whole segment, or several that were glued to one
 
     @property
     def length(self) -> int:

@@ -162,6 +162,8 @@ class Stage:
                 self.device.sent.appendleft(piece)
                 break
             glue(seen, piece)
+        info = self.info()
+        seen.full = seen.full or (info is not None and seen.length >= info.snd_mss)
         flow.map_seen(seen, line)
         if line.ip.flow_label is not None and flow.flow_label_differs(line.ip.flow_label, seen):
             seen.faults.append("flowlabel")
