@@ -52,10 +52,7 @@ _INDIFFERENT: Final = (
 # values of sysctls without a setter that say what the stack does anyway
 _AS_IT_IS: Final = {
     "tcp_slow_start_after_idle": "0 1",
-    "tcp_early_retrans": "3 4",
     "tcp_recovery": "1",
-    "tcp_frto": "1 2",
-    "tcp_reordering": "3",
     "tcp_ecn": "0 2",
     "tcp_ecn_option": "0",
     "tcp_ecn_fallback": "1",
@@ -125,6 +122,9 @@ _SETTINGS: Final[dict[str, Setter]] = {
     "tcp_wmem": _largest("send_buffer"),
     "tcp_timestamps": _flag("timestamps"),
     "tcp_sack": _flag("sack"),
+    "tcp_early_retrans": _flag("tail_loss_probe"),
+    "tcp_frto": _flag("frto"),
+    "tcp_reordering": _integer("reordering"),
     "tcp_window_scaling": _flag("window_scaling"),
     "tcp_syn_retries": _integer("syn_retries"),
     "tcp_synack_retries": _integer("synack_retries"),

@@ -160,7 +160,15 @@ def _check_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bool
         acknowledge(conn, segment, seq, ack - snd.una, now)
         if snd.una > snd.fin_at and conn.state is not CLOSED:
             _fin_acknowledged(conn, now)
+    elif segment.sack:  # overtaken by a later one, and still news
+        recovery.receive_ack(snd, 0, _sacked(segment, snd.una, snd.una), False, -1, now)
     return conn.state is not CLOSED
+
+
+def _sacked(segment: Segment, una: int, least: int) -> list[tuple[int, int]]:
+    """The SACK blocks as positions, as far as they lie above `least`."""
+    blocks = [(unwrap(left, una), unwrap(right, una)) for left, right in segment.sack]
+    return [(max(left, least), right) for left, right in blocks if right > least]
 
 
 def acknowledge(conn: Connection, segment: Segment, seq: int, acked: int, now: float) -> None:
@@ -170,7 +178,7 @@ def acknowledge(conn: Connection, segment: Segment, seq: int, acked: int, now: f
         conn.ecn.receive_feedback(conn, segment)
     same_window = snd.edge == snd.una + (segment.window << snd.scale)
     duplicate = not acked and same_window and not segment.payload and not segment.flags & FIN
-    blocks = [(unwrap(left, snd.una), unwrap(right, snd.una)) for left, right in segment.sack]
+    blocks = _sacked(segment, snd.una, snd.una - HALF)
     if acked or blocks or duplicate:
         recovery.receive_ack(snd, acked, blocks, duplicate, conn.ticks_since_echo(segment, now), now)
     if conn.ecn is not None:

@@ -49,6 +49,7 @@ class TcpInfo:
     probes: int  # unanswered probes
     total_retrans: int  # segments
     reordering: int  # segments
+    reord_seen: int  # how often something arrived out of order
     bytes_sent: int  # retransmissions included
     bytes_retrans: int
     bytes_acked: int
@@ -108,6 +109,7 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         probes=max(snd.probes, conn.keepalive_probes),
         total_retrans=snd.segments_sent_again,
         reordering=snd.rack.reordering,
+        reord_seen=snd.rack.reordering_seen,
         bytes_sent=sent + snd.bytes_sent_again,
         bytes_retrans=snd.bytes_sent_again,
         bytes_acked=max(snd.una - snd.queue_start, 0),

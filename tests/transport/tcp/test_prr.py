@@ -126,3 +126,18 @@ def test_never_more_leaves_than_ssthresh_and_what_arrives_allow(pipe, delivered)
     cwnd = reduction.window(sample, 14 * MSS, MSS)
     assert pipe * MSS <= cwnd <= max(14, pipe + delivered, pipe + 1) * MSS
     assert cwnd - pipe * MSS <= max(delivered, 1) * MSS
+
+
+def test_an_ack_that_was_overtaken_still_tells_what_is_sacked():
+    """Its number lies below SND.UNA; what it SACKs has left the network all the same."""
+    d = sending(10, 10)
+    for blocks in ((edge(1), edge(2)),), ((edge(1), edge(3)),), ((edge(1), edge(3)), (edge(8), edge(9))):
+        d.inject(ack=edge(0), sack=blocks)
+    d.expect_data(*segments(0))
+    d.wait(RTT)
+    d.inject(ack=edge(4), sack=((edge(8), edge(9)),))
+    d.expect_data(*segments(4, 5, 6))
+    d.write(10 * MSS)
+    d.wait(0.02)
+    d.inject(ack=edge(3), sack=((edge(5), edge(7)),))
+    d.expect_data(*segments(7, 10))
