@@ -59,9 +59,17 @@ class TcpConfig:
     accecn_option: bool = True  # Linux: tcp_ecn_option
     ecn_fallback: bool = True  # distrust what a path can not do, and try without; Linux: tcp_ecn_fallback
 
+    # RFC 7413. Server: most handshakes that wait for their ACK while their data is read (TCP_FASTOPEN); client: whether
+    # data may go on the SYN (TCP_FASTOPEN_CONNECT). 0: off
+    fast_open: int = 0
+    fast_open_key: bytes = b""  # 16 bytes, or 32: and the one before; b"": the stack's own; TCP_FASTOPEN_KEY
+    fast_open_without_cookie: bool = False  # Linux: TCP_FASTOPEN_NO_COOKIE; lets anyone spoof a client
+
     def __post_init__(self) -> None:
         if self.ecn not in ("off", "passive", "on", "accecn"):
             raise ValueError(f"ecn={self.ecn!r}: give 'off', 'passive', 'on' or 'accecn'")
+        if len(self.fast_open_key) not in (0, 16, 32):
+            raise ValueError(f"fast_open_key of {len(self.fast_open_key)} bytes: give 16, or 32")
 
 
 @dataclass(slots=True)

@@ -55,6 +55,8 @@ def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
     state = conn.state
     if state is SYN_SENT:
         handshake.receive_in_syn_sent(conn, segment, now)
+        if conn.state is ESTABLISHED:
+            _receive_text(conn, segment, now)
         return
     if state is CLOSED:
         return
@@ -88,6 +90,15 @@ def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
             _receive_fin(conn, seq + len(payload), now)
         elif rcv.fin_at == rcv.nxt:
             _receive_fin(conn, rcv.fin_at, now)
+
+
+def _receive_text(conn: Connection, syn_ack: Segment, now: float) -> None:
+    """Data and FIN on a SYN-ACK (RFC 9293 3.10.7.3)."""
+    rcv, payload = conn.receiver, syn_ack.payload
+    if payload:
+        _receive_payload(conn, rcv.nxt, payload, len(payload), now)
+    if syn_ack.flags & FIN and conn.state is ESTABLISHED:
+        _receive_fin(conn, rcv.start + len(payload), now)
 
 
 def challenge(conn: Connection, now: float) -> None:
@@ -147,10 +158,14 @@ def _check_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bool
     snd = conn.sender
     ack = unwrap(segment.ack, snd.una)
     if conn.state is SYN_RECEIVED:
-        if ack != snd.nxt or snd.nxt == snd.una:
-            conn.reply = reset_for(segment)
+        served = conn.fast_open is not None and conn.fast_open.served
+        if not snd.una + (not served) <= ack <= snd.nxt:
+            if served:
+                challenge(conn, now)  # to its application it is open
+            else:
+                conn.reply = reset_for(segment)
             return False
-        if conn.passive and not handshake.completes(conn, segment):
+        if conn.passive and not served and not handshake.completes(conn, segment):
             return False
         handshake.establish(conn, Trigger.ACK_OF_SYN, segment, now)
     elif ack > snd.nxt or ack < snd.una - snd.max_window:

@@ -23,6 +23,7 @@ from asyncstack.transport.tcp import arrival, handshake, output, timeouts
 from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
+from asyncstack.transport.tcp.fast_open import FastOpen
 from asyncstack.transport.tcp.info import TcpInfo, describe
 from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.phase import OPEN
@@ -73,6 +74,7 @@ class Connection:
         "drained",
         "ecn",
         "error",
+        "fast_open",
         "fin_asked",
         "happened",
         "heard_at",
@@ -138,6 +140,7 @@ class Connection:
         self.ecn: Ecn | None = None  # None: not agreed on
         self.usual = ACK  # flags of a segment that brings data or acknowledges, and says nothing else
         # handshake
+        self.fast_open: FastOpen | None = None
         self.passive = False
         # asked whether an ACK may complete a passive open; None: yes
         self.admits: Callable[[], bool] | None = None
@@ -205,7 +208,7 @@ class Connection:
         if self.orphan or self.state is CLOSED or self.state is TIME_WAIT:
             return
         self.orphan = True
-        if self.state is SYN_SENT:
+        if self.state is SYN_SENT and not (self.fast_open and self.fast_open.told and self.queued):
             self.end(0)
         elif unread or self.config.linger == 0.0:
             self.reset(0, now)
@@ -461,6 +464,8 @@ class Connection:
         """CLOSED, now; `errno` says why, 0 for an orderly or a wanted end."""
         told = self.state is TIME_WAIT
         self.error = 0 if self.orphan else errno
+        if self.fast_open is not None:
+            self.fast_open.ended(errno)
         self.syn_due = self.probe_due = False
         self.enter(Trigger.END)
         if told:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.transport.tcp import ecn_setup
+from asyncstack.transport.tcp import ecn_setup, fast_open
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK, timestamp
 from asyncstack.transport.tcp.state import OPENED_BIT, SYN_RECEIVED, SYN_SENT, Trigger
@@ -26,6 +26,7 @@ from asyncstack.wire.tcp import ACK, FIN, RST, SYN, Segment
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.connection import Connection
+    from asyncstack.transport.tcp.fast_open import FastOpen
 
 DEFAULT_MSS: Final = 536  # RFC 9293 3.7.1: of a peer that does not say
 SMALLEST_MSS: Final = 88  # Linux: TCP_MIN_MSS; less would let a peer make us send headers only
@@ -47,8 +48,9 @@ def window_shift(size: int) -> int:
 def open_active(conn: Connection, now: float) -> None:
     """CLOSED -> SYN-SENT."""
     conn.enter(Trigger.ACTIVE_OPEN)
-    conn.syn_due = True
-    conn.timers[RETRANSMIT] = now + conn.sender.rtt.rto
+    wait = fast_open.begin(conn, now)
+    conn.syn_due = not wait
+    conn.timers[RETRANSMIT] = now + (wait or conn.sender.rtt.rto)
 
 
 def accept(conn: Connection, syn: Segment, now: float) -> None:
@@ -104,11 +106,12 @@ def segment_mss(conn: Connection) -> int:
 
 def syn_to_send(conn: Connection, now: float) -> Segment | None:
     """The SYN or SYN-ACK, if it is due."""
-    if not conn.syn_due:
+    if not conn.syn_due and not fast_open.is_due(conn):
         return None
     conn.syn_due = False
     config, snd, rcv = conn.config, conn.sender, conn.receiver
-    if snd.nxt == snd.una:
+    served = conn.fast_open is not None and conn.fast_open.served
+    if snd.nxt == snd.una and not served:
         snd.nxt += 1
         conn.syn_sent_at = now
         conn.timers[RETRANSMIT] = now + snd.rtt.rto
@@ -118,7 +121,7 @@ def syn_to_send(conn: Connection, now: float) -> Segment | None:
     segment = Segment(
         conn.local_port,
         conn.remote_port,
-        snd.una & MASK,
+        (snd.una - served) & MASK,
         rcv.nxt & MASK if answer else 0,
         SYN | ACK if answer else SYN,
         min(config.receive_buffer, MAX_WINDOW),
@@ -131,13 +134,18 @@ def syn_to_send(conn: Connection, now: float) -> Segment | None:
         rcv.sack_ok if answer else _sack(conn),
     )
     ecn_setup.announce(conn, segment)
+    fast_open.announce(conn, segment)
+    if served:
+        rcv.acknowledged()
+        conn.synchronized = True  # data may follow
     return segment
 
 
 def receive_in_syn_sent(conn: Connection, segment: Segment, now: float) -> None:
     """RFC 9293 3.10.7.3."""
     flags = segment.flags
-    acknowledges = flags & ACK and conn.sender.nxt > conn.sender.una and segment.ack == conn.sender.nxt & MASK
+    snd, fast = conn.sender, conn.fast_open
+    acknowledges = flags & ACK and snd.nxt > snd.una and _within_syn(segment.ack - snd.nxt, fast)
     if flags & ACK and not acknowledges:
         conn.reply = reset_for(segment)
         return
@@ -150,12 +158,20 @@ def receive_in_syn_sent(conn: Connection, segment: Segment, now: float) -> None:
     _negotiate(conn, segment, now)
     if acknowledges:
         ecn_setup.receive_syn_ack(conn, segment)
+        repetitions = conn.syn_times
         establish(conn, Trigger.SYN_ACK, segment, now)
         conn.receiver.ack_now = True
+        if fast is not None:
+            fast.answered(conn, segment, repetitions)
     else:
         ecn_setup.receive_syn(conn, segment)
         conn.enter(Trigger.SYN)
         conn.syn_due = True
+
+
+def _within_syn(beyond: int, fast: FastOpen | None) -> bool:
+    """Whether an ACK of our SYN and `beyond` bytes more acknowledges no more than the SYN brought."""
+    return beyond & MASK <= (0 if fast is None else fast.sent)
 
 
 def repeats_syn(conn: Connection, segment: Segment) -> bool:
@@ -163,9 +179,10 @@ def repeats_syn(conn: Connection, segment: Segment) -> bool:
 
     That counts as one repetition, and does not put our own off: a SYN sent over and over keeps nothing half open.
     """
-    if segment.flags & (SYN | ACK | RST) != SYN or (segment.seq + 1) & MASK != conn.receiver.nxt & MASK:
+    if segment.flags & (SYN | ACK | RST) != SYN or (segment.seq + 1) & MASK != conn.receiver.start & MASK:
         return False
     conn.syn_due = True
+    conn.synchronized = False  # the SYN-ACK goes first
     conn.syn_times = max(conn.syn_times, 1)
     if conn.receiver.timestamps and segment.ts_val >= 0:
         conn.receiver.ts_recent = (
@@ -188,8 +205,11 @@ def crosses(conn: Connection, segment: Segment) -> bool:
 def establish(conn: Connection, trigger: Trigger, segment: Segment, now: float) -> None:
     """The peer has acknowledged our SYN."""
     snd, rcv, config = conn.sender, conn.receiver, conn.config
-    snd.una += 1
-    snd.edge = max(snd.edge, snd.una + snd.max_window)
+    fast = conn.fast_open
+    served = fast is not None and fast.served
+    if not served:
+        snd.una += 1
+        snd.edge = max(snd.edge, snd.una + snd.max_window)
     snd.progress_at = snd.last_sent = now
     if conn.syn_times == 0:
         if conn.syn_sent_at != NEVER:
@@ -198,15 +218,21 @@ def establish(conn: Connection, trigger: Trigger, segment: Segment, now: float) 
         snd.rtt.update(elapsed)
     else:
         snd.rtt.restart(FALLBACK_RTO)
-    snd.start(segment_mss(conn), conn.max_payload, 1 if conn.syn_times else config.initial_window)
+    if not served:
+        snd.start(segment_mss(conn), conn.max_payload, 1 if conn.syn_times else config.initial_window)
     if conn.ecn is not None:
         conn.ecn.established(conn, segment, trigger is Trigger.ACK_OF_SYN)
     conn.timers[RETRANSMIT] = NEVER
+    if snd.nxt != snd.una:
+        snd.arm_retransmit(now)
     conn.syn_due = False
     conn.syn_times = 0
     conn.heard_at = now
     conn.enter(trigger)
-    conn.happened |= OPENED_BIT
+    if fast is not None:
+        fast.ended(0)
+    if fast is None or not fast.told:
+        conn.happened |= OPENED_BIT
     if config.keepalive:
         conn.timers[KEEPALIVE] = now + config.keepalive_idle
     if conn.fin_asked:
@@ -243,13 +269,18 @@ def _deferrals(conn: Connection) -> int:
 def receive_timeout(conn: Connection, now: float) -> None:
     """The SYN or SYN-ACK was not answered in time. A peer whose ACK is deferred is asked once more, at the end: its
     answer then opens the connection without data."""
-    config = conn.config
+    config, fast = conn.config, conn.fast_open
+    if fast is not None and fast.waiting:
+        fast.waiting = False
+        conn.syn_due = True
+        return
     deferrals = _deferrals(conn) if conn.deferred else 0
     most = config.syn_retries if conn.state is SYN_SENT else max(config.synack_retries, deferrals)
     if conn.syn_times >= most:
         conn.timed_out()
         return
     conn.syn_due = not conn.deferred or conn.syn_times >= deferrals - 1
+    conn.synchronized = False  # the SYN-ACK goes first
     conn.syn_times += 1
     conn.sender.rtt.back_off()
     conn.timers[RETRANSMIT] = now + conn.sender.rtt.rto

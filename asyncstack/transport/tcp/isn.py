@@ -34,5 +34,9 @@ class InitialNumbers:
         on rising over connections, as RFC 6191 and PAWS in a peer's TIME-WAIT ask."""
         return self._hash(local + remote, b"timestamp")
 
+    def key(self, purpose: bytes) -> bytes:
+        """32 bytes that nobody else knows."""
+        return blake2b(b"", digest_size=32, key=self._secret, person=purpose).digest()
+
     def _hash(self, data: bytes, purpose: bytes) -> int:
         return int.from_bytes(blake2b(data, digest_size=4, key=self._secret, person=purpose).digest(), "big")

@@ -20,6 +20,7 @@ from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.connecting import Connecting
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key, Owner, TcpEndpoint
+from asyncstack.transport.tcp.fast_open_cookies import Keys, Servers
 from asyncstack.transport.tcp.isn import InitialNumbers
 from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.listeners import Listeners
@@ -58,6 +59,8 @@ class TcpLayer:
         self.cookies = SynCookies(context.rng)
         self.claims = Claims()  # what sockets have bound
         self._initial = InitialNumbers(context.rng)
+        self.fast_open_keys = Keys(self._initial.key(b"fast open"))
+        self.fast_open_servers = Servers()
         limits = self.config.challenge_acks_per_second, self.config.resets_per_second
         self._challenges, self._resets = (TokenBucket(rate, int(rate) + 1, context.rng) for rate in limits)
         self._time_wait = TimeWaitTable(self.config.time_wait_limit, self.config.tcp.time_wait)
@@ -198,8 +201,14 @@ class TcpLayer:
         local: bytes = b"",
         local_port: int = 0,
         config: TcpConfig | None = None,
+        data_follows: bool = False,
     ) -> TcpEndpoint:
         """Start an active open; `owner` hears what becomes of it. Local address and port b"" and 0: any.
+
+        With `TcpConfig.fast_open` and a cookie of the server the owner hears `opened` at once, and the SYN leaves with
+        the first data written (TCP_FASTOPEN_CONNECT, see `fast_open`). `data_follows`: whatever the settings say, what
+        the caller writes before the loop goes on rides on the SYN if a cookie is known, and the owner hears `opened`
+        when the handshake is complete (MSG_FASTOPEN).
 
         Raises OSError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL (no port is free), ECONNREFUSED (port 0).
         """
@@ -211,7 +220,11 @@ class TcpLayer:
         if path.broadcast or is_multicast(remote):
             raise os_error(errno.ENETUNREACH, f"connect to {format_address(remote)}: TCP speaks to one host")
         key = (path.source, self._local_port(path.source, local_port, remote, port), remote, port)
-        connection = self._connection(key, path, self.config.tcp if config is None else config)
+        config = self.config.tcp if config is None else config
+        connection = self._connection(key, path, config)
+        if config.fast_open or data_follows:
+            wait = not data_follows
+            connection.fast_open = self.fast_open_servers.opening(remote, config, self.clock(), wait)
         endpoint = self._add(key, path, owner, connection)
         endpoint.open()
         return endpoint

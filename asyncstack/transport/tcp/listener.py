@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from asyncstack.config import TcpConfig
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
 from asyncstack.transport.tcp.endpoint import Owner, TcpEndpoint
+from asyncstack.transport.tcp.fast_open import serve
+from asyncstack.transport.tcp.fast_open_cookies import FastOpenQueue
 from asyncstack.transport.tcp.options import ListenerSocket
 from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.syn_cookies import LIFETIME, holdable, options_in_timestamp, syn_of
@@ -64,6 +66,7 @@ class Listener(Owner):
         self._half_open: dict[TcpEndpoint, None] = {}  # oldest first
         self._listening = False
         self._cookies_until = 0.0
+        self._fast_open = FastOpenQueue(layer.fast_open_keys)
 
     @property
     def sockname(self) -> tuple[object, ...]:
@@ -132,7 +135,16 @@ class Listener(Owner):
             if endpoint is not None:
                 self._half_open[endpoint] = None
                 endpoint.connection.admits = self._admits
+                if self.config.fast_open:
+                    self._open_fast(packet, segment, endpoint)
                 endpoint.settle()
+
+    def _open_fast(self, packet: Packet, syn: Segment, endpoint: TcpEndpoint) -> None:
+        layer, now = self.layer, self.layer.clock()
+        fast = self._fast_open.receive_syn(packet.src, packet.dst, syn, self.config, now)
+        if fast is not None:
+            layer.counters["tcp.fast_open" if fast.valid else "tcp.fast_open_refused"] += 1
+            serve(endpoint.connection, syn, fast, now)
 
     def _answer_by_cookie(self, packet: Packet, segment: Segment) -> None:
         """A SYN-ACK of a connection that nobody keeps."""

@@ -11,6 +11,7 @@ d.quiet()
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.connection import Connection
@@ -68,6 +69,7 @@ class Dialogue:
         self.our_ts = 0
         self.peer_nxt = 1
         self.acked = 1
+        self.listener: Callable[[Connection, Segment, float], None] | None = None  # has a say about a SYN
 
     @classmethod
     def established(cls, config: TcpConfig | None = None, rtt: float = 0.0, **options: int) -> Dialogue:
@@ -134,6 +136,8 @@ class Dialogue:
         segment.ecn, segment.gso_size = ecn, gso_size
         if sets & SYN and self.connection.state is State.CLOSED:
             self.connection.accept(segment, self.now)
+            if self.listener is not None:
+                self.listener(self.connection, segment, self.now)
         else:
             self.connection.receive_segment(segment, self.now)
         self.flush()

@@ -308,12 +308,20 @@ def test_payload_of_a_syn_is_left_for_the_peer_to_repeat():
 
 
 def test_syn_with_fin_and_all_lights_on():
-    """A Christmas-tree SYN-ACK opens; its FIN is not taken before the peer repeats it in a segment of its own."""
+    """A Christmas-tree SYN-ACK opens, and its FIN ends the peer's half (RFC 9293 3.10.7.3)."""
     d = connecting()
     d.expect("S")
     d.inject("SFUPA", seq=0, ack=1)
-    assert d.state is State.ESTABLISHED
-    d.expect("A", ack=1)
+    assert d.state is State.CLOSE_WAIT
+    d.expect("A", ack=2)
+
+
+def test_data_on_a_syn_ack_is_taken():
+    d = connecting()
+    d.expect("S")
+    d.inject("SA", seq=0, ack=1, data=b"hello")
+    d.expect("A", ack=6)
+    assert d.read() == b"hello"
 
 
 def test_ports_and_numbers_on_the_wire():
