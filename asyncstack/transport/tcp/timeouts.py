@@ -65,7 +65,8 @@ def _retransmit(conn: Connection, now: float) -> None:
 
 
 def _probe(conn: Connection, now: float) -> None:
-    tail_loss.timer_expired(conn.sender, now)
+    if conn.state is not SYN_RECEIVED:  # of a fast open: nothing but the SYN-ACK is repeated
+        tail_loss.timer_expired(conn.sender, now)
 
 
 def _reorder(conn: Connection, now: float) -> None:
