@@ -48,7 +48,6 @@ from asyncstack.transport.tcp.state import (
     State,
     Trigger,
 )
-from asyncstack.transport.tcp.time_wait import TimeWaitEntry
 from asyncstack.transport.tcp.timers import FIN_WAIT, KEEPALIVE, KINDS, NEVER, PERSIST, RETRANSMIT, no_timers
 from asyncstack.wire.tcp import ACK, FIN, PSH, RST, Segment
 
@@ -433,20 +432,6 @@ class Connection:
     def info(self, now: float) -> TcpInfo:
         """A look at everything."""
         return describe(self, now)
-
-    def time_wait_entry(self) -> TimeWaitEntry | None:
-        """What `TimeWaitTable.add` needs if the connection has come to TIME-WAIT, else None. The last segments, from
-        `segment_to_send`, have to leave all the same."""
-        if self.state is not TIME_WAIT:
-            return None
-        rcv = self.receiver
-        return TimeWaitEntry(
-            self.sender.nxt & MASK,
-            rcv.nxt & MASK,
-            rcv.window_field(),
-            rcv.ts_recent if rcv.timestamps else -1,
-            self.ts_offset,
-        )
 
     # for the modules that move the connection from state to state
 

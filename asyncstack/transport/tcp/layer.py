@@ -29,7 +29,7 @@ from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK
 from asyncstack.transport.tcp.syn_cookies import SynCookies
-from asyncstack.transport.tcp.time_wait import TimeWaitTable
+from asyncstack.transport.tcp.time_wait import TimeWaitTable, entry_of
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
 from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
 from asyncstack.wire.packet import Packet
@@ -409,7 +409,7 @@ class TcpLayer:
             del self.connections[endpoint.key]
             if not self.connections and self._drained is not None and not self._drained.done():
                 self._drained.set_result(None)
-        entry = endpoint.connection.time_wait_entry()
+        entry = entry_of(endpoint.connection)
         if entry is not None:
             self._time_wait.add(endpoint.key, entry, self.clock())
             self._time_wait_timer.arm(self._time_wait.deadline)

@@ -6,17 +6,21 @@
 - a SYN that is certainly newer than the old connection starts a new one: its timestamp is later than the last
   one seen, or, without timestamps or with an equal one, its sequence number is higher (RFC 6191)
 
-A connection hands over what the table needs as one tuple (`Connection.time_wait_entry`) and is freed.
+A connection hands over what the table needs as one tuple (`entry_of`) and is freed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncstack.transport.tcp.sequence import HALF, MASK, newer, timestamp
+from asyncstack.transport.tcp.state import TIME_WAIT
 from asyncstack.wire.tcp import ACK, FIN, RST, SYN, Segment
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.connection import Connection
 
 ISN_STEP = 65_537  # how far above the old connection's numbers its successor starts: one unscaled window
 
@@ -29,6 +33,21 @@ class TimeWaitEntry(NamedTuple):
     window: int  # the field of its last segment
     ts_recent: int  # -1: the connection had no timestamps
     ts_offset: int
+
+
+def entry_of(conn: Connection) -> TimeWaitEntry | None:
+    """What `TimeWaitTable.add` needs if `conn` has come to TIME-WAIT, else None. The last segments, from
+    `segment_to_send`, have to leave all the same."""
+    if conn.state is not TIME_WAIT:
+        return None
+    rcv = conn.receiver
+    return TimeWaitEntry(
+        conn.sender.nxt & MASK,
+        rcv.nxt & MASK,
+        rcv.window_field(),
+        rcv.ts_recent if rcv.timestamps else -1,
+        conn.ts_offset,
+    )
 
 
 class TimeWaitTable:

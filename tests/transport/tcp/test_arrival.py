@@ -6,6 +6,7 @@ import pytest
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.state import State
+from asyncstack.transport.tcp.time_wait import entry_of
 from tests.transport.tcp.dialogue import Dialogue
 
 
@@ -21,7 +22,7 @@ def test_orderly_close_rfc9293_figure_12():
     assert d.state is State.TIME_WAIT
     assert "closed" in d.events
     assert d.connection.error == 0
-    entry = d.connection.time_wait_entry()
+    entry = entry_of(d.connection)
     assert entry.ts_recent == 5000
 
 

@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from asyncstack.transport.tcp.state import SYNCHRONIZED, TRANSITIONS, State, Trigger
+from asyncstack.transport.tcp.time_wait import entry_of
 from tests.transport.tcp.dialogue import Dialogue
 
 S = State
@@ -322,7 +323,7 @@ def test_every_method_is_harmless_in_every_state(state):
     connection.configure(connection.config, d.now)
     assert connection.read() == []
     connection.info(d.now)
-    assert (connection.time_wait_entry() is not None) is (state is S.TIME_WAIT)
+    assert (entry_of(connection) is not None) is (state is S.TIME_WAIT)
     assert connection.queued == connection.unread == 0
     assert connection.send_buffer_limit >= 128 << 10
     connection.shutdown(d.now)
