@@ -14,6 +14,7 @@ class TcpConfig:
     congestion: str | type[object] = (
         "cubic"  # a name (cubic, reno, one registered), or a CongestionControl class
     )
+    slow_start_after_idle: bool = True  # Linux: tcp_slow_start_after_idle, RFC 2861; False: RFC 7661
     pacing: bool = False  # also for controllers that do not pace by themselves; Linux: the fq queue
     max_pacing_rate: float = math.inf  # bytes per second, SO_MAX_PACING_RATE; paces where it is set
     initial_window: int = 10  # segments, RFC 6928

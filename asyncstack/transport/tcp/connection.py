@@ -234,8 +234,8 @@ class Connection:
     def configure(self, config: TcpConfig, now: float) -> None:
         """Go by other settings from now on. What the handshake agreed on stays, and so does
         the congestion controller: see `Sender.set_controller`."""
-        self.config = self.sender.config = config
-        self.sender.choose_pacer(now)
+        self.config = config
+        self.sender.configure(config, now)
         self.receiver.configure(config)
         self.timers[KEEPALIVE] = (
             now + config.keepalive_idle if config.keepalive and self.synchronized else NEVER

@@ -148,7 +148,7 @@ class Sender:
         window = min(segments * mss, max(2 * mss, segments * 1460)) if segments > 1 else mss
         self.congestion.start(mss, window, self.rtt.srtt)
         self.pacer = None
-        self.choose_pacer(self.last_sent)
+        self.configure(self.config, self.last_sent)
 
     def set_controller(self, kind: type[CongestionControl], now: float) -> None:
         """Go on with a controller of another class, from the window that the present one has come to."""
@@ -156,17 +156,20 @@ class Sender:
             before = self.congestion
             self.congestion = self._make(kind, before.seed)
             self.congestion.take_over(before, self.rtt.srtt, now)
-            self.choose_pacer(now)
+            self.configure(self.config, now)
 
     def _make(self, kind: type[CongestionControl], seed: int) -> CongestionControl:
         control = kind()
         control.seed = seed
+        control.slow_start_after_idle = self.config.slow_start_after_idle
         listens = kind.on_lost is not CongestionControl.on_lost
         self.board.on_lost = control.on_lost if listens else None
         return control
 
-    def choose_pacer(self, now: float) -> None:
-        """Begin to pace, or end it, as controller and settings ask for."""
+    def configure(self, config: TcpConfig, now: float) -> None:
+        """Go by `config` from now on. Pacing begins or ends as controller and settings ask for."""
+        self.config = config
+        self.congestion.slow_start_after_idle = config.slow_start_after_idle
         if not pacing.wanted(self):
             self.pacer = None
             self.timers[PACE] = NEVER

@@ -4,6 +4,7 @@ import pytest
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.congestion import AckSample, Cubic, Reno
+from asyncstack.transport.tcp.congestion.base import INFINITE
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.rtt import RttEstimator
 
@@ -90,6 +91,21 @@ def test_recovery_ends_at_ssthresh_rfc9937(kind):
     assert control.cwnd == after
 
 
+# a window that is not used (RFC 2861, RFC 7661)
+
+
+def unused(control, used, start, seconds):
+    """ACKs every 10 ms that find `used` bytes in flight at most."""
+    now = start
+    while now < start + seconds:
+        sample = AckSample()
+        sample.acked = sample.delivered_now = MSS
+        sample.pipe, sample.srtt = used - MSS, RTT
+        control.on_ack(sample, now)
+        now += 0.01
+    return now
+
+
 @both
 def test_idle_halves_per_rto_down_to_the_initial_window(kind):
     control = started(kind)
@@ -98,6 +114,94 @@ def test_idle_halves_per_rto_down_to_the_initial_window(kind):
     assert control.cwnd == 25 * MSS
     control.on_idle(1e9, 0.2, 1e9)
     assert control.cwnd == 10 * MSS
+
+
+@both
+def test_ssthresh_remembers_the_window_of_before_the_pause(kind):
+    control = started(kind, 20)
+    control.on_congestion_event(40 * MSS, 0.0)
+    window = control.cwnd = control.ssthresh = 80 * MSS
+    control.on_idle(0.5, 0.2, 1.0)
+    assert (control.cwnd, control.ssthresh) == (window // 4, window)
+    control.ssthresh, control.cwnd = 20 * MSS, window
+    control.on_idle(0.5, 0.2, 1.0)
+    assert control.ssthresh == window * 3 // 4
+
+
+@both
+def test_an_unused_window_comes_halfway_down_once_per_rto(kind):
+    control = started(kind)
+    ack(control, 1.0, acked=90 * MSS)
+    now = unused(control, 20 * MSS, 1.0, 0.29)
+    assert control.cwnd == 100 * MSS, "not before an RTO has passed: 300 ms"
+    now = unused(control, 20 * MSS, now, 0.05)
+    assert control.cwnd == 60 * MSS
+    now = unused(control, 20 * MSS, now, 0.30)
+    assert control.cwnd == 40 * MSS
+    unused(control, 20 * MSS, now, 10.0)
+    assert 20 * MSS <= control.cwnd <= 21 * MSS
+
+
+@both
+def test_an_unused_window_does_not_fall_below_the_initial_one(kind):
+    control = started(kind)
+    ack(control, 1.0, acked=90 * MSS)
+    unused(control, 2 * MSS, 1.0, 20.0)
+    assert 10 * MSS <= control.cwnd <= 11 * MSS
+
+
+@both
+def test_a_window_that_is_full_now_and_then_stays(kind):
+    control = started(kind)
+    now = 1.0
+    ack(control, now, acked=90 * MSS)
+    for _ in range(20):
+        window = control.cwnd
+        now = unused(control, 20 * MSS, now, 0.2)
+        assert control.cwnd == window
+        ack(control, now)
+
+
+@both
+def test_rfc_7661_keeps_the_window_for_five_minutes(kind):
+    control = started(kind)
+    control.slow_start_after_idle = False
+    ack(control, 1.0, acked=90 * MSS)
+    control.on_idle(10.0, 0.3, 11.0)
+    now = unused(control, 20 * MSS, 11.0, 20.0)
+    assert control.cwnd == 100 * MSS
+    control.on_idle(280.0, 0.3, 301.5)
+    now = unused(control, 20 * MSS, 301.5, 0.1)
+    assert control.cwnd == 50 * MSS
+    control.on_idle(400.0, 0.3, 800.0)
+    assert control.cwnd == 25 * MSS
+    assert now < 800.0
+
+
+def test_rfc_7661_reduces_from_what_was_in_use():
+    """4.4.1: nobody knows whether the path would have carried the rest."""
+    kept, decayed = started(Cubic), started(Cubic)
+    kept.slow_start_after_idle = False
+    for control in (kept, decayed):
+        ack(control, 1.0, acked=90 * MSS)
+        unused(control, 20 * MSS, 1.0, 0.1)
+        control.on_congestion_event(15 * MSS, 2.0)
+    assert kept.ssthresh == 14 * MSS
+    assert decayed.ssthresh == 70 * MSS, "Linux"
+
+
+def test_taking_over_in_recovery_needs_no_history():
+    """The controller before had reduced the window in its own way, or had no threshold at all."""
+    for ssthresh in (INFINITE, 5 * MSS):
+        before = started(Reno, 20)
+        before.ssthresh = ssthresh
+        control = Cubic()
+        control.take_over(before, RTT, 1.0)
+        sample = AckSample()
+        sample.recovering, sample.delivered_now, sample.pipe, sample.sent = True, MSS, 15 * MSS, 10
+        control.on_ack(sample, 1.0)
+        control.on_recovery_exit(5 * MSS, 1.0)
+        assert MSS <= control.cwnd <= 20 * MSS
 
 
 def test_reno_halves_what_is_in_flight_and_adds_a_segment_per_round_trip():

@@ -19,6 +19,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
+from asyncstack.transport.tcp.congestion import validation
+from asyncstack.transport.tcp.congestion.hystart import HyStart
 from asyncstack.transport.tcp.congestion.prr import ProportionalRateReduction
 
 INFINITE: Final = 1 << 62  # ssthresh before the first loss (RFC 5681 3.1: "arbitrarily high")
@@ -83,31 +85,32 @@ class CongestionControl:
     """A controller that does nothing with its window; the base of all others. Sizes in bytes.
 
     A class of one's own overrides what it wants to hear of, and has a `name` (at most 15 characters, for
-    TCP_CONGESTION). It is made without arguments. `seed` is a number of the connection's own, for a controller that
-    needs chance: it is set before `start`.
+    TCP_CONGESTION). It is made without arguments. Before `start` are set: `seed`, a number of the connection's own, for
+    a controller that needs chance; `slow_start_after_idle`, the setting of that name.
     """
 
-    __slots__ = ("_initial", "cwnd", "mss", "pacing_rate", "seed", "ssthresh")
+    __slots__ = ("cwnd", "initial", "mss", "pacing_rate", "seed", "slow_start_after_idle", "ssthresh")
 
     name: ClassVar[str] = "none"
 
     def __init__(self) -> None:
         self.mss = 536
-        self.cwnd = self._initial = 10 * self.mss
+        self.cwnd = self.initial = 10 * self.mss
         self.ssthresh = INFINITE
         self.pacing_rate = 0.0
         self.seed = 0
+        self.slow_start_after_idle = True
 
     def start(self, mss: int, window: int, srtt: float = 0.0) -> None:
         """The handshake is over: `mss` bytes fit a segment, `window` bytes may be sent at first. `srtt`: the round trip
         in seconds, 0.0 if it is not known yet."""
         self.mss = mss
-        self.cwnd = self._initial = max(window, mss)
+        self.cwnd = self.initial = max(window, mss)
 
     def take_over(self, before: CongestionControl, srtt: float, now: float) -> None:
         """Go on in place of `before`, whose connection is at work."""
         self.start(before.mss, before.cwnd, srtt)
-        self._initial = before._initial
+        self.initial = before.initial
         self.ssthresh = before.ssthresh
 
     def on_mss(self, mss: int) -> None:
@@ -138,29 +141,35 @@ class CongestionControl:
         """The last reduction answered no loss: the window and ssthresh are again what they were before."""
 
     def on_idle(self, idle: float, rto: float, now: float) -> None:
-        """Nothing was sent for `idle` seconds, more than `rto`: the window says little about the path by now.
-
-        RFC 5681 4.1 falls back to the initial window at once; like Linux this halves it for each RTO (RFC 2861).
-        """
-        restart = min(self._initial, self.cwnd)
-        halvings = int(min(idle / rto, 64.0))
-        self.cwnd = max(self.cwnd >> halvings, restart)
+        """Nothing was sent for `idle` seconds, more than `rto`: the window says little about the path by now."""
 
 
 class LossBased(CongestionControl, ABC):
     """What Reno and its successors share: slow start, and what happens to the window around a loss."""
 
-    __slots__ = ("_before", "_fraction", "_reduction")
+    __slots__ = ("_before", "_fraction", "_reduction", "_start", "full_at", "usage")
 
     def __init__(self) -> None:
         super().__init__()
         self._fraction = 0.0  # of a byte, of growth so far
         self._reduction = ProportionalRateReduction()
         self._before = (0, 0)  # window and ssthresh before the last reduction
+        self._start = HyStart()
+        self.full_at = 0.0  # when an ACK last found the window in use
+        self.usage = validation.Usage()
+
+    def take_over(self, before: CongestionControl, srtt: float, now: float) -> None:
+        """Also in the middle of recovery: the reduction goes on from the present window."""
+        super().take_over(before, srtt, now)
+        self._reduction.start(self.cwnd)
 
     def on_ack(self, sample: AckSample, now: float) -> None:
-        """Slow start below ssthresh (RFC 5681 3.1, RFC 3465 without a limit per ACK), else `avoid_congestion`; PRR
-        while the window goes down."""
+        """Slow start below ssthresh (RFC 5681 3.1), else `avoid_congestion`; PRR while the window goes down.
+
+        Bytes are counted, not ACKs (RFC 3465), without its limit per ACK, as in Linux: one ACK may be for a
+        super-segment, and one that is lost must not slow down. The window grows for what is acknowledged, so small
+        pieces gain nothing.
+        """
         if sample.recovering:
             self.cwnd = self._reduction.window(sample, self.ssthresh, self.mss)
             return
@@ -169,11 +178,15 @@ class LossBased(CongestionControl, ABC):
             return
         if not sample.limited:
             self.on_unused_window(now)
+            validation.after_unused(self, sample, now)
             return
+        self.full_at = now
         if self.cwnd < self.ssthresh:
-            grown = self.cwnd + acked
+            grown = self.cwnd + (acked if self.ssthresh < INFINITE else self._start.growth(sample, self.mss))
             if grown <= self.ssthresh:
                 self.cwnd = grown
+                if self._start.over and self.ssthresh == INFINITE:
+                    self.ssthresh = grown
                 return
             acked = grown - self.ssthresh
             self.cwnd = self.ssthresh
@@ -185,6 +198,15 @@ class LossBased(CongestionControl, ABC):
 
     def on_unused_window(self, now: float) -> None:
         """An ACK came while the application sent less than the window allows: the window must not grow."""
+
+    def on_idle(self, idle: float, rto: float, now: float) -> None:
+        """RFC 5681 4.1, RFC 2861: see `validation`."""
+        validation.after_idle(self, idle, rto)
+
+    def shrink(self, window: int) -> None:
+        """The window was not used: down to `window`; ssthresh remembers three quarters of what it was."""
+        self.ssthresh = max(self.ssthresh, self.cwnd * 3 // 4)
+        self.cwnd = window
 
     @abstractmethod
     def reduced(self, flight: int) -> int:
@@ -201,19 +223,25 @@ class LossBased(CongestionControl, ABC):
         """Multiplicative decrease (RFC 5681 3.2 step 2); the ACKs of the next round trip bring the window there."""
         self._before = (self.cwnd, self.ssthresh)
         self._reduction.start(self.cwnd)
-        self.ssthresh = max(self.reduced(flight), MINIMUM_SEGMENTS * self.mss)
+        self.ssthresh = self._decreased(flight)
         self.cwnd = self.ssthresh
         self._fraction = 0.0
 
+    def _decreased(self, flight: int) -> int:
+        """ssthresh after a loss."""
+        self.cwnd = validation.at_loss(self, flight)
+        return max(self.reduced(flight), MINIMUM_SEGMENTS * self.mss)
+
     def on_recovery_exit(self, flight: int, now: float) -> None:
         """RFC 9937 6.4, RFC 6582 3.2 step 3, second choice."""
-        self.cwnd = self.ssthresh
+        if self.ssthresh < INFINITE:  # else the controller that reduced the window has been replaced since
+            self.cwnd = self.ssthresh
 
     def on_timeout(self, flight: int, reduce: bool, now: float) -> None:
         """RFC 5681 3.1: ssthresh as after any loss, the window back to one segment."""
         if reduce:
             self._before = (self.cwnd, self.ssthresh)
-            self.ssthresh = max(self.reduced(flight), MINIMUM_SEGMENTS * self.mss)
+            self.ssthresh = self._decreased(flight)
         self.cwnd = self.mss
         self._fraction = 0.0
 

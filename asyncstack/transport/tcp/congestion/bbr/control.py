@@ -125,7 +125,7 @@ class Bbr(CongestionControl):
     def _first_round_trip(self, sample: AckSample) -> None:
         if not self._rtt_known and sample.srtt > 0.0:
             self._rtt_known = True
-            self.pacing_rate = GAINS[State.STARTUP][0] * self._initial / sample.srtt
+            self.pacing_rate = GAINS[State.STARTUP][0] * self.initial / sample.srtt
 
     def _update_model(self, sample: AckSample, now: float) -> None:
         model, bounds = self.model, self.bounds
@@ -215,7 +215,7 @@ class Bbr(CongestionControl):
     def bdp(self, bw: float, gain: float = 1.0) -> int:
         """Bytes in flight that `bw` needs, times `gain`; the initial window while no round trip is known."""
         if self.model.min_rtt == float("inf"):
-            return self._initial
+            return self.initial
         return int(gain * bw * self.model.min_rtt)
 
     def inflight(self, gain: float) -> int:
@@ -266,7 +266,7 @@ class Bbr(CongestionControl):
         cwnd = self.cwnd
         if self.full.reached:
             cwnd = min(cwnd + sample.delivered_now, most)
-        elif cwnd < most or sample.total_delivered < self._initial:
+        elif cwnd < most or sample.total_delivered < self.initial:
             cwnd += sample.delivered_now
         cwnd = max(cwnd, self.least)
         if self.state is State.PROBE_RTT:
