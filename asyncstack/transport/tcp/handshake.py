@@ -177,7 +177,7 @@ def _within_syn(beyond: int, fast: FastOpen | None) -> bool:
 def repeats_syn(conn: Connection, segment: Segment) -> bool:
     """In SYN-RECEIVED: whether `segment` is the SYN again. The peer has not seen our answer: it is due again.
 
-    That counts as one repetition, and does not put our own off: a SYN sent over and over keeps nothing half open.
+    That neither puts our own repetitions off nor takes one: a SYN sent over and over keeps nothing half open.
     """
     if segment.flags & (SYN | ACK | RST) != SYN or (segment.seq + 1) & MASK != conn.receiver.start & MASK:
         return False
@@ -276,7 +276,7 @@ def receive_timeout(conn: Connection, now: float) -> None:
         return
     deferrals = _deferrals(conn) if conn.deferred else 0
     most = config.syn_retries if conn.state is SYN_SENT else max(config.synack_retries, deferrals)
-    if conn.syn_times >= most:
+    if conn.sender.rtt.backoff >= most:  # time-outs; a repeated SYN counts for `syn_times` too
         conn.timed_out()
         return
     conn.syn_due = not conn.deferred or conn.syn_times >= deferrals - 1

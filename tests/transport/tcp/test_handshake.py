@@ -103,10 +103,26 @@ def test_repeated_syn_is_answered_again():
     assert d.expect("SA", seq=0, ack=1).ts_ecr == 5500, "the echo is of this SYN, not of the first"
 
 
+def test_repeated_syn_takes_no_repetition_from_the_syn_ack():
+    """A SYN that came twice must not shorten the handshake: all five repetitions are made, as on Linux."""
+    d = Dialogue()
+    d.inject("S", seq=0, ack=None)
+    d.expect("SA", at=0.0)
+    d.inject("S", seq=0, ack=None)
+    d.expect("SA", at=0.0)
+    for at in (1.0, 3.0, 7.0, 15.0, 31.0):
+        d.wait_for_segment()
+        d.expect("SA", at=at)
+    d.wait(31.9)
+    assert d.connection.state is State.SYN_RECEIVED
+    d.wait(0.2)
+    assert d.connection.state is State.CLOSED
+
+
 def test_syn_repeated_for_ever_does_not_keep_a_connection_half_open():
     d = Dialogue(TcpConfig(synack_retries=3))
     d.inject("S", seq=0, ack=None)
-    for _ in range(14):  # 1 + 2 + 4 + 8 seconds, less the repetition that the peer asked for
+    for _ in range(31):  # 1 + 2 + 4 + 8 seconds
         d.inject("S", seq=0, ack=None)
         d.wait(0.5)
     assert d.state is State.CLOSED
