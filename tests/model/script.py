@@ -52,7 +52,8 @@ class Fate:
 
 @dataclass(frozen=True)
 class Script:
-    """An example. `client` and `server` are settings of `TcpConfig`; `delay` is one way, in seconds."""
+    """An example. `client` and `server` are settings of `TcpConfig`; `delay` is one way, in seconds;
+    `memory` is what the connections of a stack may hold, in bytes."""
 
     steps: tuple[Step, ...] = ()
     fates: tuple[Fate, ...] = ()
@@ -60,9 +61,13 @@ class Script:
     server: tuple[tuple[str, Any], ...] = ()
     mtu: int = 1500
     delay: float = 0.01
+    memory: int = 512 << 20
 
     def __repr__(self) -> str:
-        lines = [f"client={self.client!r}, server={self.server!r}, mtu={self.mtu}, delay={self.delay},"]
+        lines = [
+            f"client={self.client!r}, server={self.server!r}, mtu={self.mtu}, delay={self.delay},",
+            f"memory={self.memory},",
+        ]
         for name, entries in (("steps", self.steps), ("fates", self.fates)):
             inside = "".join(f"        {entry!r},\n" for entry in entries)
             lines.append(f"{name}=(\n{inside}    )," if entries else f"{name}=(),")
@@ -132,4 +137,5 @@ def scripts() -> st.SearchStrategy[Script]:
         _settings(),
         st.sampled_from([1500, 1500, 576, 296, 9000]),
         st.sampled_from([0.01, 0.0, 0.0002, 0.2]),
+        st.sampled_from([512 << 20, 512 << 20, 150_000, 40_000, 15_000]),
     )

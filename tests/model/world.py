@@ -15,6 +15,7 @@ from asyncstack import Network, Stack, StackConfig, TcpConfig
 from asyncstack.link.frame import Frame
 from asyncstack.testing import run
 from asyncstack.testing.links import LinkEnd
+from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET
 from asyncstack.wire import checksum, ipv4, tcp
 from asyncstack.wire.checksum import fold, pseudo_header_sum
@@ -27,6 +28,8 @@ from tests.model.strays import STRAYS
 PORT: Final = 80
 ADDRESSES: Final = {CLIENT: "10.0.0.1", SERVER: "10.0.0.2"}
 HEALED_AFTER: Final = 20.0  # seconds: the link is good again, and both ends finish
+SMALLEST_BUFFER: Final = 2304
+SLACK: Final = 64 << 10  # a window that was promised before memory was short
 PATIENCE: Final = 1500.0  # seconds until every connection has ended
 TIME_WAIT: Final = 60.0
 COMMON: Final[dict[str, Any]] = {  # else half a connection, whose RST was lost, may wait for ever
@@ -49,6 +52,7 @@ class World:
         self.devices: dict[str, LinkEnd] = {}
         self.ways: dict[str, Adversary] = {}
         self.raised: list[dict[str, Any]] = []
+        self.faults: list[str] = []
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(lambda loop, context: self.raised.append(context))
 
@@ -58,16 +62,17 @@ class World:
         async with Network(0) as net:
             for name, settings in ((CLIENT, script.client), (SERVER, script.server)):
                 tcp_config = TcpConfig(**{**COMMON, **dict(settings)})
-                config = StackConfig(tcp=tcp_config, close_timeout=0.0)
+                config = StackConfig(tcp=tcp_config, close_timeout=0.0, memory=script.memory)
                 self.stacks[name] = net.host(name, f"{ADDRESSES[name]}/24", config=config)
             link = net.link(self.stacks[CLIENT], self.stacks[SERVER], mtu=script.mtu)
             self._occupy(link.ends)
             server = await self.stacks[SERVER].create_server(self._accept, SERVER, PORT)
             before = self._left()
             await self._talk()
-            assert self._left() == before, f"(timers, tasks) were {before}, are {self._left()}"
+            assert self.faults or self._left() == before, f"(timers, tasks) were {before}, are {self._left()}"
             server.close()
         assert not self.raised, self.raised
+        assert not self.faults, self.faults
 
     def _occupy(self, devices: tuple[LinkEnd, LinkEnd]) -> None:
         for name, device, peer in zip(ENDS, devices, devices[::-1], strict=True):
@@ -142,15 +147,17 @@ class World:
     async def _end(self, connecting: asyncio.Future[Any]) -> None:
         """Wait until all is over."""
         until = self.loop.time() + PATIENCE
-        while not self._over(connecting):
+        while not self._over(connecting) and not self.faults:
             assert self.loop.time() < until, self._unfinished(connecting)
             await asyncio.sleep(5.0)
         await asyncio.sleep(3 * TIME_WAIT)
+        if self.faults:
+            return
         for name, stack in self.stacks.items():
             assert not stack.tcp.connections, f"{name} has connections left"
             assert not len(stack.tcp._time_wait), f"{name} has connections in TIME-WAIT left"
             assert not stack.tcp.lingering, f"{name} has transports left"
-            assert stack.tcp.buffered == 0, f"{name} believes it holds {stack.tcp.buffered} bytes"
+            assert stack.tcp.memory.held == 0, f"{name} believes it holds {stack.tcp.memory.held} bytes"
         self._check_streams(connecting)
 
     def _over(self, connecting: asyncio.Future[Any]) -> bool:
@@ -193,23 +200,41 @@ class World:
                 assert end.lost == [None], f"{end.name}: an orderly close ended in {end.lost}"
 
     def look(self) -> None:
-        """At any time: the books are right, and nothing holds more than it may."""
+        """At any time: the books are right, and nothing holds more than it may. Faults are kept: whoever calls is in
+        the midst of sending."""
         for name, stack in self.stacks.items():
-            held = 0
-            for endpoint in stack.tcp.connections.values():
-                held += endpoint.held
-                conn = endpoint.connection
-                rcv, limit = conn.receiver, conn.config.receive_buffer
-                room = max(limit, 2304) + (1 << rcv.scale)
-                assert rcv.unread <= room, f"{name} holds {rcv.unread} bytes unread, its buffer has {limit}"
-                assert rcv.edge - rcv.nxt <= room, (
-                    f"{name} offers {rcv.edge - rcv.nxt}, its buffer has {limit}"
-                )
-                if rcv.held is not None:
-                    assert len(rcv.held) <= conn.config.max_out_of_order_ranges, (
-                        f"{name}: {len(rcv.held)} ranges"
-                    )
-            assert stack.tcp.buffered == held, f"{name} holds {held}, believes {stack.tcp.buffered}"
+            memory = stack.tcp.memory
+            counted = waiting = 0
+            # those that linger have ended, with data that their reader has not taken yet
+            for endpoint in {*stack.tcp.connections.values(), *stack.tcp.lingering.values()}:
+                counted += (
+                    endpoint.held + endpoint.connection.receiver._counted
+                )  # that lags until an ACK leaves
+                waiting += self._look_at(name, endpoint.connection)
+            self._expect(
+                memory.held == counted,
+                f"{name} believes it holds {memory.held} bytes, its connections {counted}",
+            )
+            most = memory.limit + SLACK
+            self._expect(waiting <= most, f"{name} holds {waiting} received bytes, may hold {memory.limit}")
+
+    def _look_at(self, name: str, conn: Connection) -> int:
+        """The bytes received that `conn` holds."""
+        rcv, limit = conn.receiver, conn.config.receive_buffer
+        room = max(limit, SMALLEST_BUFFER) + (1 << rcv.scale)
+        self._expect(rcv.unread <= room, f"{name} holds {rcv.unread} bytes unread, its buffer has {limit}")
+        offer = rcv.edge - rcv.nxt
+        self._expect(offer <= room, f"{name} offers {offer} bytes, its buffer has {limit}")
+        if rcv.held is None:
+            return rcv.unread
+        ranges, most = len(rcv.held), conn.config.max_out_of_order_ranges
+        self._expect(ranges <= most, f"{name} holds {ranges} ranges out of order, may hold {most}")
+        return rcv.unread + rcv.held.size
+
+    def _expect(self, true: bool, else_: str) -> None:
+        if not true and not self.faults:
+            self.record.step(self.loop.time(), "look:", else_)
+            self.faults.append(else_)
 
 
 async def _play(script: Script, record: Record) -> None:
