@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.transport.tcp.congestion.base import INFINITE
-from asyncstack.transport.tcp.phase import OPEN
+from asyncstack.transport.tcp.phase import LOSS, OPEN, RECOVERY
 from asyncstack.transport.tcp.state import State
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TcpInfo:
     rcv_space: int  # size of the receive buffer
     unacked: int  # segments in flight or lost, as in Linux
     sacked: int  # segments
-    lost: int  # segments
+    lost: int  # segments, those sent again included until they are acknowledged, as in Linux
     retrans: int  # retransmitted segments in flight
     pipe: int  # bytes believed to be in the network (RFC 6675)
     retransmits: int  # time-outs in a row
@@ -75,6 +75,8 @@ def describe(conn: Connection, now: float) -> TcpInfo:
     mss = snd.mss
     agreed = {"timestamps": rcv.timestamps, "sack": rcv.sack_ok, "wscale": conn.scaling}
     sent = max(snd.nxt - snd.queue_start, 0)
+    # what a tail loss probe or a spurious timeout sent again was not lost
+    repaired = board.resent_bytes if snd.phase is RECOVERY or snd.phase is LOSS else 0
     sample = snd.sample
     rate = sample.delivered / sample.interval if sample.interval > 0.0 else 0.0
     infinite = control.ssthresh >= INFINITE
@@ -101,7 +103,7 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         rcv_space=rcv.buffer,
         unacked=-(-(snd.nxt - snd.una) // mss),
         sacked=-(-board.sacked // mss),
-        lost=-(-board.lost // mss),
+        lost=-(-(board.lost + repaired) // mss),
         retrans=-(-board.resent_bytes // mss),
         pipe=snd.pipe,
         retransmits=snd.timeouts,
