@@ -255,6 +255,30 @@ def test_cubic_is_no_slower_than_reno_on_short_paths():
     assert control.cwnd >= start + 10 * 0.5 * MSS
 
 
+def test_cubic_after_a_timeout_begins_anew():
+    """RFC 9438 4.8: K = 0 and W_max is the window that slow start ends with, whatever it was before."""
+    control = started(Cubic, 1000)
+    control.on_timeout(1000 * MSS, True, 0.0)
+    assert (control.cwnd, control.ssthresh) == (MSS, 700 * MSS)
+    ack(control, 0.0, acked=699 * MSS)
+    now = 0.0
+    while now < 5.0:
+        round_trip(control, now)
+        now += RTT
+    assert control.cwnd / MSS == pytest.approx(0.4 * 5.0**3 + 700, rel=0.02)
+
+
+def test_cubic_is_never_below_reno():
+    """RFC 9438 4.3, also where the curve of a round trip ahead is above both."""
+    control = started(Cubic, 12)
+    control.on_congestion_event(12 * MSS, 0.0)
+    now = 0.0
+    for _ in range(40):
+        round_trip(control, now)
+        now += RTT
+        assert control.cwnd >= control._w_est - 1
+
+
 def test_cubic_converges_fast():
     """RFC 9438 4.7: a flow that lost below its last maximum gives more up."""
     control = started(Cubic, 100)

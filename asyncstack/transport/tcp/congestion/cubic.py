@@ -49,10 +49,9 @@ class Cubic(LossBased):
         self._w_est += (ALPHA if self._w_est < self._prior else 1.0) * self.mss * acked / cwnd
         if target > 1.5 * cwnd:
             target = 1.5 * cwnd
-        if self._w_est > target:
+        growth = (target - cwnd) * acked / cwnd
+        if self._w_est - cwnd > growth:
             growth = self._w_est - cwnd
-        else:
-            growth = (target - cwnd) * acked / cwnd
         if growth > 0.0:
             # `grow`, spelled out: this runs for every ACK
             growth += self._fraction
@@ -86,9 +85,10 @@ class Cubic(LossBased):
         return int(cwnd * BETA)
 
     def on_timeout(self, flight: int, reduce: bool, now: float) -> None:
-        """RFC 9438 4.8."""
+        """RFC 9438 4.8: the next curve begins where slow start will end, K = 0."""
         super().on_timeout(flight, reduce, now)
         self._epoch = -1.0
+        self._w_max = 0.0
 
     def on_idle(self, idle: float, rto: float, now: float) -> None:
         """The pause does not count as time on the curve."""
