@@ -93,9 +93,14 @@ def ping(
 @click.option(
     "--ip-version", type=click.Choice(["ipv4", "ipv6", "ipv4-mapped-ipv6"]), help="Over the script's own."
 )
+@click.option("--define", "-D", "defined", multiple=True, metavar="NAME=VALUE", help="A word of the scripts.")
 @click.option("--tolerance-usecs", type=click.IntRange(min=0), help="How much earlier or later is on time.")
 def packetdrill(
-    paths: tuple[Path, ...], verbose: bool, ip_version: str | None, tolerance_usecs: int | None
+    paths: tuple[Path, ...],
+    verbose: bool,
+    ip_version: str | None,
+    defined: tuple[str, ...],
+    tolerance_usecs: int | None,
 ) -> None:
     """Run packetdrill scripts against a stack of our own, in virtual time.
 
@@ -110,5 +115,8 @@ def packetdrill(
 
     options = {"ip_version": ip_version, "tolerance_usecs": tolerance_usecs}
     given = {name: str(value) for name, value in options.items() if value is not None}
-    if not run_scripts(paths, verbose, given):
+    for word in defined:
+        if "=" not in word:
+            raise click.BadParameter(f"{word!r} is not NAME=VALUE", param_hint="--define")
+    if not run_scripts(paths, verbose, given, defined):
         raise SystemExit(1)

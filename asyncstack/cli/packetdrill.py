@@ -21,11 +21,13 @@ def collect(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def run_scripts(paths: Iterable[Path], verbose: bool, options: dict[str, str]) -> bool:
+def run_scripts(
+    paths: Iterable[Path], verbose: bool, options: dict[str, str], defined: Iterable[str] = ()
+) -> bool:
     """Run all, print failures (and with `verbose` everything) and a summary. False if one failed."""
     results = []
     for path in collect(paths):
-        result = run_file(path, **options)
+        result = run_file(path, dict(word.split("=", 1) for word in defined), **options)
         results.append(result)
         _print(result, verbose)
     click.echo(summarize(results))

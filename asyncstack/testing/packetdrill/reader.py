@@ -42,16 +42,19 @@ _KERNEL_ONLY: Final = {
     r"\b(scm_sec|SCM_TIMESTAMPING|SO_TIMESTAMPING)\b": "timestamps by cmsg",
     r"\bee_errno\b": "the error queue",
     r"\bmsg_control\b": "control messages",
-    r"\{\s*(mut|trun|ins)\s": "packet fuzzing",
+    r"\{\s*(mut|trun|ins|rep)\s": "mutated packets",
 }
 _COMMENTS: Final = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
-def read_script(text: str) -> Script:
-    """The records of `text`. Raises ScriptError with the line, UnsupportedError."""
+def read_script(text: str, defined: Mapping[str, str] | None = None) -> Script:
+    """The records of `text`, where the words that are `defined` mean something.
+
+    Raises ScriptError with the line, UnsupportedError.
+    """
     try:
         tree = parser().parse(text)
-        script: Script = _Records(text).transform(tree)
+        script: Script = _Records(text, defined or {}).transform(tree)
         return script
     except UnexpectedInput as exc:
         _look_for_unsupported(text)
@@ -76,12 +79,11 @@ def _number(token: str | None) -> int:
 class _Records(Transformer[Token, Any]):
     """Called from the leaves up, with what the children became."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, defined: Mapping[str, str]) -> None:
         super().__init__()
         self._text = text
-        self._defined: Mapping[str, str] = dict(
-            value.split("=", 1) for value in re.findall(r"^\s*--define=(\S+=\S+)", text, re.MULTILINE)
-        )
+        own = re.findall(r"^\s*--define=(\S+=\S+)", text, re.MULTILINE)
+        self._defined = dict(value.split("=", 1) for value in own) | dict(defined)
 
     def script(self, *parts: Any) -> Script:
         script = Script()
@@ -167,9 +169,10 @@ class _Records(Transformer[Token, Any]):
         urgent: int | None,
         options: list[list[str]] | str | None,
     ) -> tuple[Any, TcpLine]:
-        letters, dot, ace = str(flags).partition(".")
-        letters = "" if letters == "-" else letters
-        if set(letters) - set("FSRPUEWAC"):
+        ace = "".join(filter(str.isdigit, flags))
+        letters = flags.strip("-").translate(str.maketrans("", "", ".01234567"))
+        dot = "." if "." in flags else ""
+        if set(letters) - set("FSRPUEWAC") or len(ace) > 1:
             raise ScriptError(f"unknown flags {flags}")
         listed = None if options == "..." else options or []
         line = TcpLine(
@@ -218,7 +221,8 @@ class _Records(Transformer[Token, Any]):
         ident: int | None,
         quote: tuple[str, int, int] | None,
     ) -> tuple[Any, IcmpLine]:
-        return None, IcmpLine(str(kind), str(code or ""), mtu or 0, *(quote or ("", 0, 0)))
+        named = self._defined.get(code or "", code or "")
+        return None, IcmpLine(str(kind), str(named), mtu or 0, *(quote or ("", 0, 0)))
 
     def mtu(self, number: str) -> int:
         return int(number)

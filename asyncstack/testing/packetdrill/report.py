@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from enum import Enum
 
 from asyncstack.testing.packetdrill.script import Event
@@ -52,14 +54,23 @@ class Mismatch(Exception):
 
 
 def side_by_side(script: str, actual: str, wanted_at: str, seen_at: str) -> list[str]:
-    """The two lines, one above the other with their times, and marks below what differs."""
+    """The two lines, one above the other with their times, and marks below the words that differ."""
     width = max(len(wanted_at), len(seen_at))
     lines = [f"script {wanted_at:>{width}}  > {script}", f"actual {seen_at:>{width}}  > {actual}"]
-    marks = "".join(
-        " " if a == b else "^"
-        for a, b in zip(script.ljust(len(actual)), actual.ljust(len(script)), strict=True)
-    )
-    return [*lines, " " * (width + 11) + marks.rstrip()] if marks.strip() else lines
+    marks = _marks(script, actual)
+    return [*lines, " " * (width + 11) + marks] if marks else lines
+
+
+def _marks(script: str, actual: str) -> str:
+    """Carets below the words of `actual` that `script` does not have at their place."""
+    wanted, seen = (re.findall(r"[^\s,<>]+|[\s,<>]", line) for line in (script, actual))
+    marks = [" " * len(word) for word in seen] + [""]
+    for kind, _, _, start, end in SequenceMatcher(None, wanted, seen, autojunk=False).get_opcodes():
+        if kind == "delete":
+            marks[start] = "^" + marks[start][1:]
+        elif kind != "equal":
+            marks[start:end] = ["^" * len(word) for word in seen[start:end]]
+    return "".join(marks).rstrip()
 
 
 def describe_event(event: Event) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,19 +35,22 @@ _PATIENCE: Final = 3 * 3600.0  # how long `*` waits, virtual seconds
 _EPSILON: Final = 1e-9
 
 
-def run_file(path: str | Path, **options: str) -> Result:
-    """Run the script at `path`. `options` are its flags (`ip_version="ipv6"`, `tolerance_usecs="10000"`), and stand
-    above those in the file. Raises OSError if it can not be read."""
+def run_file(path: str | Path, defined: Mapping[str, str] | None = None, **options: str) -> Result:
+    """Run the script at `path`. `defined` are words with a meaning, as `--define=NAME=VALUE` gives them; `options` are
+    its flags (`ip_version="ipv6"`, `tolerance_usecs="10000"`) and stand above those in the file. Raises OSError if it
+    can not be read."""
     text = Path(path).read_text(encoding="utf-8")
     if "ip_version" not in options and re.search(r"ipv6|[-_]v6", Path(path).stem):
         options["ip_version"] = "ipv6"
-    return run_text(text, str(path), **options)
+    return run_text(text, str(path), defined, **options)
 
 
-def run_text(text: str, path: str = "<script>", **options: str) -> Result:
+def run_text(
+    text: str, path: str = "<script>", defined: Mapping[str, str] | None = None, **options: str
+) -> Result:
     """Run the script in `text`; `path` is what reports call it. Nothing that a script says makes it raise."""
     try:
-        script = read_script(text)
+        script = read_script(text, defined)
         settings = Settings()
         for event in script.init:
             assert isinstance(event.action, CommandLine)

@@ -109,7 +109,8 @@ def _give_up_after(config: TcpConfig, value: str) -> dict[str, Any]:
 
 
 def _ecn(config: TcpConfig, value: str) -> dict[str, Any]:
-    return {"ecn": {"0": "off", "1": "on", "2": "passive", "3": "accecn"}.get(value, value)}
+    modes = {"0": "off", "1": "on", "2": "passive", "3": "accecn"}
+    return {"ecn": modes[value]} if value in modes else {}
 
 
 def _cookies(config: TcpConfig, value: str) -> dict[str, Any]:

@@ -54,6 +54,14 @@ def test_options_stand_above_the_scripts_own(scripts):
     assert invoke("--ip-version", "ipv6", path).exit_code == 0
 
 
+def test_words_are_defined_on_the_command_line(scripts):
+    path = scripts / "defined.pkt"
+    path.write_text(ACCEPTED + "+0 setsockopt(4, SOL_TCP, OPTION, [1], 4) = 0")
+    assert invoke(path).exit_code == 1
+    assert invoke("-D", "OPTION=TCP_NODELAY", path).exit_code == 0
+    assert "NAME=VALUE" in invoke("-D", "OPTION", path).output
+
+
 def test_pytest_collects_scripts(pytester):
     pytester.makefile(".pkt", good=GOOD, bad=BAD, kernel=KERNEL)
     scope = "asyncio_default_fixture_loop_scope=function"

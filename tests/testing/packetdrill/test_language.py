@@ -53,6 +53,8 @@ def test_a_blocking_call_has_the_time_of_its_end():
         ("FP.", "FP.", None),
         ("SEWA", "SEWA", None),
         ("P.5", "P.", 5),
+        ("P5.", "P.", 5),
+        ("F5", "F", 5),
         (".0", ".", 0),
         ("UR.", "UR.", None),
     ],
@@ -164,6 +166,7 @@ def test_what_is_no_script_says_where(text, message):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("0 < P. 1:21(20) ack 1 win 257 {rep tcp win_size 0x1021}", "mutated packets"),
         ("0 < mpls (label 1, tc 0, [S], ttl 3): . 1:1(0) ack 1", "MPLS"),
         ("0 > S 0:0(0) <mss 1460,mp_capable v1 flags[flag_h] {a}>", "MPTCP"),
         ("0 < gre: . 1:1(0) ack 1", "GRE"),
