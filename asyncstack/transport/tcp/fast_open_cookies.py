@@ -14,6 +14,7 @@ from typing import Final
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.fast_open import Opening, Serving
+from asyncstack.transport.tcp.siphash import siphash
 from asyncstack.wire.tcp import Segment
 
 COOKIE: Final = 8  # bytes
@@ -22,8 +23,6 @@ ROTATION: Final = 86400.0
 REMEMBERED: Final = 1024  # servers
 QUARANTINE: Final = 60.0  # seconds without Fast Open after a SYN with data was lost, doubled each time; Linux
 RESET_TIME: Final = 60.0  # seconds that a handshake that was reset counts as incomplete (RFC 7413 5.1)
-
-_MASK: Final = (1 << 64) - 1
 
 
 class Keys:
@@ -41,7 +40,7 @@ class Keys:
         else:
             period = int(now // ROTATION)
             keys = self._key(period), self._key(period - 1)
-        first, second = [siphash(each, client + server).to_bytes(COOKIE, "little") for each in keys]
+        first, second = [siphash(each, client + server) for each in keys]
         return first, second
 
     def _key(self, period: int) -> bytes:
@@ -149,39 +148,3 @@ class Servers:
 
 
 _UNKNOWN: Final = _Server()
-
-
-def siphash(key: bytes, data: bytes) -> int:
-    """SipHash-2-4 (Aumasson, Bernstein 2012) of `data` under 16 bytes of `key`: 64 bits."""
-    k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
-    state = (
-        k0 ^ 0x736F6D6570736575,
-        k1 ^ 0x646F72616E646F6D,
-        k0 ^ 0x6C7967656E657261,
-        k1 ^ 0x7465646279746573,
-    )
-    padded = data + bytes(-(len(data) + 1) % 8) + bytes((len(data) & 0xFF,))
-    for at in range(0, len(padded), 8):
-        word = int.from_bytes(padded[at : at + 8], "little")
-        v0, v1, v2, v3 = _rounds(2, *state[:3], state[3] ^ word)
-        state = v0 ^ word, v1, v2, v3
-    v0, v1, v2, v3 = _rounds(4, state[0], state[1], state[2] ^ 0xFF, state[3])
-    return v0 ^ v1 ^ v2 ^ v3
-
-
-def _rounds(count: int, v0: int, v1: int, v2: int, v3: int) -> tuple[int, int, int, int]:
-    for _ in range(count):
-        v0 = v0 + v1 & _MASK
-        v1 = _rotated(v1, 13) ^ v0
-        v2 = v2 + v3 & _MASK
-        v3 = _rotated(v3, 16) ^ v2
-        v0 = _rotated(v0, 32) + v3 & _MASK
-        v3 = _rotated(v3, 21) ^ v0
-        v2 = v2 + v1 & _MASK
-        v1 = _rotated(v1, 17) ^ v2
-        v2 = _rotated(v2, 32)
-    return v0, v1, v2, v3
-
-
-def _rotated(word: int, bits: int) -> int:
-    return (word << bits | word >> 64 - bits) & _MASK

@@ -12,7 +12,6 @@ from asyncstack.transport.tcp.fast_open_cookies import (
     FastOpenQueue,
     Keys,
     Servers,
-    siphash,
 )
 from asyncstack.transport.tcp.state import State
 from asyncstack.wire.tcp import SYN, Segment
@@ -501,10 +500,6 @@ def test_rfc7413_5_1_a_reset_handshake_counts_for_a_while():
 
 
 # cookies
-
-
-def test_siphash_of_its_paper():
-    assert siphash(bytes(range(16)), bytes(range(15))) == 0xA129CA6149BE45E5
 
 
 def test_cookies_are_those_of_linux_with_the_same_key():
