@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.transport.tcp import ecn_setup, fast_open
+from asyncstack.transport.tcp import defer_accept, ecn_setup, fast_open
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK, timestamp
 from asyncstack.transport.tcp.state import OPENED_BIT, SYN_RECEIVED, SYN_SENT, Trigger
@@ -243,7 +243,12 @@ def completes(conn: Connection, segment: Segment) -> bool:
     """Whether the ACK in `segment` may end SYN-RECEIVED of a passive open. While the listener defers it has to bring
     data or the FIN; and the listener needs room for what is open. Else it is as if the segment had been lost."""
     bare = not segment.payload and not segment.flags & FIN
-    if conn.config.defer_accept and bare and conn.syn_sent_at != NEVER and conn.syn_times < _deferrals(conn):
+    if (
+        conn.config.defer_accept
+        and bare
+        and conn.syn_sent_at != NEVER
+        and conn.syn_times < defer_accept.timeouts(conn.config)
+    ):
         conn.deferred = True
         return False
     if conn.admits is not None and not conn.admits():
@@ -255,17 +260,6 @@ def completes(conn: Connection, segment: Segment) -> bool:
     return True
 
 
-def _deferrals(conn: Connection) -> int:
-    """The number of time-outs of the SYN-ACK that `defer_accept` stands for, as Linux counts it."""
-    config, times = conn.config, 1
-    period = covered = config.initial_rto
-    while covered < config.defer_accept and times < 255:
-        times += 1
-        period = min(2 * period, config.max_rto)
-        covered += period
-    return times
-
-
 def receive_timeout(conn: Connection, now: float) -> None:
     """The SYN or SYN-ACK was not answered in time. A peer whose ACK is deferred is asked once more, at the end: its
     answer then opens the connection without data."""
@@ -274,7 +268,7 @@ def receive_timeout(conn: Connection, now: float) -> None:
         fast.waiting = False
         conn.syn_due = True
         return
-    deferrals = _deferrals(conn) if conn.deferred else 0
+    deferrals = defer_accept.timeouts(config) if conn.deferred else 0
     most = config.syn_retries if conn.state is SYN_SENT else max(config.synack_retries, deferrals)
     if conn.sender.rtt.backoff >= most:  # time-outs; a repeated SYN counts for `syn_times` too
         conn.timed_out()

@@ -18,6 +18,7 @@ from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
 from asyncstack.transport.options import Option, Table
+from asyncstack.transport.tcp import defer_accept
 from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.endpoint import TcpEndpoint
 
@@ -125,7 +126,14 @@ def _pacing_rate(value: int) -> float:
     return float(value) if 0 < value < NO_PACING_RATE else math.inf
 
 
+def _set_defer_accept(holder: Holder, value: int) -> None:
+    holder.configure(replace(holder.config, defer_accept=max(value, 0)))
+
+
 TCP_OPTIONS: Final[Table] = {
+    (IPPROTO_TCP, socket.TCP_DEFER_ACCEPT): Option(
+        lambda holder: defer_accept.seconds(holder.config), _set_defer_accept
+    ),
     (IPPROTO_TCP, socket.TCP_CONGESTION): Option(_get_congestion, None, _set_congestion),
     (SOL_SOCKET, SO_MAX_PACING_RATE): setting(
         "max_pacing_rate", lambda rate: int(min(rate, NO_PACING_RATE)), _pacing_rate
