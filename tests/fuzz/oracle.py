@@ -82,7 +82,11 @@ def _in_syn_sent(conn, segment: Tcp) -> Verdict:
             return Verdict("reset", "RST with the ACK of our SYN", may_end=True)
         return Verdict(why="RST without ACK in SYN-SENT")
     if flags & SYN:
-        return Verdict("accept", "SYN in SYN-SENT")
+        verdict = Verdict("accept", "SYN in SYN-SENT")
+        if flags & ACK:  # 3.10.7.3: what a SYN-ACK brings is taken
+            verdict.data = (segment.seq + 1, segment.payload)
+            verdict.may_fin = bool(flags & FIN)
+        return verdict
     return Verdict(why="neither SYN nor RST in SYN-SENT")
 
 

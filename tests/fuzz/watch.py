@@ -49,7 +49,7 @@ class Watch:
         self._verdict: Verdict | None = None
         self._target: Connection | None = None
         self._answered: dict[tuple, int] = {}  # key -> number of the last SYN-ACK sent
-        self._cookie = False  # whether the frame acknowledges one
+        self._cookie = None  # the segment, if it acknowledges one
         self._in_frame = False
         self._expecting = False  # a fragment: the datagram it completes is judged when it is complete
         self._rng = random.Random(7)
@@ -148,7 +148,7 @@ class Watch:
 
     def _judge(self, found: Found):
         """Sets what is allowed until the frame is done. Returns what `_compare` needs."""
-        self._verdict, self._target, self._cookie = Verdict(why="no segment"), None, False
+        self._verdict, self._target, self._cookie = Verdict(why="no segment"), None, None
         now = self.stack.clock()
         connections = self.stack.tcp.connections
         if found.udp is not None:
@@ -165,7 +165,8 @@ class Watch:
         endpoint = connections.get(segment.key)
         if endpoint is None:
             answered = self._answered.get(segment.key, -2)
-            self._cookie = segment.ack == (answered + 1) & 0xFFFFFFFF and segment.flags & 0x16 == 0x10
+            if segment.ack == (answered + 1) & 0xFFFFFFFF and segment.flags & 0x16 == 0x10:
+                self._cookie = segment
             return self._snapshot(segment)
         conn = self._target = endpoint.connection
         verdict = self._verdict = judge(conn, segment, now, self._fins.get(conn, False))
@@ -229,8 +230,10 @@ class Watch:
         by_us = conn.fin_asked and (old, new) in {("ESTABLISHED", "FIN_WAIT_1"), ("CLOSE_WAIT", "LAST_ACK")}
         if by_us:
             return
-        if self._cookie and self._target is None and (old, new) == ("SYN_RECEIVED", "ESTABLISHED"):
+        if self._cookie is not None and self._target is None and (old, new) == ("SYN_RECEIVED", "ESTABLISHED"):
             self._target, self._verdict = conn, Verdict("accept", "a cookie", may_fin=True)
+            self._fins[conn] = bool(self._cookie.flags & 1)
+            self._candidates[conn] = [(conn.receiver.nxt, self._cookie.payload)]
             return
         verdict = self._verdict if self._target is conn else None
         if verdict is None or not may_follow(old, new, verdict):
