@@ -230,7 +230,11 @@ class Watch:
         by_us = conn.fin_asked and (old, new) in {("ESTABLISHED", "FIN_WAIT_1"), ("CLOSE_WAIT", "LAST_ACK")}
         if by_us:
             return
-        if self._cookie is not None and self._target is None and (old, new) == ("SYN_RECEIVED", "ESTABLISHED"):
+        if (
+            self._cookie is not None
+            and self._target is None
+            and (old, new) == ("SYN_RECEIVED", "ESTABLISHED")
+        ):
             self._target, self._verdict = conn, Verdict("accept", "a cookie", may_fin=True)
             self._fins[conn] = bool(self._cookie.flags & 1)
             self._candidates[conn] = [(conn.receiver.nxt, self._cookie.payload)]
