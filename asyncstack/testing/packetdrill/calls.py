@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from asyncstack.errors import os_error
@@ -29,6 +29,7 @@ from asyncstack.testing.packetdrill.script import (
     UnsupportedError,
     Word,
 )
+from asyncstack.testing.packetdrill.settings import Settings
 from asyncstack.testing.packetdrill.transfers import Transfers
 
 _UNSUPPORTED: Final = {
@@ -57,8 +58,11 @@ class World:
 class SystemCalls:
     """The descriptors of one script. `last` is the one named last."""
 
-    def __init__(self, stack: Stack, world: World, named: Callable[[str, Any, CallLine], None]) -> None:
+    def __init__(
+        self, stack: Stack, settings: Settings, world: World, named: Callable[[str, Any, CallLine], None]
+    ) -> None:
         self.stack = stack
+        self._settings = settings
         self.world = world
         self.files: dict[int, Any] = {}
         self.last = -1
@@ -143,7 +147,10 @@ class SystemCalls:
         return 0
 
     async def _listen(self, line: CallLine) -> int:
-        self.file(line).listen(number(line.arguments[1]))
+        file, backlog = self.file(line), number(line.arguments[1])
+        if self._settings.fast_open_listeners and not file.config.fast_open:
+            file.configure(replace(file.config, fast_open=max(backlog, 1)))
+        file.listen(backlog)
         return 0
 
     async def _accept(self, line: CallLine) -> int:

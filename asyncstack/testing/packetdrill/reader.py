@@ -10,6 +10,7 @@ from lark import Token, Transformer, v_args
 from lark.exceptions import UnexpectedInput, VisitError
 
 from asyncstack.testing.packetdrill.grammar import parser
+from asyncstack.testing.packetdrill.kernel_only import check_supported
 from asyncstack.testing.packetdrill.script import (
     DOTS,
     Applied,
@@ -33,18 +34,8 @@ from asyncstack.testing.packetdrill.script import (
     Word,
 )
 
-# What the grammar leaves out because no stack of ours could do it.
-_KERNEL_ONLY: Final = {
-    r"\bmp_(capable|join|fastclose|tcprst|prio|fail)|\bdss\b|\badd_address|\bmptcp": "MPTCP",
-    r"\bmpls\b": "MPLS",
-    r"\b(gre|GREv0)\b": "GRE",
-    r"[<>]\s*ipv[46]\b": "encapsulation",
-    r"\b(scm_sec|SCM_TIMESTAMPING|SO_TIMESTAMPING)\b": "timestamps by cmsg",
-    r"\bee_errno\b": "the error queue",
-    r"\bmsg_control\b": "control messages",
-    r"\{\s*(mut|trun|ins|rep)\s": "mutated packets",
-}
-_COMMENTS: Final = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+# the cookie of the peer's address by the key of `defaults.sh`, as the public suites' own runner defines it
+_DEFINED: Final = {"TFO_COOKIE": "3021b9d889017eeb"}
 
 
 def read_script(text: str, defined: Mapping[str, str] | None = None) -> Script:
@@ -57,18 +48,11 @@ def read_script(text: str, defined: Mapping[str, str] | None = None) -> Script:
         script: Script = _Records(text, defined or {}).transform(tree)
         return script
     except UnexpectedInput as exc:
-        _look_for_unsupported(text)
+        check_supported(text)
         line = text.splitlines()[exc.line - 1].strip() if 0 < exc.line <= text.count("\n") + 1 else ""
         raise ScriptError(f"line {exc.line}, column {exc.column}: not understood: {line}") from exc
     except VisitError as exc:
         raise exc.orig_exc from exc
-
-
-def _look_for_unsupported(text: str) -> None:
-    bare = _COMMENTS.sub("", text)
-    for pattern, reason in _KERNEL_ONLY.items():
-        if re.search(pattern, bare):
-            raise UnsupportedError(reason)
 
 
 def _number(token: str | None) -> int:
@@ -83,7 +67,7 @@ class _Records(Transformer[Token, Any]):
         super().__init__()
         self._text = text
         own = re.findall(r"^\s*--define=(\S+=\S+)", text, re.MULTILINE)
-        self._defined = dict(value.split("=", 1) for value in own) | dict(defined)
+        self._defined = _DEFINED | dict(value.split("=", 1) for value in own) | dict(defined)
 
     def script(self, *parts: Any) -> Script:
         script = Script()

@@ -87,7 +87,7 @@ class Runner:
         outcome, reason, details = Outcome.PASS, "", []
         stage = None
         try:
-            self._stage = stage = Stage(self._settings.config, self._options)
+            self._stage = stage = Stage(self._settings, self._options)
             for event in self._script.events:
                 await self._settle()
                 await self._play(event)

@@ -57,8 +57,6 @@ _AS_IT_IS: Final = {
     "tcp_ecn_option": "0",
     "tcp_ecn_fallback": "1",
     "tcp_syncookies": "1",
-    "tcp_fastopen": "0x70403 0 1",
-    "tcp_fastopen_key": "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
     "tcp_mtu_probing": "0",
     "tcp_base_mss": "1024",
     "tcp_min_snd_mss": "48",
@@ -75,6 +73,8 @@ _AS_IT_IS: Final = {
     "ip_no_pmtu_disc": "0",
     "tcp_syn_linear_timeouts": "0",
 }
+
+_SERVER, _WITHOUT_COOKIE, _LISTENERS = 2, 0x200, 0x400  # bits of tcp_fastopen
 
 Setter = Callable[[TcpConfig, str], dict[str, Any]]
 
@@ -97,6 +97,12 @@ def _text(field: str) -> Setter:
 
 def _largest(field: str) -> Setter:
     return lambda config, value: {field: int(value.split()[-1])}
+
+
+def _fast_open_key(config: TcpConfig, value: str) -> dict[str, Any]:
+    """Words of 32 bits in hexadecimal, each stored as the machine does; after a comma the key before this one."""
+    words = re.findall(r"[0-9a-fA-F]{8}", value)
+    return {"fast_open_key": b"".join(int(word, 16).to_bytes(4, "little") for word in words)}
 
 
 def _give_up_after(config: TcpConfig, value: str) -> dict[str, Any]:
@@ -136,6 +142,7 @@ _SETTINGS: Final[dict[str, Setter]] = {
     "tcp_keepalive_probes": _integer("keepalive_count"),
     "tcp_fin_timeout": _seconds("fin_wait_2"),
     "tcp_ecn": _ecn,
+    "tcp_fastopen_key": _fast_open_key,
     "tcp_ecn_option": _integer("accecn_option"),
     "tcp_ecn_fallback": _flag("ecn_fallback"),
     "tcp_syncookies": _cookies,
@@ -156,6 +163,7 @@ class Settings:
 
     def __init__(self) -> None:
         self.config = StackConfig()
+        self.fast_open_listeners = False  # listening sockets have TCP_FASTOPEN by themselves
         self.config.tcp.nodelay = False  # sockets have Nagle's algorithm until they are told
         for name, value in _DEFAULTS.items():
             self.set(name, value)
@@ -199,6 +207,11 @@ class Settings:
         if name in _INDIFFERENT.split():
             return
         config = self.config.tcp
+        if name == "tcp_fastopen":
+            bits = int(value, 0)
+            self.fast_open_listeners = bits & _SERVER > 0 and bits & _LISTENERS > 0
+            config.fast_open_without_cookie = bits & _WITHOUT_COOKIE > 0
+            return
         fields = _SETTINGS[name](config, value) if name in _SETTINGS else {}
         if fields and fields.keys() <= TcpConfig.__dataclass_fields__.keys():
             for field, setting in fields.items():

@@ -12,7 +12,6 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Final
 
-from asyncstack.config import StackConfig
 from asyncstack.stack import Stack
 from asyncstack.testing.packetdrill.calls import SystemCalls, World
 from asyncstack.testing.packetdrill.compare import describe_seen
@@ -31,6 +30,7 @@ from asyncstack.testing.packetdrill.script import (
     UdpLine,
     UnsupportedError,
 )
+from asyncstack.testing.packetdrill.settings import Settings
 from asyncstack.transport.tcp.info import TcpInfo
 
 _SEED: Final = "packetdrill"
@@ -58,7 +58,7 @@ _ADDRESSES: Final = {
 class Stage:
     """Made inside the loop that the script runs on. `close` ends it."""
 
-    def __init__(self, config: StackConfig, options: Options) -> None:
+    def __init__(self, settings: Settings, options: Options) -> None:
         version = options.get("ip_version", "ipv4").replace("_", "-")
         if version not in ("ipv4", "ipv6", "ipv4-mapped-ipv6"):
             raise ScriptError(f"--ip_version={version}")
@@ -67,7 +67,7 @@ class Stage:
         remote = options.get("remote_ip", known.remote)
         loop = asyncio.get_running_loop()
         self.device = ScriptDevice(loop, int(options.get("mtu", "1500")))
-        self.stack = Stack(config, name="script", seed=_SEED)
+        self.stack = Stack(settings.config, name="script", seed=_SEED)
         self.stack.attach(
             self.device, [f"{local}/{known.prefix}"], options.get("gateway_ip", known.gateway), name="tun0"
         )
@@ -83,7 +83,7 @@ class Stage:
             mapped,
         )
         self.world = world
-        self.calls = SystemCalls(self.stack, world, self._begin)
+        self.calls = SystemCalls(self.stack, settings, world, self._begin)
         self.flow: Flow | None = None
         self._awaiting = True  # the next packet of the peer begins a flow: a socket listens, or there is none
         self._protocol = TCP
