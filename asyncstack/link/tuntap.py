@@ -28,6 +28,8 @@ WATCH_SECONDS: Final = 0.5
 READ_SIZE: Final = 65535 + 18 + HEADER_SIZE
 MAX_BUFFERS: Final = 1000  # IOV_MAX is 1024
 HEADER_CACHE: Final = 256
+TCP_FLAGS: Final = 13  # offset in the TCP header
+CWR: Final = 0x80
 NO_ROOM: Final = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 GONE: Final = (errno.EBADFD, errno.EBADF, errno.ENODEV, errno.ENXIO, errno.EFAULT)
 
@@ -65,7 +67,7 @@ class TunTapDevice(Device):
         self._failed = False
         self._forgetful = False  # the loop, about fds
         self._watch_handle: asyncio.TimerHandle | None = None
-        self._headers: dict[tuple[int, int, int, bool], bytes] = {}
+        self._headers: dict[tuple[int, int, int, bool, bool], bytes] = {}
         self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
@@ -219,12 +221,13 @@ class TunTapDevice(Device):
     def _header(self, frame: OutgoingFrame) -> bytes:
         if not frame.checksum_start:
             return virtio_net.PLAIN
-        ipv6 = False
+        ipv6 = reduced = False
         if frame.gso_size:
             # the EtherType of IPv6 is 86DD, of IPv4 0800
             first = frame.parts[0]
             ipv6 = first[12] == 0x86 if self.ethernet else first[0] >> 4 == 6
-        key = (frame.checksum_start, frame.checksum_offset, frame.gso_size, ipv6)
+            reduced = _has_cwr(frame)
+        key = (frame.checksum_start, frame.checksum_offset, frame.gso_size, ipv6, reduced)
         header = self._headers.get(key)
         if header is None:
             if len(self._headers) >= HEADER_CACHE:
@@ -286,10 +289,22 @@ def parse_frame(data: bytes) -> Frame:
     return Frame(packet, flags & F_DATA_VALID != 0, gso_size)
 
 
-def build_header(checksum_start: int, checksum_offset: int, gso_size: int, ipv6: bool) -> bytes:
+def _has_cwr(frame: OutgoingFrame) -> bool:
+    """Whether a TCP super-segment has CWR set, which only its first piece may keep."""
+    at = frame.checksum_start + TCP_FLAGS
+    for part in frame.parts:
+        if at < len(part):
+            return part[at] & CWR != 0
+        at -= len(part)
+    return False
+
+
+def build_header(
+    checksum_start: int, checksum_offset: int, gso_size: int, ipv6: bool, cwr: bool = False
+) -> bytes:
     """The virtio-net header for a partial checksum, and for a TCP super-segment if `gso_size` is not 0."""
     gso_type, header_length = virtio_net.GSO_NONE, 0
     if gso_size:
-        gso_type = GSO_TCPV6 if ipv6 else GSO_TCPV4
+        gso_type = (GSO_TCPV6 if ipv6 else GSO_TCPV4) | (virtio_net.GSO_ECN if cwr else 0)
         header_length = checksum_start + 20  # a hint; the kernel looks at the TCP header itself
     return virtio_net.build(F_NEEDS_CSUM, gso_type, header_length, gso_size, checksum_start, checksum_offset)

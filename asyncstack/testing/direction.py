@@ -18,6 +18,7 @@ from asyncstack.link.device import BATCH_BYTES, BATCH_FRAMES
 from asyncstack.link.frame import Frame, OutgoingFrame
 from asyncstack.link.segmentation import segment
 from asyncstack.testing.impairment import Impairments, Passing, Verdict
+from asyncstack.testing.marking import marked
 from asyncstack.timing import LoopTimer, clock_of
 from asyncstack.wire import checksum
 
@@ -49,6 +50,7 @@ class DirectionStats:
     duplicated: int = 0
     reordered: int = 0
     corrupted: int = 0
+    marked: int = 0  # CE was set
 
     @property
     def dropped(self) -> int:
@@ -191,6 +193,8 @@ class Direction:
             if verdict is Verdict.DROP:
                 stats.refused += 1
                 return
+            if verdict is Verdict.MARK:
+                data = self._mark(data)
             if not isinstance(verdict, Verdict):
                 delay += verdict
         leaves = now
@@ -200,6 +204,8 @@ class Direction:
             if waiting and round(waiting) + size > self.queue_limit:
                 stats.overflowed += 1
                 return
+            if impairments.mark is not None and waiting > impairments.mark:
+                data = self._mark(data)
             self._wire_free = leaves = leaves + size * 8 / impairments.rate
         if self._lost is not None and self._lost():
             stats.lost += 1
@@ -213,6 +219,11 @@ class Direction:
             stats.duplicated += 1
             self._push(self._due(leaves + delay), frame, leaves)
 
+    def _mark(self, data: bytes) -> bytes:
+        after = marked(data, self._link_header)
+        self.stats.marked += after is not data
+        return after
+
     def _ask(self, data: bytes, now: float) -> Verdict | float:
         rule = self.impairments.rule
         if len(data) > self._mtu + self._link_header:
@@ -223,7 +234,7 @@ class Direction:
         if isinstance(verdict, Verdict) or (isinstance(verdict, (int, float)) and verdict >= 0):
             return verdict
         raise TypeError(
-            f"the rule of a link returned {verdict!r}: return Verdict.PASS, Verdict.DROP or seconds"
+            f"the rule of a link returned {verdict!r}: return Verdict.PASS, DROP, MARK or seconds"
         )
 
     def _due(self, due: float) -> float:

@@ -69,6 +69,7 @@ class Verdict(Enum):
 
     PASS = "pass"
     DROP = "drop"
+    MARK = "mark"  # pass, with CE set if the sender knows ECN
 
 
 @dataclass
@@ -122,7 +123,8 @@ class Impairments:
     delay: seconds on the way. jitter: up to so many seconds more, evenly spread; packets stay in order. loss: a
     probability or a `LossModel`; a lost packet still takes its time on the wire. rate: bits per second of frames, None
     for no limit. queue: bytes that may wait for the wire; what finds no room is dropped (drop-tail). None: what the
-    link holds in `rate` times the delay there and back, at least 256 KiB. duplicate, corrupt (one bit flipped):
+    link holds in `rate` times the delay there and back, at least 256 KiB. mark: while more bytes than that wait for the
+    wire, packets of senders that know ECN get CE (RFC 3168); None: never. duplicate, corrupt (one bit flipped):
     probabilities. reorder: the probability that a packet is held back for up to `reorder_delay` seconds while others
     pass. rule: sees each packet before all that.
     """
@@ -132,6 +134,7 @@ class Impairments:
     loss: float | LossModel = 0.0
     rate: float | None = None
     queue: int | None = None
+    mark: int | None = None
     duplicate: float = 0.0
     reorder: float = 0.0
     reorder_delay: float = 0.001
@@ -151,6 +154,8 @@ class Impairments:
             raise ValueError(f"rate={self.rate!r}: give bits per second above 0, or None for no limit")
         if self.queue is not None and self.queue < 0:
             raise ValueError(f"queue={self.queue!r}: give bytes, 0 or more, or None")
+        if self.mark is not None and self.mark < 0:
+            raise ValueError(f"mark={self.mark!r}: give bytes, 0 or more, or None")
 
     @property
     def none(self) -> bool:

@@ -99,6 +99,7 @@ class Link:
     loss = _Parameter[float | LossModel]()
     rate = _Parameter[float | None]()
     queue = _Parameter[int | None]()
+    mark = _Parameter[int | None]()
     duplicate = _Parameter[float]()
     reorder = _Parameter[float]()
     reorder_delay = _Parameter[float]()

@@ -140,6 +140,25 @@ async def test_family_of_a_super_segment():
     assert gso_type(tap, macs + b"\x86\xdd", b"\x60" + bytes(39)) == GSO_TCPV6
 
 
+async def test_cwr_of_a_super_segment():
+    """RFC 3168 6.1.2: on its first piece alone, which the kernel has to be told."""
+
+    def gso_type(device, flags, *before):
+        tcp = bytes(13) + bytes([flags]) + bytes(6)
+        start = sum(map(len, before))
+        frame = OutgoingFrame([*before, tcp, bytes(3000)], start, 16, 1000)
+        joined = OutgoingFrame([b"".join(frame.parts)], start, 16, 1000)
+        kinds = {virtio_net.parse(memoryview(device._header(each)))[1] for each in (frame, joined)}
+        assert len(kinds) == 1
+        return kinds.pop()
+
+    ip, eth = b"\x45" + bytes(19), bytes(12) + b"\x08\x00"
+    assert gso_type(TunDevice(), 0x90, ip) == GSO_TCPV4 | virtio_net.GSO_ECN
+    assert gso_type(TunDevice(), 0x50, ip) == GSO_TCPV4
+    assert gso_type(TapDevice(), 0x90, eth, ip) == GSO_TCPV4 | virtio_net.GSO_ECN
+    assert gso_type(TapDevice(), 0x10, eth, ip) == GSO_TCPV4
+
+
 def test_header_of_a_checksum_alone():
     assert virtio_net.parse(memoryview(build_header(20, 6, 0, False))) == (F_NEEDS_CSUM, 0, 0, 0, 20, 6)
 
