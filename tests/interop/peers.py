@@ -99,20 +99,6 @@ def client(host: str, port: int, size: int = 0, seed: int = 0) -> None:
     exchange(connect(host, port), size, seed)
 
 
-def stubborn_client(host: str, port: int, size: int, seed: int) -> None:
-    """Tries again when it is reset, as a server under a SYN flood may do that has forgotten a half-open connection."""
-    for attempt in range(100):
-        try:
-            connection = connect(host, port)
-            connection.sendall(b"".join(pieces(size, seed)))
-            connection.shutdown(socket.SHUT_WR)
-            say(**receive(connection))
-            return
-        except ConnectionResetError:
-            connection.close()
-            time.sleep(0.01 * attempt)
-
-
 def server(host: str, size: int = 0, seed: int = 0) -> None:
     exchange(accept_one(host), size, seed)
 

@@ -86,7 +86,7 @@ async def test_syn_flood(medium):
         async with peer("syn_flood", network=sources, host=OURS, port=7000, count=20_000, seed=1) as flood:
             assert (await flood.said())["started"]
             for size in (1000, 100_000):
-                async with peer("stubborn_client", host=OURS, port=7000, size=size, seed=size) as client:
+                async with peer("client", host=OURS, port=7000, size=size, seed=size) as client:
                     assert await client.ended() == {"size": size, "digest": digest(size, size)}
             assert await flood.ended() == {"sent": 20_000}
         async with peer("client", host=OURS, port=7000, size=1000, seed=3) as client:

@@ -7,7 +7,7 @@ import pytest
 from asyncstack import ANY_PORT, StackConfig, TcpConfig
 from tests.interop.applications import Exchange, echo
 from tests.interop.kernel import peer, run
-from tests.interop.medium import BOTH_FAMILIES, OURS, OURS6, TUN, host
+from tests.interop.medium import BOTH_FAMILIES, NAMES, OURS, OURS6, PLAIN_TAP, PLAIN_TUN, TAP, TUN, host
 from tests.interop.peers import digest
 
 pytestmark = pytest.mark.tun
@@ -51,9 +51,7 @@ async def test_cookies_without_timestamps():
         ("2001:db8:99::/48", ("2001:db8:99::1", "2001:db8:99:ffff::7")),
     ],
 )
-@pytest.mark.parametrize(
-    "medium", {medium for medium, _, _ in BOTH_FAMILIES}, ids=lambda medium: str(medium.kind.__name__)
-)
+@pytest.mark.parametrize("medium", [TUN, TAP, PLAIN_TUN, PLAIN_TAP], ids=NAMES.get)
 async def test_a_network_routed_to_us(medium, network, targets):
     """The kernel believes that the whole network is behind us; each connection says whom it was meant for."""
     async with host(medium) as here:
