@@ -27,7 +27,8 @@ from tests.model.strays import STRAYS
 
 PORT: Final = 80
 ADDRESSES: Final = {CLIENT: "10.0.0.1", SERVER: "10.0.0.2"}
-HEALED_AFTER: Final = 20.0  # seconds: the link is good again, and both ends finish
+HEALED_BY: Final = 36.0  # seconds: the link is good again, before anybody gives up
+HEALED_AFTER: Final = 20.0  # seconds after the last step, if that is sooner; then both ends finish
 SMALLEST_BUFFER: Final = 2304
 SLACK: Final = 64 << 10  # a window that was promised before memory was short
 PATIENCE: Final = 1500.0  # seconds until every connection has ended
@@ -98,6 +99,7 @@ class World:
 
     async def _talk(self) -> None:
         client = self.ends[CLIENT]
+        healing = self.loop.call_at(HEALED_BY, self._heal)
         connecting = asyncio.ensure_future(
             self.stacks[CLIENT].create_connection(lambda: client, SERVER, PORT)
         )
@@ -105,14 +107,18 @@ class World:
             await asyncio.sleep(step.after)
             self._do(step, connecting)
         await asyncio.sleep(HEALED_AFTER)
-        for way in self.ways.values():
-            way.healed = True
+        healing.cancel()
+        self._heal()
         await asyncio.sleep(HELD_BACK)
         self.record.step(self.loop.time(), "all", "is well again, and both ends finish")
         for end in [*self.ends.values(), *self.more]:
             for deed in ("resumes", "half-closes", "finishes"):
                 end.do(deed)
         await self._end(connecting)
+
+    def _heal(self) -> None:
+        for way in self.ways.values():
+            way.healed = True
 
     def _do(self, step: Step, connecting: asyncio.Future[Any]) -> None:
         now = self.loop.time()

@@ -214,8 +214,8 @@ def establish(conn: Connection, trigger: Trigger, segment: Segment, now: float) 
     if conn.syn_times == 0:
         if conn.syn_sent_at != NEVER:
             snd.rtt.update(now - conn.syn_sent_at)
-    elif rcv.timestamps and (elapsed := conn.echoed(segment, now)) >= 0.0:
-        snd.rtt.update(elapsed)
+    elif rcv.timestamps and 0.0 <= (elapsed := conn.echoed(segment, now)) < config.initial_rto:
+        snd.rtt.update(elapsed)  # more may be the time that the peer waited to repeat its SYN-ACK
     else:
         snd.rtt.restart(FALLBACK_RTO)
     if not served:

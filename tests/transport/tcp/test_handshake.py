@@ -266,6 +266,21 @@ def test_lost_syn_with_timestamps_still_gives_a_sample():
     assert info.snd_cwnd == 1
 
 
+def test_answer_to_a_syn_of_long_ago_is_no_round_trip():
+    """A SYN-ACK that the peer repeats still echoes the SYN that it got, however long ago that was. Taken for a round
+    trip it would put the first retransmission of data off by a minute."""
+    d = connecting()
+    d.expect("S")
+    first = d.our_ts
+    for at in (1.0, 3.0, 7.0, 15.0):
+        d.wait_for_segment()
+        d.expect("S", at=at)
+    d.wait(10.0)
+    d.inject("SA", seq=0, ack=1, ts_ecr=first)
+    info = d.connection.info(d.now)
+    assert (info.rto, info.rtt) == (3.0, 0.0), "RFC 6298 5.7"
+
+
 def test_hard_icmp_error_ends_the_open_and_a_soft_one_explains_the_timeout():
     d = connecting()
     d.expect("S")
