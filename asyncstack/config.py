@@ -30,6 +30,10 @@ class TcpConfig:
     )  # most bytes in flight and queued below the transport's own; Linux: tcp_wmem[2]
     tune_send_buffer: bool = True  # begin with 128 KiB and grow; off by SO_SNDBUF
     nodelay: bool = True  # asyncio sets TCP_NODELAY on its sockets; False is Nagle (RFC 896)
+    cork: bool = False  # TCP_CORK: only full segments leave, the rest after 0.2 s
+    notsent_lowat: int = 0  # most bytes written ahead of what may leave; 0: as many as the send buffer takes
+    max_segment: int = 0  # TCP_MAXSEG: bounds the MSS, told and used; 0: the path's
+    window_clamp: int = 0  # TCP_WINDOW_CLAMP: bounds the receive window; 0: the buffer does
     timestamps: bool = True  # RFC 7323
     sack: bool = True  # RFC 2018
     window_scaling: bool = True  # RFC 7323

@@ -254,9 +254,8 @@ class Stack(Calls):
             self.loop.call_soon(callback, event)
 
     def connections(self) -> list[TcpInfo]:
-        """The numbers of every TCP connection, in the order they were made."""
-        now = self.clock()
-        return [endpoint.connection.info(now) for endpoint in self.tcp.connections.values()]
+        """The numbers and addresses of every TCP connection, in the order they were made."""
+        return [endpoint.info() for endpoint in self.tcp.connections.values()]
 
     def register_congestion(self, kind: type[CongestionControl]) -> None:
         """Let TCP connections of this stack choose `kind`, a class of your own, by its `name`: as

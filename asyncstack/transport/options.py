@@ -49,7 +49,9 @@ class Settings:
     receive_buffer: int = 212_992  # of a datagram socket; Linux: net.core.rmem_default
     send_buffer: int = 212_992
     ttl: int = 0  # 0: the stack's
-    hops: int = 0  # the same for IPv6
+    hops: int = -1  # for IPv6; below 0: the stack's
+    linger: int = 0  # seconds told while SO_LINGER is off
+    quick_ack: bool = True  # before there is a connection
     tos: int = 0
     traffic_class: int = 0
     receive_ttl: bool = False  # ancillary data of datagrams
@@ -88,11 +90,15 @@ class Options:
         """The option's value; as at most `buflen` bytes if given. Raises OSError ENOPROTOOPT for one we do not have."""
         if not 0 <= buflen <= 1024:
             raise os_error(errno.EINVAL, "getsockopt buflen out of range")
+        if level not in (SOL_SOCKET, IPPROTO_IP, self.proto) and not self._has_ipv6(level):
+            raise os_error(errno.EOPNOTSUPP, f"socket options of level {level}")
         getter = self._find(level, option).get
         if getter is None:
             raise os_error(errno.ENOPROTOOPT, f"socket option {option} of level {level} can only be set")
         value = getter(self)
         if buflen:
+            if level == IPPROTO_IP and buflen < INT.size and isinstance(value, int) and 0 <= value <= 255:
+                return bytes([value])
             return (INT.pack(value) if isinstance(value, int) else value)[:buflen]
         return value if isinstance(value, int) else INT.unpack(value[:4].ljust(4, b"\0"))[0]
 
@@ -109,17 +115,40 @@ class Options:
             setter.set(self, data)
         elif len(data) >= INT.size:
             setter.set(self, INT.unpack(data[: INT.size])[0])
-        elif level == IPPROTO_IP and data:
-            setter.set(self, data[0])
+        elif level == IPPROTO_IP:
+            setter.set(self, data[0] if data else 0)
         else:
             raise os_error(errno.EINVAL, f"socket option {option} of level {level} takes {INT.size} bytes")
 
+    def _has_ipv6(self, level: int) -> bool:
+        return level == IPPROTO_IPV6 and self.family == socket.AF_INET6
+
     def _find(self, level: int, option: int) -> Option:
         found = self.table.get((level, option)) or COMMON.get((level, option))
-        if found is None or (level == IPPROTO_IPV6 and self.family != socket.AF_INET6):
+        if found is None or (level == IPPROTO_IPV6 and not self._has_ipv6(level)):
             detail = f"socket option {option} of level {level} is not one that asyncstack has"
             raise os_error(errno.ENOPROTOOPT, detail)
         return found
+
+
+def _hop_limit(holder: Options) -> int:
+    return holder.settings.ttl or holder.default_ttl
+
+
+def _set_hop_limit(holder: Options, value: int) -> None:
+    if value != -1 and not 1 <= value <= 255:
+        raise os_error(errno.EINVAL, f"a TTL of {value}")
+    holder.settings.ttl = max(value, 0)
+
+
+def _hops(holder: Options) -> int:
+    return holder.default_ttl if holder.settings.hops < 0 else holder.settings.hops
+
+
+def _set_hops(holder: Options, value: int) -> None:
+    if not -1 <= value <= 255:
+        raise os_error(errno.EINVAL, f"a hop limit of {value}")
+    holder.settings.hops = value
 
 
 def flag(name: str) -> Option:
@@ -142,17 +171,6 @@ def number(name: str) -> Option:
 
 def _set_receive_low(holder: Options, value: int) -> None:
     holder.settings.receive_low = 0x7FFFFFFF if value < 0 else value or 1
-
-
-def _hops(name: str) -> Option:
-    """A hop limit; -1 is the stack's own."""
-
-    def put(holder: Options, value: int) -> None:
-        if value != -1 and not (1 if name == "ttl" else 0) <= value <= 255:
-            raise os_error(errno.EINVAL, f"a hop limit of {value}")
-        setattr(holder.settings, name, max(value, 0))
-
-    return Option(lambda holder: getattr(holder.settings, name) or holder.default_ttl, put)
 
 
 def _set_tos(holder: Options, value: int) -> None:
@@ -201,8 +219,8 @@ COMMON: Final[Table] = {
         lambda holder: int(holder.settings.receive_low), _set_receive_low
     ),
     (IPPROTO_IPV6, socket.IPV6_V6ONLY): flag("v6_only"),
-    (IPPROTO_IP, socket.IP_TTL): _hops("ttl"),
-    (IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS): _hops("hops"),
+    (IPPROTO_IP, socket.IP_TTL): Option(_hop_limit, _set_hop_limit),
+    (IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS): Option(_hops, _set_hops),
     (IPPROTO_IP, socket.IP_TOS): Option(lambda holder: int(holder.settings.tos), _set_tos),
     (IPPROTO_IPV6, socket.IPV6_TCLASS): Option(
         lambda holder: int(holder.settings.traffic_class), _set_traffic_class

@@ -100,6 +100,11 @@ class OpeningSocket(StackSocket, Owner):
         """Bytes of the largest packet to the peer, None without one."""
         return None if self._live is None else self._live.path.mtu
 
+    @property
+    def layer(self) -> TcpLayer:
+        """The TCP it is a socket of."""
+        return self._layer
+
     def take_error(self) -> int:
         """The errno that nobody has been told, once."""
         error, self._error = self._error, 0

@@ -76,6 +76,8 @@ class StreamSocket(OpeningSocket):
     def _has_room(endpoint: TcpEndpoint) -> bool:
         """Whether a writer should be woken: a third of the buffer is free (Linux: sk_stream_write_space)."""
         connection = endpoint.connection
+        if (low := connection.config.notsent_lowat) and 2 * connection.unsent >= low:
+            return False
         return 3 * connection.queued <= 2 * connection.send_buffer_limit
 
     @property
@@ -132,12 +134,14 @@ class StreamSocket(OpeningSocket):
             raise os_error(errno.EPIPE)
         if live.connection.state in OPENING:
             return None
-        room = live.connection.send_buffer_limit - live.connection.queued
+        connection = live.connection
+        room = connection.room
         if not view:
             return 0
         if room <= 0:
             return None
         taken = view[:room]
+        connection.sender.hold(bool(flags & socket.MSG_MORE))
         live.write(bytes(taken))
         self._changed()
         return len(taken)

@@ -33,11 +33,15 @@ EXTRA_SEGMENTS: Final = 16
 JUMP: Final = 4.0  # a round trip this much longer than those before was a pause of the sender
 
 
+def largest_window(config: TcpConfig) -> int:
+    """Bytes of the receive window at most: the buffer, or TCP_WINDOW_CLAMP."""
+    return min(config.receive_buffer, config.window_clamp or config.receive_buffer)
+
+
 def initial_receive_buffer(config: TcpConfig) -> int:
     """Bytes that a new connection is ready to hold."""
-    return (
-        min(INITIAL_RECEIVE, config.receive_buffer) if config.tune_receive_buffer else config.receive_buffer
-    )
+    most = largest_window(config)
+    return min(INITIAL_RECEIVE, most) if config.tune_receive_buffer else most
 
 
 def send_buffer_limit(config: TcpConfig, cwnd: int) -> int:

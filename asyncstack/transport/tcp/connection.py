@@ -429,6 +429,20 @@ class Connection:
         is in flight."""
         return send_buffer_limit(self.config, self.sender.congestion.cwnd)
 
+    @property
+    def room(self) -> int:
+        """Bytes a writer may still queue. TCP_NOTSENT_LOWAT leaves none while that much was never sent."""
+        low = self.config.notsent_lowat
+        if low and self.unsent >= low:
+            return 0
+        return self.send_buffer_limit - self.queued
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written and never sent."""
+        snd = self.sender
+        return max(snd.queue.end - max(snd.nxt, snd.queue_start), 0)
+
     def info(self, now: float) -> TcpInfo:
         """A look at everything."""
         return describe(self, now)

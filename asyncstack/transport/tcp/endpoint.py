@@ -14,7 +14,9 @@ from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.network.routing import Path
 from asyncstack.timing import LoopTimer
+from asyncstack.transport.endpoint_socket import socket_address
 from asyncstack.transport.tcp.connection import Connection
+from asyncstack.transport.tcp.info import TcpInfo
 from asyncstack.transport.tcp.state import CLOSED, TIME_WAIT, Event
 from asyncstack.wire.tcp import Segment, build, header_size
 
@@ -187,6 +189,14 @@ class TcpEndpoint:
         """The device has no room for us: time passes all the same."""
         self.connection.held_up(now)
         self._arm()
+
+    def info(self) -> TcpInfo:
+        """The connection's numbers, and its addresses."""
+        info = self.connection.info(self.layer.clock())
+        local, local_port, remote, remote_port = self.key
+        info.local, info.remote = socket_address(local, local_port), socket_address(remote, remote_port)
+        info.pmtu = self.path.mtu
+        return info
 
     # outputs
 

@@ -85,7 +85,7 @@ def _negotiate(conn: Connection, syn: Segment, now: float) -> None:
     conn.peer_mss = max(syn.mss or DEFAULT_MSS, SMALLEST_MSS)
     if rcv.timestamps:
         rcv.full = conn.path_mss - TIMESTAMP_OPTION
-    rcv.open(syn.seq, min(config.receive_buffer, MAX_WINDOW))
+    rcv.open(syn.seq, min(rcv.buffer, MAX_WINDOW))
     snd.edge = snd.una + syn.window
     snd.max_window = syn.window
     snd.window_seq = rcv.nxt
@@ -96,12 +96,17 @@ def _sack(conn: Connection) -> bool:
     return conn.config.sack and conn.path_mss >= SMALLEST_MSS
 
 
+def own_mss(conn: Connection) -> int:
+    """What the path takes and the user allows (TCP_MAXSEG); the MSS that a SYN tells."""
+    return min(conn.path_mss, conn.config.max_segment or conn.path_mss)
+
+
 def segment_mss(conn: Connection) -> int:
     """Payload bytes of a full segment: what path and peer take, less the timestamps (RFC 6691 2)."""
     options = TIMESTAMP_OPTION if conn.receiver.timestamps else 0
     if conn.ecn is not None:
         options += conn.ecn.option_room
-    return min(conn.path_mss, conn.peer_mss) - options
+    return min(own_mss(conn), conn.peer_mss) - options
 
 
 def syn_to_send(conn: Connection, now: float) -> Segment | None:
@@ -124,12 +129,12 @@ def syn_to_send(conn: Connection, now: float) -> Segment | None:
         (snd.una - served) & MASK,
         rcv.nxt & MASK if answer else 0,
         SYN | ACK if answer else SYN,
-        min(config.receive_buffer, MAX_WINDOW),
+        min(rcv.buffer, MAX_WINDOW),
         b"",
         timestamp(now, conn.ts_offset) if timestamps else -1,
         rcv.ts_recent,
         (),
-        min(conn.path_mss, 0xFFFF),
+        min(own_mss(conn), 0xFFFF),
         window_shift(config.receive_buffer) if scaling else -1,
         rcv.sack_ok if answer else _sack(conn),
     )

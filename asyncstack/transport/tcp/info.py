@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.transport.tcp.congestion.base import INFINITE
 from asyncstack.transport.tcp.phase import LOSS, OPEN, RECOVERY
@@ -65,12 +65,29 @@ class TcpInfo:
     pacing_rate: float  # bytes per second; 0.0 if the connection is not paced
     rcv_ooopack: int  # segments received out of order
     last_data_sent: float  # seconds ago
+    last_data_recv: float
     last_ack_recv: float
+    ato: float  # how long an acknowledgement is delayed
+    rcv_ssthresh: int  # most that the window may be now
+    rcv_rtt: float  # the receiver's estimate; 0.0 before there is one
+    max_pacing_rate: float  # bytes per second; math.inf: no limit
+    busy_time: float  # something was outstanding
+    rwnd_limited: float  # ... and the peer's window was the limit
+    sndbuf_limited: float  # 0.0: the send buffer follows the congestion window
+    delivered_ce: int  # segments that the peer says were CE-marked
+    dsack_dups: int  # DSACKs received
+    total_rto: int  # expiries of the retransmission timer
+    total_rto_recoveries: int
+    total_rto_time: float
+    # what the endpoint knows
+    pmtu: int = 0
+    local: tuple[Any, ...] = ()  # as `getsockname()` has it
+    remote: tuple[Any, ...] = ()
 
 
 def describe(conn: Connection, now: float) -> TcpInfo:
     """Fill a `TcpInfo`."""
-    snd, rcv = conn.sender, conn.receiver
+    snd, rcv, config, history = conn.sender, conn.receiver, conn.config, conn.sender.history
     board, rtt, control = snd.board, snd.rtt, snd.congestion
     mss = snd.mss
     agreed = {"timestamps": rcv.timestamps, "sack": rcv.sack_ok, "wscale": conn.scaling}
@@ -120,12 +137,25 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         segs_in=conn.segs_in,
         data_segs_out=conn.data_segs_out,
         data_segs_in=conn.data_segs_in,
-        notsent_bytes=max(snd.queue.end - max(snd.nxt, snd.queue_start), 0),
+        notsent_bytes=conn.unsent,
         delivered=board.delivered,
         delivery_rate=rate,
         delivery_rate_app_limited=sample.app_limited,
         pacing_rate=snd.pacer.rate(snd) if snd.pacer is not None else 0.0,
         rcv_ooopack=rcv.out_of_order,
         last_data_sent=now - snd.last_sent,
+        last_data_recv=now - rcv.last_data,
         last_ack_recv=now - conn.heard_at,
+        ato=config.delayed_ack,
+        rcv_ssthresh=rcv.buffer,
+        rcv_rtt=rcv.rtt,
+        max_pacing_rate=config.max_pacing_rate,
+        busy_time=history.busy_time(now),
+        rwnd_limited=history.limited_time(now),
+        sndbuf_limited=0.0,
+        delivered_ce=0 if snd.accecn is None else snd.accecn.delivered_ce,
+        dsack_dups=history.dsack_dups,
+        total_rto=history.timeouts,
+        total_rto_recoveries=history.timeout_recoveries,
+        total_rto_time=history.timeout_time,
     )

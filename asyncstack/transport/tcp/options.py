@@ -10,6 +10,7 @@ import errno
 import math
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -17,12 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
-from asyncstack.transport.options import Option, Table
+from asyncstack.transport.options import Option, Settings, Table
 from asyncstack.transport.tcp import defer_accept
 from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.endpoint import TcpEndpoint
+from asyncstack.transport.tcp.handshake import DEFAULT_MSS, SMALLEST_MSS
+from asyncstack.transport.tcp.linux_info import SIZE as INFO_SIZE
+from asyncstack.transport.tcp.linux_info import pack
 
 if TYPE_CHECKING:
+    from asyncstack.transport.tcp.layer import TcpLayer
     from asyncstack.transport.tcp.listener import Listener
 
 SOL_SOCKET: Final = socket.SOL_SOCKET
@@ -34,12 +39,14 @@ SMALLEST_RECEIVE_BUFFER: Final = (
 SMALLEST_SEND_BUFFER: Final = 2304
 CONGESTION_NAME: Final = 16  # bytes, Linux: TCP_CA_NAME_MAX
 SO_MAX_PACING_RATE: Final = 47  # not in `socket`; bytes per second
-NO_PACING_RATE: Final = 0xFFFFFFFF
+MOST_FIN_WAIT: Final = 120  # seconds; Linux: TCP_FIN_TIMEOUT_MAX
 LINGER: Final = struct.Struct("@ii")
 
 
 class Holder(Protocol):
     """What these options act on."""
+
+    settings: Settings
 
     @property
     def config(self) -> TcpConfig:
@@ -52,6 +59,10 @@ class Holder(Protocol):
     @property
     def controllers(self) -> Controllers:
         """The congestion controllers of the stack."""
+
+    @property
+    def layer(self) -> TcpLayer:
+        """Which TCP it is of."""
 
     def configure(self, config: TcpConfig) -> None:
         """Go by other settings."""
@@ -98,13 +109,14 @@ def _buffer(name: str, least: int) -> Option:
 
 def _get_linger(holder: Holder) -> bytes:
     linger = holder.config.linger
-    return LINGER.pack(linger is not None, int(linger or 0))
+    return LINGER.pack(linger is not None, int(holder.settings.linger if linger is None else linger))
 
 
 def _set_linger(holder: Holder, data: bytes) -> None:
     if len(data) < LINGER.size:
         raise os_error(errno.EINVAL, "SO_LINGER takes struct linger: two ints, on and seconds")
     on, seconds = LINGER.unpack(data[: LINGER.size])
+    holder.settings.linger = seconds
     holder.configure(replace(holder.config, linger=float(seconds) if on else None))
 
 
@@ -122,12 +134,74 @@ def _set_congestion(holder: Holder, data: bytes) -> None:
     holder.configure(replace(holder.config, congestion=name))
 
 
-def _pacing_rate(value: int) -> float:
-    return float(value) if 0 < value < NO_PACING_RATE else math.inf
-
-
 def _set_defer_accept(holder: Holder, value: int) -> None:
     holder.configure(replace(holder.config, defer_accept=max(value, 0)))
+
+
+def _set_user_timeout(holder: Holder, value: int) -> None:
+    if value < 0:
+        raise os_error(errno.EINVAL, f"TCP_USER_TIMEOUT is {value} ms")
+    seconds = value / 1000.0 if value else holder.layer.config.tcp.user_timeout
+    holder.configure(replace(holder.config, user_timeout=seconds))
+
+
+def _get_user_timeout(holder: Holder) -> int:
+    seconds = holder.config.user_timeout
+    return 0 if seconds == holder.layer.config.tcp.user_timeout else round(1000.0 * seconds)
+
+
+def _set_linger2(holder: Holder, value: int) -> None:
+    seconds = float(min(value, MOST_FIN_WAIT)) if value else holder.layer.config.tcp.fin_wait_2
+    holder.configure(replace(holder.config, fin_wait_2=max(seconds, -1.0)))
+
+
+def _set_max_segment(holder: Holder, value: int) -> None:
+    if value and not SMALLEST_MSS <= value <= 32767:
+        raise os_error(errno.EINVAL, f"TCP_MAXSEG of {value}: {SMALLEST_MSS} to 32767")
+    holder.configure(replace(holder.config, max_segment=value))
+
+
+def _get_max_segment(holder: Holder) -> int:
+    endpoint = holder.endpoint
+    if endpoint is not None and endpoint.connection.synchronized:
+        return endpoint.connection.sender.mss
+    return holder.config.max_segment or DEFAULT_MSS
+
+
+def _set_window_clamp(holder: Holder, value: int) -> None:
+    if not value and holder.endpoint is not None:
+        raise os_error(errno.EINVAL, "TCP_WINDOW_CLAMP of 0 on a connection")
+    holder.configure(replace(holder.config, window_clamp=max(value, SMALLEST_RECEIVE_BUFFER) if value else 0))
+
+
+def _set_quickack(holder: Holder, value: int) -> None:
+    holder.settings.quick_ack = bool(value)
+    if (endpoint := holder.endpoint) is not None:
+        endpoint.connection.receiver.quickack(bool(value))
+        endpoint.settle()
+
+
+def _get_quickack(holder: Holder) -> int:
+    endpoint = holder.endpoint
+    return int(holder.settings.quick_ack if endpoint is None else endpoint.connection.receiver.quick > 0)
+
+
+def _get_info(holder: Holder) -> bytes:
+    endpoint = holder.endpoint
+    if endpoint is None:
+        return bytes(INFO_SIZE)
+    return pack(endpoint.info())
+
+
+def _get_pacing(holder: Holder) -> int:
+    rate = holder.config.max_pacing_rate
+    return -1 if rate >= 0xFFFFFFFF else round(rate)
+
+
+def _set_pacing(holder: Holder, data: bytes) -> None:
+    rate = int.from_bytes(data[:8], sys.byteorder)
+    unlimited = rate in (0, 0xFFFFFFFF, (1 << 64) - 1)
+    holder.configure(replace(holder.config, max_pacing_rate=math.inf if unlimited else float(rate)))
 
 
 TCP_OPTIONS: Final[Table] = {
@@ -135,9 +209,6 @@ TCP_OPTIONS: Final[Table] = {
         lambda holder: defer_accept.seconds(holder.config), _set_defer_accept
     ),
     (IPPROTO_TCP, socket.TCP_CONGESTION): Option(_get_congestion, None, _set_congestion),
-    (SOL_SOCKET, SO_MAX_PACING_RATE): setting(
-        "max_pacing_rate", lambda rate: int(min(rate, NO_PACING_RATE)), _pacing_rate
-    ),
     (IPPROTO_TCP, socket.TCP_NODELAY): setting("nodelay", int, bool),
     (SOL_SOCKET, socket.SO_KEEPALIVE): setting("keepalive", int, bool),
     (IPPROTO_TCP, socket.TCP_KEEPIDLE): _seconds("keepalive_idle"),
@@ -146,6 +217,17 @@ TCP_OPTIONS: Final[Table] = {
     (IPPROTO_TCP, socket.TCP_SYNCNT): _times("syn_retries", 127),
     (SOL_SOCKET, socket.SO_RCVBUF): _buffer("receive_buffer", SMALLEST_RECEIVE_BUFFER),
     (SOL_SOCKET, socket.SO_SNDBUF): _buffer("send_buffer", SMALLEST_SEND_BUFFER),
+    (IPPROTO_TCP, socket.TCP_CORK): setting("cork", int, bool),
+    (IPPROTO_TCP, socket.TCP_QUICKACK): Option(_get_quickack, _set_quickack),
+    (IPPROTO_TCP, socket.TCP_USER_TIMEOUT): Option(_get_user_timeout, _set_user_timeout),
+    (IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT): setting("notsent_lowat", int, lambda value: value & 0xFFFFFFFF),
+    (IPPROTO_TCP, socket.TCP_MAXSEG): Option(_get_max_segment, _set_max_segment),
+    (IPPROTO_TCP, socket.TCP_LINGER2): Option(lambda holder: int(holder.config.fin_wait_2), _set_linger2),
+    (IPPROTO_TCP, socket.TCP_WINDOW_CLAMP): Option(
+        lambda holder: int(holder.config.window_clamp), _set_window_clamp
+    ),
+    (IPPROTO_TCP, socket.TCP_INFO): Option(_get_info),
+    (SOL_SOCKET, SO_MAX_PACING_RATE): Option(_get_pacing, None, _set_pacing),
     (SOL_SOCKET, socket.SO_LINGER): Option(_get_linger, None, _set_linger),
 }
 
@@ -160,6 +242,11 @@ class ConnectionSocket(EndpointSocket):
         own, peer = socket_address(local, local_port), socket_address(remote, remote_port)
         super().__init__(socket.SOCK_STREAM, IPPROTO_TCP, own, peer)
         self.endpoint = endpoint
+
+    @property
+    def layer(self) -> TcpLayer:
+        """Which TCP the connection is of."""
+        return self.endpoint.layer
 
     @property
     def config(self) -> TcpConfig:
@@ -186,6 +273,11 @@ class ListenerSocket(EndpointSocket):
     def __init__(self, listener: Listener) -> None:
         super().__init__(socket.SOCK_STREAM, IPPROTO_TCP, listener.sockname, None)
         self._listener = listener
+
+    @property
+    def layer(self) -> TcpLayer:
+        """Which TCP the listener is of."""
+        return self._listener.layer
 
     @property
     def config(self) -> TcpConfig:

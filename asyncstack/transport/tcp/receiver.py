@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from asyncstack.config import TcpConfig
-from asyncstack.transport.tcp.buffers import ReceiveTuning, initial_receive_buffer
+from asyncstack.transport.tcp.buffers import ReceiveTuning, initial_receive_buffer, largest_window
 from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.reassembly import Reassembly, compact
 from asyncstack.transport.tcp.sequence import NO_FIN
@@ -50,6 +50,7 @@ class Receiver:
         "fin_at",
         "full",
         "held",
+        "last_data",
         "memory",
         "mss",
         "nxt",
@@ -85,6 +86,7 @@ class Receiver:
         self.buffer = initial_receive_buffer(config)  # bytes that may wait to be read
         self.tune_at = 0.0 if config.tune_receive_buffer else NEVER  # when to look at its size again
         self._tuning: ReceiveTuning | None = None
+        self.last_data = 0.0
         self.unread = 0
         self._chunks: list[Buffer] = []
         self._step = min(mss, config.receive_buffer // 2)
@@ -113,11 +115,22 @@ class Receiver:
         self.config = config
         self._step = min(self.full, config.receive_buffer // 2)
         if config.tune_receive_buffer:
-            self.buffer = min(self.buffer, config.receive_buffer)
+            self.buffer = min(self.buffer, largest_window(config))
             self.tune_at = min(self.tune_at, 0.0)
         else:
-            self.buffer = config.receive_buffer
+            self.buffer = largest_window(config)
             self.tune_at = NEVER
+
+    def quickack(self, on: bool) -> None:
+        """TCP_QUICKACK: acknowledge at once what is owed and what comes next; or delay, as in a conversation."""
+        self.quick = QUICK_ACKS if on else 0
+        if on and self.pending:
+            self.ack_now = True
+
+    @property
+    def rtt(self) -> float:
+        """The round trip as seen from here; 0.0 before it is known."""
+        return 0.0 if self._tuning is None else self._tuning.rtt
 
     def tune(self, sample: float, srtt: float, now: float) -> None:
         """A round trip has passed: the buffer grows if what was read in it asks for more.
@@ -130,7 +143,7 @@ class Receiver:
             tuning = self._tuning = ReceiveTuning(position, self.buffer, self.mss, srtt, now)
         else:
             wanted = min(
-                tuning.look(position, self.unread, self.full, sample, now), self.config.receive_buffer
+                tuning.look(position, self.unread, self.full, sample, now), largest_window(self.config)
             )
             if wanted > self.buffer and self.memory.held < self.memory.no_growth:
                 self.buffer = wanted
@@ -145,6 +158,7 @@ class Receiver:
             if 4 * size < len(frame):
                 payload = bytes(payload)
         self.nxt += size
+        self.last_data = now
         self.unread += size
         self._chunks.append(payload)
         if len(self._chunks) > CROWDED and self.unread < len(self._chunks) * SMALL:
@@ -284,6 +298,7 @@ class Receiver:
         """`data`, just taken, was not wanted after all. What was promised to the peer for its room stands."""
         self._chunks.insert(0, data)
         self.unread += len(data)
+        self._count()
 
     def _made_room(self) -> None:
         """The application has read: tell the peer at once if the window had nearly been used up.

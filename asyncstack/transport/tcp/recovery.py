@@ -75,6 +75,7 @@ def _receive_dsack(snd: Sender, blocks: list[tuple[int, int]], una: int) -> int:
     inner = len(blocks) > 1 and blocks[1][0] <= left and right <= blocks[1][1]
     if not left < right or not (right <= una or inner) or not snd.bytes_sent_again:
         return -1
+    snd.history.dsack_dups += 1
     snd.spurious.receive_dsack(left, right)
     if right != snd.probe_end:
         snd.rack.needless(una, snd.nxt)
@@ -252,6 +253,8 @@ def _enter(snd: Sender, now: float) -> None:
 def _leave(snd: Sender, now: float) -> None:
     if snd.phase is not LOSS:
         snd.congestion.on_recovery_exit(snd.nxt - snd.una, now)
+    else:
+        snd.history.recovered(now)
     snd.phase = OPEN
     snd.dup_acks = 0
     snd.must_resend = False
@@ -270,6 +273,7 @@ def receive_timeout(snd: Sender, now: float) -> None:
     snd.spurious.frto = snd.config.frto and (fresh or snd.timeouts > 0)
     snd.spurious.testing = False
     snd.timeouts += 1
+    snd.history.timed_out(now)
     snd.congestion.on_timeout(snd.nxt - snd.una, reduce, now)
     _give_up(snd, now - snd.rack.rtt)
     snd.must_resend = True

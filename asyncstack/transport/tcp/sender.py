@@ -20,6 +20,7 @@ from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import pacing, recovery, spurious, tail_loss
 from asyncstack.transport.tcp.congestion import AckSample, CongestionControl, Controllers
 from asyncstack.transport.tcp.delivery_rate import take_sample
+from asyncstack.transport.tcp.history import History
 from asyncstack.transport.tcp.phase import OPEN, Phase
 from asyncstack.transport.tcp.rack import Rack
 from asyncstack.transport.tcp.rtt import RttEstimator
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 TICK: Final = 0.002  # of two timestamp clocks, seconds
 BURST_SECONDS: Final = 0.001
+CORK_SECONDS: Final = 0.2  # Linux: a corked segment waits no longer
+
+NODELAY, NAGLE, CORK = range(3)  # patience with what does not fill a segment
 
 
 class Sender:
@@ -49,6 +53,7 @@ class Sender:
         "dup_acks",
         "edge",
         "fin_at",
+        "history",
         "largest",
         "last_sent",
         "limit",
@@ -59,6 +64,7 @@ class Sender:
         "nxt",
         "overdue",
         "pacer",
+        "patience",
         "phase",
         "presumed",
         "probe_end",
@@ -123,11 +129,13 @@ class Sender:
         self.bytes_sent_again = 0
         self.segments_sent_again = 0
         # pace
+        self.patience = CORK if config.cork else NODELAY if config.nodelay else NAGLE
         self.pacer: pacing.Pacer | None = None
         self.limited_until = iss  # what is outstanding below was sent with the congestion window full
         self.last_sent = 0.0
         self.progress_at = 0.0  # since when the peer owes us an answer: the user timeout counts from here
         self.probes = 0
+        self.history = History()
         self.overdue = False  # the persist timer expired on a small window: silly or not, use it
 
     @property
@@ -167,8 +175,12 @@ class Sender:
         return control
 
     def configure(self, config: TcpConfig, now: float) -> None:
-        """Go by `config` from now on. Pacing begins or ends as controller and settings ask for."""
+        """Go by `config` from now on. Pacing begins or ends as controller and settings ask for. To set nodelay pushes
+        out what is there, corked or not, as on Linux."""
+        if config.nodelay and not self.config.nodelay and self.waiting:
+            self.overdue = True
         self.config = config
+        self.hold(False)
         self.congestion.slow_start_after_idle = config.slow_start_after_idle
         if not pacing.wanted(self):
             self.pacer = None
@@ -202,8 +214,8 @@ class Sender:
             size = largest
         if size > room:
             size = self._fitting(size, room, pipe, unit, now)
-        elif size % unit and nxt != una and not self.config.nodelay and self.fin_at == NO_FIN:
-            size -= size % unit
+        elif size % unit and self.patience:
+            size = self._whole_segments(size, unit, now)
         if size <= 0:
             size = min(unit, self.queue.end - nxt, self.edge - nxt)
             if nxt != self.probe_from or size <= 0:
@@ -239,6 +251,11 @@ class Sender:
         if record.start == self.una:
             self.arm_retransmit(now)
 
+    def hold(self, more: bool) -> None:
+        """Whether `more` data is about to follow (MSG_MORE): what does not fill a segment waits for it."""
+        config = self.config
+        self.patience = CORK if more or config.cork else NODELAY if config.nodelay else NAGLE
+
     def held_up(self, now: float) -> None:
         """What waits can not leave: the link has no room, no neighbour, or there is no route. The timer runs all the
         same, to try again and for the user timeout."""
@@ -248,6 +265,7 @@ class Sender:
 
     def _leave_idle(self, now: float) -> None:
         """Nothing is outstanding, and something would leave."""
+        self.history.leave_idle(now)
         if self.timers[PERSIST] == NEVER:
             self.progress_at = now
             self.timers[RETRANSMIT] = NEVER  # of `held_up`
@@ -259,8 +277,10 @@ class Sender:
     def _fitting(self, size: int, room: int, pipe: int, unit: int, now: float) -> int:
         """How much of `size` bytes may leave where `room` does not hold all of it."""
         if room >= unit:
+            self.history.limited(False, now)
             return 0 if self._worth_waiting(size, room, pipe) else room - room % unit
         window = self.edge - self.nxt
+        self.history.limited(window < unit, now)
         if min(unit, size) > self.congestion.cwnd - pipe:
             self.limited_until = self.nxt
             return 0
@@ -270,6 +290,19 @@ class Sender:
         if self.nxt == self.una:
             self.arm_persist(now)
         return 0
+
+    def _whole_segments(self, size: int, unit: int, now: float) -> int:
+        """How much of `size` bytes, which end in a part of a segment, leaves at once. Nagle (RFC 896): the part waits
+        while anything is outstanding; corked: until it is full or `CORK_SECONDS` have passed."""
+        if self.fin_at != NO_FIN or (self.patience == NAGLE and self.nxt == self.una):
+            return size
+        if self.patience == CORK and self.overdue:
+            self.overdue = False
+            return size
+        whole = size - size % unit
+        if not whole and self.nxt == self.una and self.timers[PERSIST] == NEVER:
+            self.timers[PERSIST] = now + CORK_SECONDS
+        return whole
 
     def _worth_waiting(self, size: int, room: int, pipe: int) -> bool:
         """Whether a larger super-segment is near: the congestion window is the limit and ACKs are on their way.
@@ -361,6 +394,7 @@ class Sender:
         self.timeouts = 0
         if una == self.nxt:
             self.timers[RETRANSMIT] = self.timers[PROBE] = NEVER
+            self.history.idle(now)
         else:
             due = now + self.rtt.rto
             last = now + self.config.user_timeout

@@ -96,7 +96,7 @@ def new_data_first(snd: Sender, unit: int) -> bool:
     if snd.nxt > snd.recover:
         return True
     size = min(unit, snd.queue.end - snd.nxt)
-    if size > 0 and snd.edge >= snd.nxt + size and (size == unit or snd.config.nodelay):
+    if size > 0 and snd.edge >= snd.nxt + size and (size == unit or not snd.patience):
         return True
     snd.spurious.frto = snd.spurious.testing = False
     return False

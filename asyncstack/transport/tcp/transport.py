@@ -315,7 +315,10 @@ class TcpTransport(_FlowControlMixin, Owner):
     def get_write_buffer_size(self) -> int:
         """Bytes that wait beyond the connection's send buffer."""
         connection = self._endpoint.connection
-        return max(connection.queued - connection.send_buffer_limit, 0)
+        beyond = connection.queued - connection.send_buffer_limit
+        if low := connection.config.notsent_lowat:
+            beyond = max(beyond, connection.unsent - low)
+        return max(beyond, 0)
 
     # the end
 
@@ -390,7 +393,7 @@ class TcpTransport(_FlowControlMixin, Owner):
                 self._socket = ConnectionSocket(self._endpoint)
             return self._socket
         if name == "tcp_info":
-            return self._endpoint.connection.info(self._endpoint.layer.clock())
+            return self._endpoint.info()
         return default
 
 

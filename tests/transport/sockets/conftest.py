@@ -38,6 +38,7 @@ class KernelSocket:
         poller = select.poll()
         poller.register(self.sock, mask)
         end = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        await asyncio.sleep(0)
         while not (ready := poller.poll(0)):
             if end is not None and asyncio.get_running_loop().time() >= end:
                 return 0
