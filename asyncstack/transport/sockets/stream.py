@@ -76,7 +76,7 @@ class StreamSocket(OpeningSocket):
     def _has_room(endpoint: TcpEndpoint) -> bool:
         """Whether a writer should be woken: a third of the buffer is free (Linux: sk_stream_write_space)."""
         connection = endpoint.connection
-        if (low := connection.config.notsent_lowat) and 2 * connection.unsent >= low:
+        if (low := connection.config.notsent_lowat) and 2 * connection.sender.unsent >= low:
             return False
         return 3 * connection.queued <= 2 * connection.send_buffer_limit
 

@@ -188,10 +188,6 @@ class Connection:
         """All in-order bytes received. This frees the window: a window update may be ready to send afterwards."""
         return self.receiver.read()
 
-    def take(self, size: int) -> bytes:
-        """`read`, but at most `size` bytes, joined."""
-        return self.receiver.take(size)
-
     def shutdown(self, now: float) -> None:
         """Send FIN after the data written so far (half-close); reading goes on."""
         if not self.fin_asked:
@@ -433,15 +429,9 @@ class Connection:
     def room(self) -> int:
         """Bytes a writer may still queue. TCP_NOTSENT_LOWAT leaves none while that much was never sent."""
         low = self.config.notsent_lowat
-        if low and self.unsent >= low:
+        if low and self.sender.unsent >= low:
             return 0
         return self.send_buffer_limit - self.queued
-
-    @property
-    def unsent(self) -> int:
-        """Bytes written and never sent."""
-        snd = self.sender
-        return max(snd.queue.end - max(snd.nxt, snd.queue_start), 0)
 
     def info(self, now: float) -> TcpInfo:
         """A look at everything."""

@@ -137,7 +137,7 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         segs_in=conn.segs_in,
         data_segs_out=conn.data_segs_out,
         data_segs_in=conn.data_segs_in,
-        notsent_bytes=conn.unsent,
+        notsent_bytes=conn.sender.unsent,
         delivered=board.delivered,
         delivery_rate=rate,
         delivery_rate_app_limited=sample.app_limited,

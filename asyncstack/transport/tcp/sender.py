@@ -144,6 +144,11 @@ class Sender:
         return self.nxt - self.una - self.board.absent
 
     @property
+    def unsent(self) -> int:
+        """Bytes written and never sent."""
+        return max(self.queue.end - max(self.nxt, self.queue_start), 0)
+
+    @property
     def waiting(self) -> bool:
         """Whether there is data, or the FIN, that was never sent."""
         return self.nxt < self.queue.end or self.nxt == self.fin_at

@@ -317,7 +317,7 @@ class TcpTransport(_FlowControlMixin, Owner):
         connection = self._endpoint.connection
         beyond = connection.queued - connection.send_buffer_limit
         if low := connection.config.notsent_lowat:
-            beyond = max(beyond, connection.unsent - low)
+            beyond = max(beyond, connection.sender.unsent - low)
         return max(beyond, 0)
 
     # the end

@@ -95,7 +95,7 @@ def test_room_is_bounded_by_what_was_never_sent():
     d.write(bytes(2 * MSS))
     assert d.connection.room > 0
     d.write(bytes(999))  # beyond the window
-    assert d.connection.unsent == 999
+    assert d.connection.sender.unsent == 999
     assert d.connection.room > 0
     d.write(b"x")
     assert d.connection.room == 0
