@@ -393,6 +393,59 @@ def syn_flood(network: str, host: str, port: int, count: int, seed: int) -> None
     say(sent=count)
 
 
+def info(connection: socket.socket) -> dict:
+    """Of struct tcp_info: tcpi_options, tcpi_delivered_ce."""
+    data = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 200)
+    return {"options": data[5], "delivered_ce": struct.unpack_from("=I", data, 196)[0]}
+
+
+def exchange_and_tell(connection: socket.socket, size: int, seed: int) -> None:
+    """Send and receive at the same time; say what came, and what the kernel knows of the connection."""
+    with connection:
+        sender = threading.Thread(target=send, args=(connection, size, seed))
+        sender.start()
+        came = receive(connection)
+        sender.join()
+        say(**came, **info(connection))
+
+
+def telling_client(host: str, port: int, size: int, seed: int) -> None:
+    exchange_and_tell(connect(host, port), size, seed)
+
+
+def telling_server(host: str, size: int, seed: int) -> None:
+    exchange_and_tell(accept_one(host), size, seed)
+
+
+def fast_client(host: str, port: int, requests: list[str]) -> None:
+    """Each request on the SYN of a connection of its own; say the answers."""
+    for request in requests:
+        with socket.socket(family_of(host), socket.SOCK_STREAM) as connection:
+            # blocking: a socket with a timeout gives EINPROGRESS where there is no cookie yet
+            connection.sendto(request.encode(), socket.MSG_FASTOPEN, (host, port))
+            connection.settimeout(TIMEOUT)
+            answer = connection.recv(1000).decode()
+            say(answer=answer, **info(connection))
+
+
+def fast_server(host: str, count: int) -> None:
+    """Say each request and send it back."""
+    with socket.create_server((host, 0), family=family_of(host)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 10)
+        listener.settimeout(TIMEOUT)
+        say(port=listener.getsockname()[1])
+        for _ in range(count):
+            connection = listener.accept()[0]
+            with connection:
+                connection.settimeout(TIMEOUT)
+                request = connection.recv(1000)
+                connection.sendall(request)
+                connection.shutdown(socket.SHUT_WR)
+                told = info(connection)
+                connection.recv(1000)
+                say(request=request.decode(), **told)
+
+
 def http_server(host: str, folder: str) -> None:
     """The standard library's, with keep-alive."""
     from functools import partial
