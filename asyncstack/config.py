@@ -57,6 +57,9 @@ class TcpConfig:
     fin_wait_2: float = 60.0  # after close(); RFC 9293 leaves it open, Linux: tcp_fin_timeout
     # SO_LINGER, seconds: 0.0 makes close() a RST; how long `StreamSocket.aclose` waits; None: off
     linger: float | None = None
+    mtu_probing: bool = True  # RFC 4821, once a path seems to drop large packets; Linux: tcp_mtu_probing = 1
+    base_mss: int = 1024  # what segments carry then, options included; Linux: tcp_base_mss
+    mtu_probe_interval: float = 600.0  # until a search begins anew; Linux: tcp_probe_interval
     max_out_of_order_ranges: int = 128
     ecn: str = (
         "passive"  # "off", "passive" (if the peer asks), "on" (RFC 3168), "accecn" (RFC 9768); Linux: tcp_ecn

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from asyncstack.config import TcpConfig
 from asyncstack.network.rate_limit import TokenBucket
-from asyncstack.transport.tcp import arrival, handshake, output, timeouts
+from asyncstack.transport.tcp import arrival, black_hole, handshake, output, timeouts
 from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
@@ -329,6 +329,7 @@ class Connection:
         """The path carries `mss` bytes of payload from now on, options included. Larger segments in flight are sent
         again at once, cut to fit (RFC 1191 6.5). A peer does not hear of it: it has to find out by itself."""
         self.path_mss = max(mss, handshake.SMALLEST_PATH_MSS)
+        black_hole.path_changed(self)
         if self.synchronized:
             self.sender.set_mss(handshake.segment_mss(self), self.max_payload)
 
@@ -347,7 +348,11 @@ class Connection:
             unit -= rcv.sack_room()
             if unit <= 0:  # a path of tiny packets: data goes before SACK blocks
                 unit, telling = snd.mss, False
-        record = snd.next_transmission(unit, now)
+        record = None if snd.search is None else black_hole.probe_to_send(self, snd.search, now)
+        if record is not None:
+            unit = record.unit
+        else:
+            record = snd.next_transmission(unit, now)
         if record is None:
             if rcv.ack_now:
                 return output.acknowledgement(self, now)

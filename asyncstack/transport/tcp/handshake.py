@@ -101,12 +101,24 @@ def own_mss(conn: Connection) -> int:
     return min(conn.path_mss, conn.config.max_segment or conn.path_mss)
 
 
+def reach(conn: Connection) -> int:
+    """What path, user and peer take in a segment, bytes of payload with options (RFC 6691 2)."""
+    return min(own_mss(conn), conn.peer_mss)
+
+
 def segment_mss(conn: Connection) -> int:
-    """Payload bytes of a full segment: what path and peer take, less the timestamps (RFC 6691 2)."""
+    """Payload bytes of a full segment."""
+    search = conn.sender.search
+    mss = reach(conn)
+    return (mss if search is None else min(mss, search.low)) - option_room(conn)
+
+
+def option_room(conn: Connection) -> int:
+    """Bytes of the options in every segment with data."""
     options = TIMESTAMP_OPTION if conn.receiver.timestamps else 0
     if conn.ecn is not None:
         options += conn.ecn.option_room
-    return min(own_mss(conn), conn.peer_mss) - options
+    return options
 
 
 def syn_to_send(conn: Connection, now: float) -> Segment | None:

@@ -240,6 +240,9 @@ def _answer_repaired_loss(snd: Sender, now: float) -> None:
 
 
 def _enter(snd: Sender, now: float) -> None:
+    if snd.search is not None and snd.phase is OPEN and snd.search.explains(snd.board):
+        snd.must_resend = True
+        return
     reduce = snd.phase is not CWR
     snd.phase = RECOVERY
     snd.recover = snd.nxt

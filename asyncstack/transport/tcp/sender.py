@@ -32,6 +32,7 @@ from asyncstack.transport.tcp.timers import NEVER, PACE, PERSIST, PROBE, RETRANS
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.accecn import AccurateEcn
+    from asyncstack.transport.tcp.black_hole import MtuSearch
 
 TICK: Final = 0.002  # of two timestamp clocks, seconds
 BURST_SECONDS: Final = 0.001
@@ -80,6 +81,7 @@ class Sender:
         "sack_ok",
         "sample",
         "scale",
+        "search",
         "segments_sent_again",
         "spurious",
         "timeouts",
@@ -125,6 +127,7 @@ class Sender:
         self.dup_acks = 0
         self.presumed = 0  # bytes that duplicate ACKs without SACK say have left the network
         self.must_resend = False  # one retransmission may leave whatever the pipe (RFC 6675 5 step 4.3)
+        self.search: MtuSearch | None = None  # since a black hole was found
         self.timeouts = 0  # expiries of the retransmission timer since SND.UNA moved
         self.bytes_sent_again = 0
         self.segments_sent_again = 0

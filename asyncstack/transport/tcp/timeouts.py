@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.transport.tcp import handshake, recovery, tail_loss
+from asyncstack.transport.tcp import black_hole, handshake, recovery, tail_loss
 from asyncstack.transport.tcp.state import SYN_RECEIVED, SYN_SENT
 from asyncstack.transport.tcp.timers import (
     DELAYED_ACK,
@@ -61,6 +61,7 @@ def _retransmit(conn: Connection, now: float) -> None:
     ):  # before a timeout there is always a probe (RFC 8985 7.2: PTO is no later than RTO)
         tail_loss.probe(snd, now)
     else:
+        black_hole.receive_timeout(conn)
         recovery.receive_timeout(snd, now)
 
 

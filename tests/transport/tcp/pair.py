@@ -49,6 +49,7 @@ class Link:
     reorder: float = 0.0
     rate: float = math.inf
     cutting: bool = True
+    largest: int = 1 << 16  # bytes of payload; what has more is dropped without a word
     drop: set[int] = field(default_factory=set)  # numbers of wire segments with payload, from 1
     data_segments: int = 0
     free_at: float = 0.0
@@ -61,7 +62,7 @@ class Link:
             self.carried.append((now, piece))
             if piece.payload:
                 self.data_segments += 1
-                if self.data_segments in self.drop:
+                if self.data_segments in self.drop or len(piece.payload) > self.largest:
                     continue
             self.free_at = max(self.free_at, now) + (len(piece.payload) + 52) / self.rate
             for _ in range(2 if self.rng.random() < self.duplicate else 1):

@@ -33,7 +33,12 @@ def sending(
 ):
     """Established, with `count` segments out, all there is room for in the first window, a round trip ago."""
     config = TcpConfig(
-        congestion=congestion, sack=sack, initial_window=count, tail_loss_probe=probe, frto=frto
+        congestion=congestion,
+        sack=sack,
+        initial_window=count,
+        tail_loss_probe=probe,
+        frto=frto,
+        mtu_probing=False,
     )
     d = Dialogue.established(
         config, rtt, mss=MSS, peer_mss=MSS, sack=sack, timestamps=timestamps, window=1 << 20
