@@ -56,7 +56,18 @@ from asyncstack.version import __version__
 
 if TYPE_CHECKING:
     from asyncstack.config import StackConfig, TcpConfig
-    from asyncstack.events import InterfaceDown, InterfaceUp
+    from asyncstack.events import (
+        CongestionWindowChanged,
+        ConnectionClosed,
+        ConnectionEstablished,
+        ConnectionEvent,
+        ConnectionOpened,
+        InterfaceDown,
+        InterfaceUp,
+        RecoveryStarted,
+        RetransmissionTimeout,
+        SegmentRetransmitted,
+    )
     from asyncstack.link.capture import Capture
     from asyncstack.link.device import Device
     from asyncstack.link.interface import Interface
@@ -75,6 +86,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "ANY_PORT": "asyncstack.names",
     "Capture": "asyncstack.link.capture",
+    "CongestionWindowChanged": "asyncstack.events",
+    "ConnectionClosed": "asyncstack.events",
+    "ConnectionEstablished": "asyncstack.events",
+    "ConnectionEvent": "asyncstack.events",
+    "ConnectionOpened": "asyncstack.events",
     "Device": "asyncstack.link.device",
     "Interface": "asyncstack.link.interface",
     "InterfaceDown": "asyncstack.events",
@@ -83,6 +99,9 @@ _HOMES = {
     "MemoryDevice": "asyncstack.link.memory",
     "Network": "asyncstack.testing.network",
     "PingReply": "asyncstack.transport.ping",
+    "RecoveryStarted": "asyncstack.events",
+    "RetransmissionTimeout": "asyncstack.events",
+    "SegmentRetransmitted": "asyncstack.events",
     "Server": "asyncstack.transport.tcp.server",
     "Stack": "asyncstack.stack",
     "StackConfig": "asyncstack.config",
@@ -96,6 +115,11 @@ _HOMES = {
 __all__ = [
     "ANY_PORT",
     "Capture",
+    "CongestionWindowChanged",
+    "ConnectionClosed",
+    "ConnectionEstablished",
+    "ConnectionEvent",
+    "ConnectionOpened",
     "Device",
     "Interface",
     "InterfaceDown",
@@ -104,6 +128,9 @@ __all__ = [
     "MemoryDevice",
     "Network",
     "PingReply",
+    "RecoveryStarted",
+    "RetransmissionTimeout",
+    "SegmentRetransmitted",
     "Server",
     "Stack",
     "StackConfig",

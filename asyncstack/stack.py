@@ -38,6 +38,7 @@ from asyncstack.transport.tcp.info import TcpInfo
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.server import Server
 from asyncstack.transport.udp import UdpLayer
+from asyncstack.watching import ConnectionWatch, EventStream
 from asyncstack.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
 
 IpT = TypeVar("IpT", Ipv4, Ipv6)
@@ -95,6 +96,7 @@ class Stack(Calls):
         )
         self.udp = UdpLayer(context)
         self.tcp = TcpLayer(context)
+        self._watch = ConnectionWatch(self.tcp)
         self._ping = Ping(clock, self.routes, self.icmp, self.icmpv6, rng)
         self.routes.loopback = self.attach(LoopbackDevice(), ["127.0.0.1/8", "::1/128"], name="lo")
 
@@ -253,6 +255,15 @@ class Stack(Calls):
         for callback in list(self._subscribers):
             self.loop.call_soon(callback, event)
 
+    def events(self, limit: int = 1000) -> EventStream:
+        """What happens to TCP connections from now on, for `async for`: see `ConnectionEvent` and what derives from it.
+
+        At most `limit` events wait to be read, then the oldest are dropped (and counted, `dropped`). It costs nothing
+        while nobody holds a stream, and ends with the stack.
+        """
+        self._check_open()
+        return self._watch.open(limit)
+
     def connections(self) -> list[TcpInfo]:
         """The numbers and addresses of every TCP connection, in the order they were made."""
         return [endpoint.info() for endpoint in self.tcp.connections.values()]
@@ -333,6 +344,7 @@ class Stack(Calls):
             await asyncio.sleep(0)  # connection_lost() and events come by call_soon
         finally:
             failures = await asyncio.gather(*closing, return_exceptions=True)
+            self._watch.close()
             if self._end is not None and not self._end.done():
                 self._end.set_result(None)
         for failure in failures:

@@ -215,9 +215,13 @@ class TcpEndpoint:
             elif event is EOF:
                 self.owner.ended()
             elif event is OPENED:
+                if self.layer.observer is not None:
+                    self.layer.observer.established(self)
                 self.owner.opened(self)
             elif event is CLOSED_EVENT:
                 self._end()
+        if self.layer.observer is not None:
+            self.layer.observer.settled(self)
         if self._released:
             return
         interface = self.path.interface
@@ -237,6 +241,9 @@ class TcpEndpoint:
         self.held = 0
         owner, self.owner = self.owner, ORPHAN
         errno = self.connection.error
+        if self.layer.observer is not None:
+            self.layer.observer.settled(self)
+            self.layer.observer.closed(self)
         owner.closed(self, os_error(errno) if errno else None)
         if self.connection.state is CLOSED and self.connection.reply is None:
             self.release()  # nothing is left to say; what still comes is of no connection

@@ -293,5 +293,7 @@ def receive_timeout(conn: Connection, now: float) -> None:
     conn.syn_due = not conn.deferred or conn.syn_times >= deferrals - 1
     conn.synchronized = False  # the SYN-ACK goes first
     conn.syn_times += 1
+    if conn.sender.trace is not None:
+        conn.sender.trace.append(("rto", now, conn.sender.una, 0))
     conn.sender.rtt.back_off()
     conn.timers[RETRANSMIT] = now + conn.sender.rtt.rto

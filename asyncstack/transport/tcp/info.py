@@ -91,7 +91,7 @@ def describe(conn: Connection, now: float) -> TcpInfo:
     board, rtt, control = snd.board, snd.rtt, snd.congestion
     mss = snd.mss
     agreed = {"timestamps": rcv.timestamps, "sack": rcv.sack_ok, "wscale": conn.scaling}
-    sent = max(snd.nxt - snd.queue_start, 0)
+    sent = max(min(snd.nxt, snd.queue.end) - snd.queue_start, 0)
     # what a tail loss probe or a spurious timeout sent again was not lost
     repaired = board.resent_bytes if snd.phase is RECOVERY or snd.phase is LOSS else 0
     sample = snd.sample
@@ -132,7 +132,7 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         bytes_sent=sent + snd.bytes_sent_again,
         bytes_retrans=snd.bytes_sent_again,
         bytes_acked=max(snd.una - snd.queue_start, 0),
-        bytes_received=max(rcv.nxt - rcv.start, 0),
+        bytes_received=max(min(rcv.nxt, rcv.fin_at) - rcv.start, 0),
         segs_out=conn.segs_out,
         segs_in=conn.segs_in,
         data_segs_out=conn.data_segs_out,

@@ -25,6 +25,7 @@ from asyncstack.transport.tcp.isn import InitialNumbers
 from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.listeners import Listeners
 from asyncstack.transport.tcp.memory import MemoryBudget
+from asyncstack.transport.tcp.observer import Observer
 from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK
@@ -57,6 +58,7 @@ class TcpLayer:
         self.listeners = Listeners(context.rng.randbytes(32))
         self.controllers = Controllers()
         self.cookies = SynCookies(context.rng)
+        self.observer: Observer | None = None
         self.claims = Claims()  # what sockets have bound
         self._initial = InitialNumbers(context.rng)
         self.fast_open_keys = Keys(self._initial.key(b"fast open"))
@@ -297,6 +299,8 @@ class TcpLayer:
         if len(self.connections) >= self.config.connection_limit:
             raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
         endpoint = self.connections[key] = TcpEndpoint(self, connection, key, path, owner)
+        if self.observer is not None:
+            connection.sender.trace = []
         return endpoint
 
     @staticmethod
@@ -327,6 +331,12 @@ class TcpLayer:
         if is_taken(wanted):
             raise os_error(errno.EADDRINUSE, f"local port {wanted}")
         return wanted
+
+    def observe(self, observer: Observer | None) -> None:
+        """Have `observer` hear what happens to connections; None: nobody does any more."""
+        self.observer = observer
+        for endpoint in self.connections.values():
+            endpoint.connection.sender.trace = None if observer is None else []
 
     def connected(self, host: bytes, port: int) -> bool:
         """Whether a connection, or one in TIME-WAIT, has the local `port` of `host` (all zeros: of any)."""

@@ -249,6 +249,8 @@ def _enter(snd: Sender, now: float) -> None:
     snd.alert = snd.must_resend = True
     snd.probe_end = snd.probe_from = -1
     snd.spurious.begin(snd.una, snd.board.resent_bytes, reduce)
+    if snd.trace is not None:
+        snd.trace.append(("recovery", now, snd.una, snd.nxt - snd.una))
     if reduce:
         snd.congestion.on_congestion_event(snd.nxt - snd.una, now)
 
@@ -277,6 +279,8 @@ def receive_timeout(snd: Sender, now: float) -> None:
     snd.spurious.testing = False
     snd.timeouts += 1
     snd.history.timed_out(now)
+    if snd.trace is not None:
+        snd.trace.append(("rto", now, snd.una, snd.nxt - snd.una))
     snd.congestion.on_timeout(snd.nxt - snd.una, reduce, now)
     _give_up(snd, now - snd.rack.rtt)
     snd.must_resend = True

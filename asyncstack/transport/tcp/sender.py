@@ -38,6 +38,8 @@ TICK: Final = 0.002  # of two timestamp clocks, seconds
 BURST_SECONDS: Final = 0.001
 CORK_SECONDS: Final = 0.2  # Linux: a corked segment waits no longer
 
+Traced = tuple[str, float, int, int]  # "retransmit", "recovery" or "rto"; time, position, bytes
+
 NODELAY, NAGLE, CORK = range(3)  # patience with what does not fill a segment
 
 
@@ -86,6 +88,7 @@ class Sender:
         "spurious",
         "timeouts",
         "timers",
+        "trace",
         "una",
         "window_seq",
     )
@@ -139,6 +142,7 @@ class Sender:
         self.progress_at = 0.0  # since when the peer owes us an answer: the user timeout counts from here
         self.probes = 0
         self.history = History()
+        self.trace: list[Traced] | None = None  # what an observer wants to hear of
         self.overdue = False  # the persist timer expired on a small window: silly or not, use it
 
     @property
@@ -254,6 +258,8 @@ class Sender:
         self.bytes_sent_again += size
         self.segments_sent_again += -(-min(size, max(self.fin_at - record.start, 1)) // unit)
         self.last_sent = now
+        if self.trace is not None:
+            self.trace.append(("retransmit", now, record.start, size))
         if self.phase is not OPEN:
             self.spurious.sent_again(size, now)
         if record.start == self.una:
