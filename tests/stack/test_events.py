@@ -68,7 +68,7 @@ async def test_an_uneventful_connection(network):
     assert (closed.errno, closed.reason, closed.sent, closed.received) == (0, "", 1000, 0)
     assert {event.remote for event in events} == {("10.0.0.2", 80)}
     assert len({event.local for event in events}) == 1
-    opened, established, closed = waiting(theirs)
+    opened, *_, closed = waiting(theirs)
     assert opened.passive
     assert closed.received == 1000
 
