@@ -41,7 +41,8 @@ def receive_ack(
     `ticks`: milliseconds since what its timestamp echoes left, below 0 if unknown.
     """
     board, rack = snd.board, snd.rack
-    delivered, lost, limited = board.delivered + snd.presumed, board.given_up, snd.una < snd.limited_until
+    delivered, lost = board.delivered + snd.presumed, board.given_up
+    limited = snd.una < snd.limited_until or snd.phase is LOSS  # slow start after a timeout, with its last ACK too
     reach = board.highest_sacked
     rack.begin(snd.rtt.min_rtt, int(now * 1000.0) - ticks if ticks >= 0 else -1, snd.recover)
     sack_blocks = blocks if snd.sack_ok else []
@@ -124,7 +125,7 @@ def _tell(snd: Sender, acked: int, delivered: int, lost: int, limited: bool, now
     delivered = max(delivered, 0)
     # where reordering is usual SACKed data counts at once (Linux: tcp_may_raise_cwnd)
     grows = acked or snd.rack.reordering > snd.rack.dup_thresh
-    snd.tell(delivered if grows and not sample.recovering else 0, delivered, limited or phase is LOSS, now)
+    snd.tell(delivered if grows and not sample.recovering else 0, delivered, limited, now)
     sample.recovering = False
     sample.lost = sample.ce = 0
 

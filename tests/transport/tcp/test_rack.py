@@ -182,7 +182,7 @@ def test_pieces_of_a_super_segment_are_lost_each_by_itself():
     d.inject(ack=edge(0), sack=((edge(1), edge(4)), (edge(5), edge(10))))
     d.expect_data(*segments(0, 0), *segments(4, 4))
     info = d.connection.info(d.now)
-    assert (info.sacked, info.lost, info.retrans) == (8, 2, 2)
+    assert (info.sacked, info.lost, info.retrans, info.pipe) == (8, 2, 2, 2 * MSS)
 
 
 def test_an_ack_does_not_walk_the_whole_board():

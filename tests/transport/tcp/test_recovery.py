@@ -44,7 +44,7 @@ def sending(
         config, rtt, mss=MSS, peer_mss=MSS, sack=sack, timestamps=timestamps, window=1 << 20
     )
     d.write(total * MSS)
-    d.expect_data(*segments(0, count - 1))
+    d.expect_data(*segments(0, min(count, total) - 1))
     d.wait(rtt)
     return d
 
@@ -214,6 +214,15 @@ def test_after_a_timeout_the_window_opens_in_slow_start_and_sends_all_again():
     d.expect_data(*segments(4, 7))
     d.inject(ack=edge(12))
     assert d.connection.info(d.now).ca_state == "open"
+
+
+def test_the_ack_that_ends_the_loss_phase_still_grows_the_window():
+    """RFC 5681 3.1: slow start from one segment, by what the application has sent or not."""
+    d = sending(10, total=1)
+    d.wait_for_segment()
+    d.expect_data(*segments(0, 0))
+    d.inject(ack=edge(1))
+    assert d.connection.info(d.now).snd_cwnd == 2
 
 
 def test_what_is_sacked_is_not_sent_again_after_a_timeout():
