@@ -42,7 +42,9 @@ def receive_ack(
     """
     board, rack = snd.board, snd.rack
     delivered, lost = board.delivered + snd.presumed, board.given_up
-    limited = snd.una < snd.limited_until or snd.phase is LOSS  # slow start after a timeout, with its last ACK too
+    limited = (
+        snd.una < snd.limited_until or snd.phase is LOSS
+    )  # slow start after a timeout, with its last ACK too
     reach = board.highest_sacked
     rack.begin(snd.rtt.min_rtt, int(now * 1000.0) - ticks if ticks >= 0 else -1, snd.recover)
     sack_blocks = blocks if snd.sack_ok else []
@@ -56,8 +58,11 @@ def receive_ack(
         snd.rtt.update(rack.rtt)
     if snd.sack_ok and (snd.phase is not LOSS or snd.spurious.marker >= 0):
         rack.look_for_reordering(reach, board.highest_sacked, snd.mss)
-    if snd.probe_end >= 0 and tail_loss.receive_ack(snd, acked, sacked, dsack_end, duplicate):
-        _answer_repaired_loss(snd, now)
+    if snd.probe_end >= 0:
+        if tail_loss.receive_ack(snd, acked, sacked, dsack_end, duplicate):
+            _answer_repaired_loss(snd, now)
+        if snd.probe_end < 0 and snd.una != snd.nxt:
+            snd.arm_probe(now)
     _react(snd, acked, sacked, duplicate, now)
     if snd.accecn is not None:
         snd.accecn.count(snd, board.delivered + snd.presumed - delivered)
@@ -267,7 +272,8 @@ def _leave(snd: Sender, now: float) -> None:
     snd.spurious.frto = snd.spurious.testing = False
     snd.spurious.first_at = -1
     _forget_presumed(snd, snd.presumed)
-    snd.arm_probe(now)
+    if snd.una != snd.nxt:
+        snd.arm_probe(now)
 
 
 def receive_timeout(snd: Sender, now: float) -> None:

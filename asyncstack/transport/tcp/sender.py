@@ -73,6 +73,7 @@ class Sender:
         "probe_end",
         "probe_from",
         "probe_repeats",
+        "probes_tails",
         "probes",
         "progress_at",
         "queue",
@@ -126,6 +127,7 @@ class Sender:
         self.probe_end = -1  # TLP.end_seq of the probe that is out (RFC 8985 7.3), below 0: none is
         self.probe_from = -1  # a probe is owed while SND.NXT stands here
         self.probe_repeats = False  # TLP.is_retrans
+        self.probes_tails = False  # whether there are probes at all
         self.recover = iss  # RFC 6582, RecoveryPoint of RFC 6675
         self.dup_acks = 0
         self.presumed = 0  # bytes that duplicate ACKs without SACK say have left the network
@@ -192,6 +194,7 @@ class Sender:
         if config.nodelay and not self.config.nodelay and self.waiting:
             self.overdue = True
         self.config = config
+        self.probes_tails = self.sack_ok and config.tail_loss_probe
         self.hold(False)
         self.congestion.slow_start_after_idle = config.slow_start_after_idle
         if not pacing.wanted(self):
@@ -361,10 +364,10 @@ class Sender:
 
     def arm_probe(self, now: float) -> None:
         """RFC 8985 7.2: see `tail_loss`, which moves the timer to where it has to be."""
-        if self.sack_ok and self.config.tail_loss_probe and self.una != self.nxt:
+        if self.probes_tails:
             rtt = self.rtt
             pto = 2.0 * rtt.srtt + tail_loss.MIN_TIMEOUT
-            self.timers[PROBE] = now + (pto if pto < rtt.rto and rtt.srtt else rtt.rto)
+            self.timers[PROBE] = now + (pto if pto < rtt.rto else rtt.rto)
 
     def arm_persist(self, now: float) -> None:
         """Ask for the window once the retransmission timeout has passed, then ever less often (RFC 9293 3.8.6.1)."""

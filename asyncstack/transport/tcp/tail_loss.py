@@ -39,7 +39,7 @@ def timeout(snd: Sender) -> float:
 
 def allowed(snd: Sender) -> bool:
     """Whether a probe may be sent at all by now (7.2)."""
-    if not snd.sack_ok or not snd.config.tail_loss_probe or snd.probe_end >= 0 or snd.una == snd.nxt:
+    if not snd.probes_tails or snd.probe_end >= 0 or snd.una == snd.nxt:
         return False
     if snd.phase is RECOVERY:
         return not snd.board.lost and snd.timers[REORDER] == NEVER
@@ -48,7 +48,7 @@ def allowed(snd: Sender) -> bool:
 
 def timer_expired(snd: Sender, now: float) -> None:
     """PROBE is due, or was when nothing had happened since."""
-    if snd.una == snd.nxt or not snd.sack_ok or not snd.config.tail_loss_probe or snd.phase is LOSS:
+    if snd.una == snd.nxt or snd.probe_end >= 0 or not snd.probes_tails or snd.phase is LOSS:
         return
     if not allowed(snd):
         snd.timers[PROBE] = now + timeout(snd)  # something goes on that may yet end without a timeout
