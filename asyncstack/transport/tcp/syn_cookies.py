@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
 
@@ -85,9 +84,12 @@ def holdable(syn: Segment, config: TcpConfig) -> Segment:
     """`syn` without what a cookie can not remember: everything but the MSS unless both sides have timestamps, and
     in any case Fast Open and the more accurate of the two feedbacks of ECN."""
     if config.timestamps and syn.ts_val >= 0:
-        return replace(syn, flags=syn.flags & ~AE, fast_open=None, payload=b"")
-    flags = syn.flags & ~(AE | ECE | CWR)
-    return replace(syn, flags=flags, fast_open=None, payload=b"", window_scale=-1, sack_permitted=False)
+        flags, ts_val, scale, sack = syn.flags & ~AE, syn.ts_val, syn.window_scale, syn.sack_permitted
+    else:
+        flags, ts_val, scale, sack = syn.flags & ~(AE | ECE | CWR), -1, -1, False
+    return Segment(
+        syn.src_port, syn.dst_port, syn.seq, 0, flags, syn.window, b"", ts_val, 0, (), syn.mss, scale, sack
+    )
 
 
 def options_in_timestamp(ts_val: int, syn: Segment) -> int:
