@@ -19,7 +19,7 @@ from asyncstack.transport.ports import check_port, choose_ephemeral
 from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.connecting import Connecting
 from asyncstack.transport.tcp.connection import Connection
-from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key, Owner, TcpEndpoint
+from asyncstack.transport.tcp.endpoint import PROTOCOL_TCP, Key, Owner, TcpEndpoint
 from asyncstack.transport.tcp.fast_open_cookies import Keys, Servers
 from asyncstack.transport.tcp.isn import InitialNumbers
 from asyncstack.transport.tcp.listener import Acceptor, Listener
@@ -27,14 +27,14 @@ from asyncstack.transport.tcp.listeners import Listeners
 from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.observer import Observer
 from asyncstack.transport.tcp.reach import Reach
-from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK
+from asyncstack.transport.tcp.strays import Strays
 from asyncstack.transport.tcp.syn_cookies import SynCookies
 from asyncstack.transport.tcp.time_wait import TimeWaitTable, entry_of
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
-from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
+from asyncstack.wire.checksum import pseudo_header_sum, verify
 from asyncstack.wire.packet import Packet
-from asyncstack.wire.tcp import FIN, RST, Segment, build, header_size, parse
+from asyncstack.wire.tcp import Segment, parse
 
 TCP_HEADER: Final = 20
 HEADERS_MAX: Final = 60  # a TCP header with all its options
@@ -63,14 +63,15 @@ class TcpLayer:
         self._initial = InitialNumbers(context.rng)
         self.fast_open_keys = Keys(self._initial.key(b"fast open"))
         self.fast_open_servers = Servers()
-        limits = self.config.challenge_acks_per_second, self.config.resets_per_second
-        self._challenges, self._resets = (TokenBucket(rate, int(rate) + 1, context.rng) for rate in limits)
+        rate = self.config.challenge_acks_per_second
+        self._challenges = TokenBucket(rate, int(rate) + 1, context.rng)
         self._time_wait = TimeWaitTable(self.config.time_wait_limit, self.config.tcp.time_wait)
+        self.strays = Strays(context, self.connections, self.listeners, self._time_wait, self._challenges)
         self._drained: asyncio.Future[None] | None = None
         self._ending = False
         self._time_wait_timer = LoopTimer(self.loop, self.clock, self._time_wait_expired)
-        context.ipv4.register(PROTOCOL_TCP, self, self._wants)
-        context.ipv6.register(PROTOCOL_TCP, self, self._wants)
+        context.ipv4.register(PROTOCOL_TCP, self, self.strays.wants)
+        context.ipv6.register(PROTOCOL_TCP, self, self.strays.wants)
 
     # receive
 
@@ -94,69 +95,7 @@ class TcpLayer:
         if endpoint is not None:
             endpoint.receive_segment(segment, self.clock())
         else:
-            self._receive_unknown(packet, segment)
-
-    def _wants(self, packet: Packet) -> bool:
-        """Whether a packet to an address that is not ours is a connection's, or for a listener on its network."""
-        if packet.more_fragments or packet.fragment_offset:
-            return self.listeners.reaches.covers(packet.dst)
-        head = packet.payload
-        remote_port, local_port = int.from_bytes(head[:2], "big"), int.from_bytes(head[2:4], "big")
-        key = (packet.dst, local_port, packet.src, remote_port)
-        return (
-            key in self.connections
-            or key in self._time_wait
-            or self.listeners.find(*key, local=False) is not None
-        )
-
-    def _receive_unknown(self, packet: Packet, segment: Segment) -> None:
-        """A segment of no connection: TIME-WAIT, a SYN for a listener, or RST (RFC 9293 3.10.7.1)."""
-        key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
-        local = self.addresses.is_local(packet.dst)
-        if not segment.src_port or not (local or self._wants(packet)):
-            self.counters["tcp.not_unicast"] += 1
-            return
-        now = self.clock()
-        listener = None if segment.flags & RST else self.listeners.find(*key, local=local)
-        iss: int | None = None
-        if key in self._time_wait:
-            if listener is not None and listener.has_room:  # else TIME-WAIT would end for nothing
-                iss = self._time_wait.take_syn(key, segment)
-            if iss is None:
-                answer = self._time_wait.receive_segment(key, segment, now)
-                if answer is not None and (segment.flags & FIN or self._challenges.take(now)):
-                    self._answer(packet, answer)
-                return
-        if listener is not None and listener.receive_segment(packet, segment, iss):
-            return
-        reset = reset_for(segment)
-        if reset is None:
-            return
-        if self._resets.take(now):
-            self.counters["tcp.reset_sent"] += 1
-            self._answer(packet, reset)
-        else:
-            self.counters["tcp.reset_rate_limited"] += 1
-
-    def _answer(self, packet: Packet, segment: Segment) -> None:
-        """Answer `packet` with a segment that belongs to no connection."""
-        path = self.path_back(packet)
-        if path is not None:
-            self.reply(path, segment)
-
-    def path_back(self, packet: Packet) -> Path | None:
-        """The path to the sender of `packet`, from where it was sent to; None if there is none."""
-        try:
-            return self.routes.lookup(packet.src, packet.dst, foreign=True)
-        except OSError:
-            self.counters["tcp.no_route"] += 1
-            return None
-
-    def reply(self, path: Path, segment: Segment) -> None:
-        """Send one segment that belongs to no connection."""
-        length = header_size(segment) + len(segment.payload)
-        header = build(segment, fold(path.address_sum + PROTOCOL_TCP + length))
-        self.context.ip_of(path).send(path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET)
+            self.strays.receive(packet, segment)
 
     def receive_error(self, error: IcmpError) -> bool:
         """An ICMP error about a segment of ours: hand it to the connection it concerns.
@@ -265,7 +204,7 @@ class TcpLayer:
         self, packet: Packet, segment: Segment, config: TcpConfig, iss: int | None
     ) -> tuple[Key, Path, Connection] | None:
         """The machine of a connection that the sender of `packet` opens; None if there is no way back."""
-        path = self.path_back(packet)
+        path = self.strays.path_back(packet)
         if path is None:
             return None
         key = (packet.dst, segment.dst_port, packet.src, segment.src_port)

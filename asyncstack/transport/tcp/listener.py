@@ -160,7 +160,7 @@ class Listener(Owner):
         if answer is not None:
             if answer.ts_val >= 0:
                 answer.ts_val = options_in_timestamp(answer.ts_val, syn)
-            layer.reply(path, answer)
+            layer.strays.reply(path, answer)
             self._cookies_until = now + COOKIE_TIME
             layer.counters["tcp.cookies_sent"] += 1
 
