@@ -24,7 +24,7 @@ SANS_IO = {
     "asyncstack.network.pmtu",
     "asyncstack.network.routing",
 }
-TCP_SHELLS = {"connecting", "endpoint", "layer", "listener", "options", "server", "transport"}
+TCP_SHELLS = {"connecting", "endpoint", "layer", "listener", "options", "server", "strays", "transport"}
 
 HEAVY = {"uvloop", "dpkt", "aiofiles", "httptools", "websockets", "pyroute2", "click", "rich"}
 
