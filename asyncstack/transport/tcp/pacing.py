@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 QUANTUM: Final = 0.001  # seconds of the rate in a super-segment
 LATENESS: Final = 0.002  # seconds: how late a timer may be without loss of rate
+RESOLUTION: Final = (
+    1e-6  # seconds: waiting for less is not worth a timer, whose clock may not even tell it from now
+)
 SMALLEST_QUANTUM: Final = 2  # segments
 UNPACED: Final = 10  # segments
 SHORT_TRIP: Final = (
@@ -90,7 +93,7 @@ class Pacer:
         if credit < most:
             credit = min(credit + earned, most)
         self._credit = credit
-        if credit > -1.0 or not self._something_waits(snd):
+        if credit > -1.0 - RESOLUTION * rate or not self._something_waits(snd):
             snd.timers[PACE] = NEVER
             return False
         if snd.pipe >= snd.congestion.cwnd and not snd.board.lost:

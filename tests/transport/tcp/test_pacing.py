@@ -223,3 +223,14 @@ def test_nothing_hangs(seed):
     pair.run()
     assert pair.b.received == pair.a.to_send
     assert pair.a.received == pair.b.to_send
+
+
+def test_a_path_without_any_delay_is_no_reason_to_count_nanoseconds():
+    """A simulated clock that stands still, and a rate beyond all measure."""
+    pair = Pair(config_a=TcpConfig(congestion="bbr"), delay=0.0)
+    pair.a.to_send = bytes(300_000)
+    pair.open()
+    for _ in range(3000):
+        if not pair.step(pair.now + 600.0):
+            break
+    assert len(pair.b.received) == len(pair.a.to_send)

@@ -27,7 +27,7 @@ def check_complete(pair):
 
 def random_config(rng):
     return TcpConfig(
-        congestion=rng.choice(["cubic", "reno"]),
+        congestion=rng.choice(["cubic", "reno", "bbr"]),
         receive_buffer=rng.choice([3000, 20_000, 100_000, 1 << 20]),
         timestamps=rng.random() < 0.7,
         sack=rng.random() < 0.7,
@@ -97,7 +97,7 @@ def transfer(size, **link):
     return size / (pair.now - start), pair
 
 
-@pytest.mark.parametrize("congestion", ["cubic", "reno"])
+@pytest.mark.parametrize("congestion", ["cubic", "reno", "bbr"])
 def test_goodput_without_loss_fills_the_window(congestion):
     config = TcpConfig(congestion=congestion)
     rate, pair = transfer(5_000_000, config_a=config, config_b=config, delay=0.01)
@@ -105,7 +105,7 @@ def test_goodput_without_loss_fills_the_window(congestion):
     assert pair.a.connection.info(pair.now).total_retrans == 0
 
 
-@pytest.mark.parametrize("congestion", ["cubic", "reno"])
+@pytest.mark.parametrize("congestion", ["cubic", "reno", "bbr"])
 def test_goodput_at_one_percent_loss(congestion):
     """The square-root law: MSS/RTT * 1.22/sqrt(p) is 883 kB/s here; a stack that waits for timers gets a tenth."""
     config = TcpConfig(congestion=congestion)
