@@ -100,7 +100,7 @@ def _keepalive(conn: Connection, now: float) -> None:
         conn.keepalive_probes = 0
     due = conn.heard_at + config.keepalive_idle
     if conn.sender.una != conn.sender.nxt:
-        due = max(due, now + config.keepalive_interval)  # retransmissions find out by themselves
+        due = max(due, now + config.keepalive_idle)  # retransmissions find out by themselves
     if conn.keepalive_probes == 0 and due > now:
         conn.timers[KEEPALIVE] = due
     elif conn.keepalive_probes >= config.keepalive_count:
