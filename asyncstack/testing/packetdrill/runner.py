@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import traceback
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -98,6 +99,9 @@ class Runner:
         except (Mismatch, ScriptError, TimeLimitError) as exc:
             outcome, reason = Outcome.FAIL, str(exc)
             details = self._details(event, getattr(exc, "details", []))
+        except Exception as exc:  # of the stack, or of this runner: told like any failure
+            outcome, reason = Outcome.FAIL, f"{type(exc).__name__}: {exc}"
+            details = traceback.format_exc().splitlines()[-7:-1]
         finally:
             await self._end(stage)
         line = event.line if event is not None and outcome is not Outcome.PASS else 0

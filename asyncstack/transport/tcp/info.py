@@ -22,7 +22,9 @@ class TcpInfo:
     state: State
     ca_state: str  # "open", "disorder", "cwr", "recovery" or "loss"
     congestion: str  # name of the controller
-    options: tuple[str, ...]  # of "timestamps", "sack", "wscale": what both ends agreed on
+    options: tuple[
+        str, ...
+    ]  # of "timestamps", "sack", "wscale", "ecn": agreed on; "ecn_seen": a CE mark; "syn_data"
     snd_wscale: int
     rcv_wscale: int
     rto: float
@@ -90,7 +92,14 @@ def describe(conn: Connection, now: float) -> TcpInfo:
     snd, rcv, config, history = conn.sender, conn.receiver, conn.config, conn.sender.history
     board, rtt, control = snd.board, snd.rtt, snd.congestion
     mss = snd.mss
-    agreed = {"timestamps": rcv.timestamps, "sack": rcv.sack_ok, "wscale": conn.scaling}
+    agreed = {
+        "timestamps": rcv.timestamps,
+        "sack": rcv.sack_ok,
+        "wscale": conn.scaling,
+        "ecn": conn.ecn is not None,
+        "ecn_seen": conn.ecn is not None and conn.ecn.received_ce > 0,
+        "syn_data": conn.fast_open is not None and conn.fast_open.syn_data,
+    }
     sent = max(min(snd.nxt, snd.queue.end) - snd.queue_start, 0)
     # what a tail loss probe or a spurious timeout sent again was not lost
     repaired = board.resent_bytes if snd.phase is RECOVERY or snd.phase is LOSS else 0
