@@ -17,7 +17,6 @@ from asyncstack.transport.tcp.fast_open import Opening, Serving
 from asyncstack.transport.tcp.siphash import siphash
 from asyncstack.wire.tcp import Segment
 
-COOKIE: Final = 8  # bytes
 KEY: Final = 16
 ROTATION: Final = 86400.0
 REMEMBERED: Final = 1024  # servers
