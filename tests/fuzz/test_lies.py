@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import random
-import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -12,6 +11,7 @@ from asyncstack.wire.tcp import ACK, FIN, RST, SYN
 from tests.fuzz.dissect import dissect
 from tests.fuzz.victims import Script
 from tests.fuzz.world import OURS, SCRIPTED, Sink, World, tcp_packet
+from tests.traced import traced
 
 pytestmark = pytest.mark.virtual_time
 
@@ -62,19 +62,18 @@ async def test_single_bytes_out_of_order_are_bounded(sack):
         liar, sink = await meet(world, sack=sack)
         liar.rcv.edge = liar.rcv.nxt + 100_000
         world.sent.clear()
-        tracemalloc.start()
-        for at in range(1, 60_000, 2):
-            world.say(
-                tcp_packet(SCRIPTED[0], OURS[0], liar.segment(ACK, b"x", seq=(liar.rcv.nxt + at) & MASK))
-            )
-            if not at % 64:
-                await world.settle()
-        await asyncio.sleep(0.1)  # until no ACK of ours is on its way
-        world.sent.clear()
-        world.watch.forget_all()
-        gc.collect()
-        held, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+        with traced() as allocated:
+            for at in range(1, 60_000, 2):
+                world.say(
+                    tcp_packet(SCRIPTED[0], OURS[0], liar.segment(ACK, b"x", seq=(liar.rcv.nxt + at) & MASK))
+                )
+                if not at % 64:
+                    await world.settle()
+            await asyncio.sleep(0.1)  # until no ACK of ours is on its way
+            world.sent.clear()
+            world.watch.forget_all()
+            gc.collect()
+            held = allocated()
         assert len(liar.rcv.held) <= liar.connection.config.max_out_of_order_ranges
         assert held < 300_000
         world.watch._candidates.clear()
@@ -87,17 +86,16 @@ async def test_single_bytes_backwards_cost_no_more_than_their_size():
     async with World("memory", 1) as world:
         liar, sink = await meet(world)
         first = liar.rcv.nxt
-        tracemalloc.start()
-        for at in range(8_000, 0, -1):
-            world.say(tcp_packet(SCRIPTED[0], OURS[0], liar.segment(ACK, b"x", seq=(first + at) & MASK)))
-            if not at % 64:
-                await world.settle()
-        await asyncio.sleep(0.1)
-        world.sent.clear()
-        world.watch.forget_all()
-        gc.collect()
-        held, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+        with traced() as allocated:
+            for at in range(8_000, 0, -1):
+                world.say(tcp_packet(SCRIPTED[0], OURS[0], liar.segment(ACK, b"x", seq=(first + at) & MASK)))
+                if not at % 64:
+                    await world.settle()
+            await asyncio.sleep(0.1)
+            world.sent.clear()
+            world.watch.forget_all()
+            gc.collect()
+            held = allocated()
         assert len(liar.rcv.held) == 1
         assert held < 300_000
         world.watch._candidates[liar.connection] = [(first, b"x" * 8_001)]

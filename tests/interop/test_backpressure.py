@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import hashlib
-import tracemalloc
 
 import pytest
 
@@ -13,22 +12,12 @@ from tests.interop.applications import Exchange
 from tests.interop.kernel import peer, until
 from tests.interop.medium import OURS, PLAIN_TAP, TUN, host
 from tests.interop.peers import BLOCK, digest, pieces
+from tests.traced import traced
 
 pytestmark = pytest.mark.tun
 
 MB = 1000 * 1000
 MEDIA = pytest.mark.parametrize("medium", [TUN, PLAIN_TAP])
-
-
-def allocated() -> int:
-    return tracemalloc.get_traced_memory()[0]
-
-
-@pytest.fixture
-def traced():
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
 
 
 def stalled(stack: asyncstack.Stack) -> bool:
@@ -38,7 +27,7 @@ def stalled(stack: asyncstack.Stack) -> bool:
 
 
 @MEDIA
-async def test_slow_kernel_reader(medium, traced):
+async def test_slow_kernel_reader(medium):
     size = 4 * MB
     made = []
 
@@ -49,16 +38,16 @@ async def test_slow_kernel_reader(medium, traced):
     async with host(medium) as here:
         stack = here.stack
         await stack.create_server(factory, OURS, 7000)
-        start = allocated()
         reading = peer("slow_reader", host=OURS, port=7000, receive_buffer=8192, piece=300_000, pause=0.001)
         async with reading as reader:
-            assert await reader.said() == {"connected": True}
-            await until(lambda: made and stalled(stack))
-            probes = stack.connections()[0].probes
-            await until(lambda: stack.connections()[0].probes >= probes + 2)
-            assert stalled(stack)
-            assert stack.tcp.memory.held < 3 * MB
-            assert allocated() - start < 8 * MB
+            with traced() as allocated:
+                assert await reader.said() == {"connected": True}
+                await until(lambda: made and stalled(stack))
+                probes = stack.connections()[0].probes
+                await until(lambda: stack.connections()[0].probes >= probes + 2)
+                assert stalled(stack)
+                assert stack.tcp.memory.held < 3 * MB
+                assert allocated() < 8 * MB
             reader.tell()
             assert await reader.ended() == {"size": size, "digest": digest(size, 1)}
             await made[0].result
@@ -67,7 +56,7 @@ async def test_slow_kernel_reader(medium, traced):
 
 
 @MEDIA
-async def test_kernel_reader_that_never_reads(medium, traced):
+async def test_kernel_reader_that_never_reads(medium):
     """drain() waits; the end of the stack is bounded and by RST, and frees everything."""
     loop = asyncio.get_running_loop()
     failed = loop.create_future()
@@ -84,14 +73,14 @@ async def test_kernel_reader_that_never_reads(medium, traced):
             failed.set_result(exc)
 
     config = asyncstack.StackConfig(close_timeout=0.2)
-    start = allocated()
     async with host(medium, config) as here:
         await here.stack.start_server(serve, OURS, 7000)
         async with peer("holder", host=OURS, port=7000, receive_buffer=8192) as program:
-            assert await program.said() == {"connected": True}
-            await until(lambda: here.stack.connections() and stalled(here.stack))
-            assert written < 3 * MB
-            assert allocated() - start < 8 * MB
+            with traced() as allocated:
+                assert await program.said() == {"connected": True}
+                await until(lambda: here.stack.connections() and stalled(here.stack))
+                assert written < 3 * MB
+                assert allocated() < 8 * MB
             closing = loop.time()
             await here.stack.close()
             assert 0.2 <= loop.time() - closing < 1.5
@@ -161,7 +150,7 @@ class BufferedPaused(asyncio.BufferedProtocol):
 
 @MEDIA
 @pytest.mark.parametrize("kind", [Paused, BufferedPaused])
-async def test_paused_reader_of_ours(medium, kind, traced):
+async def test_paused_reader_of_ours(medium, kind):
     made = []
 
     def factory():
@@ -172,14 +161,14 @@ async def test_paused_reader_of_ours(medium, kind, traced):
     config = asyncstack.StackConfig(tcp=TcpConfig(receive_buffer=receive_buffer))
     async with host(medium, config) as here:
         await here.stack.create_server(factory, OURS, 7000)
-        start = allocated()
         async with peer("eager_writer", host=OURS, port=7000, seed=5) as writer:
-            sent = (await writer.said())["sent"]  # it could not go on: the window is closed
-            (info,) = here.stack.connections()
-            assert info.bytes_received <= receive_buffer
-            assert info.rcv_wnd < 65536
-            assert sent > info.bytes_received
-            assert allocated() - start < 3 * receive_buffer + MB
+            with traced() as allocated:
+                sent = (await writer.said())["sent"]  # it could not go on: the window is closed
+                (info,) = here.stack.connections()
+                assert info.bytes_received <= receive_buffer
+                assert info.rcv_wnd < 65536
+                assert sent > info.bytes_received
+                assert allocated() < 3 * receive_buffer + MB
             made[0].transport.resume_reading()
             writer.tell()
             total = (await writer.ended())["sent"]
