@@ -13,6 +13,7 @@ import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, cast
 
+from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.names import Host, Names, Network, Port, port_number, ports_of
 from asyncstack.transport.datagram import DatagramTransport
@@ -60,8 +61,10 @@ class Calls:
         happy_eyeballs_delay: float | None = None,
         interleave: int | None = None,
         all_errors: bool = False,
+        tcp: TcpConfig | None = None,
     ) -> tuple[asyncio.Transport, ProtocolT]:
         """Connect to `host` (None: this stack) and `port`; every address of the host is tried, see `connect_any`.
+        `tcp`: settings of this connection, instead of the stack's.
 
         Returns (transport, protocol). Raises the OSError that says why no address could be connected to (an
         ExceptionGroup of all of them with `all_errors`), socket.gaierror for an unknown name.
@@ -92,7 +95,7 @@ class Calls:
 
         try:
             transport: asyncio.Transport = await connect_any(
-                self.tcp, factory, targets, happy_eyeballs_delay, all_errors
+                self.tcp, factory, targets, happy_eyeballs_delay, all_errors, tcp
             )
             if tls is not None:
                 transport = await self._handshake(transport, tls)
@@ -168,6 +171,7 @@ class Calls:
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
+        tcp: TcpConfig | None = None,
     ) -> Server:
         """Listen on `port` (0 or None: any free one, the same for all addresses) of `host`: a name, an address, a list
         of them, None for any address.
@@ -176,7 +180,7 @@ class Calls:
         routed to this stack: its connections are taken in their place, and `get_extra_info("sockname")` says whose.
         `port` may be a range, or ANY_PORT. Who listens on one port of ours comes first; then the longest prefix, and
         of equal ones the narrowest range. With `reuse_port` several servers share a place, each gets its part of the
-        connections.
+        connections. `tcp`: settings of the connections, instead of the stack's.
 
         Raises OSError EADDRINUSE, EADDRNOTAVAIL; ValueError for arguments that a stack can not honour.
         """
@@ -198,7 +202,7 @@ class Calls:
 
         server = Server(self.loop, self._server_closed, keep_alive=keep_alive)
         acceptor = ServerAcceptor(server, factory, backlog)
-        for listener in self._listen(host, port, family, acceptor, bool(reuse_port)):
+        for listener in self._listen(host, port, family, acceptor, bool(reuse_port), tcp):
             server.add(listener)
         self.servers[server] = None
         if start_serving:
@@ -212,14 +216,17 @@ class Calls:
         family: int,
         acceptor: Acceptor,
         reuse_port: bool,
+        config: TcpConfig | None,
     ) -> list[Listener]:
         places = self.names.resolve_networks(host, family)
         if not isinstance(port, range) and all(length < 0 for _, length in places):
             addresses = [address for address, _ in places]
-            return self.tcp.listen(addresses, port_number(port), acceptor, reuse_port=reuse_port)
+            return self.tcp.listen(
+                addresses, port_number(port), acceptor, config=config, reuse_port=reuse_port
+            )
         ports = ports_of(port)
         reaches = [Reach.of(address, length, ports) for address, length in places]
-        return self.tcp.listen_widely(reaches, acceptor, reuse_port=reuse_port)
+        return self.tcp.listen_widely(reaches, acceptor, config=config, reuse_port=reuse_port)
 
     def _server_closed(self, server: Server) -> None:
         self.servers.pop(server, None)

@@ -34,6 +34,11 @@ class TcpConfig:
     notsent_lowat: int = 0  # most bytes written ahead of what may leave; 0: as many as the send buffer takes
     max_segment: int = 0  # TCP_MAXSEG: bounds the MSS, told and used; 0: the path's
     window_clamp: int = 0  # TCP_WINDOW_CLAMP: bounds the receive window; 0: the buffer does
+    # of packets: IP_TOS (without the ECN bits), IPV6_TCLASS, IP_TTL, IPV6_UNICAST_HOPS; ttl and hops 0: the stack's
+    tos: int = 0
+    traffic_class: int = 0
+    ttl: int = 0
+    hops: int = 0
     timestamps: bool = True  # RFC 7323
     sack: bool = True  # RFC 2018
     window_scaling: bool = True  # RFC 7323

@@ -120,7 +120,7 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
     def _send(self, remote: bytes, port: int, data: bytes) -> None:
         path = self._queue.path(remote, self.binding[0], self._settings.broadcast)
         settings = self._settings
-        hops = settings.ttl if len(remote) == 4 else max(settings.hops, 0)
+        hops = settings.ttl if len(remote) == 4 else settings.hops
         self._queue.send(path, port, data, hops, settings.tos if len(remote) == 4 else settings.traffic_class)
         if self._queue.size > self._high_water:
             self._maybe_pause_protocol()  # type: ignore[attr-defined]

@@ -49,7 +49,7 @@ class Settings:
     receive_buffer: int = 212_992  # of a datagram socket; Linux: net.core.rmem_default
     send_buffer: int = 212_992
     ttl: int = 0  # 0: the stack's
-    hops: int = -1  # for IPv6; below 0: the stack's
+    hops: int = 0  # the same for IPv6
     linger: int = 0  # seconds told while SO_LINGER is off
     quick_ack: bool = True  # before there is a connection
     tos: int = 0
@@ -136,19 +136,22 @@ def _hop_limit(holder: Options) -> int:
 
 
 def _set_hop_limit(holder: Options, value: int) -> None:
-    if value != -1 and not 1 <= value <= 255:
-        raise os_error(errno.EINVAL, f"a TTL of {value}")
-    holder.settings.ttl = max(value, 0)
+    holder.settings.ttl = checked_hops(value)
 
 
 def _hops(holder: Options) -> int:
-    return holder.default_ttl if holder.settings.hops < 0 else holder.settings.hops
+    return holder.settings.hops or holder.default_ttl
 
 
 def _set_hops(holder: Options, value: int) -> None:
-    if not -1 <= value <= 255:
+    holder.settings.hops = checked_hops(value)
+
+
+def checked_hops(value: int) -> int:
+    """`value` if it is a hop limit, 0 for -1, the stack's own. Raises OSError EINVAL, unlike Linux also for 0 hops."""
+    if value != -1 and not 1 <= value <= 255:
         raise os_error(errno.EINVAL, f"a hop limit of {value}")
-    holder.settings.hops = value
+    return max(value, 0)
 
 
 def flag(name: str) -> Option:
@@ -174,18 +177,18 @@ def _set_receive_low(holder: Options, value: int) -> None:
 
 
 def _set_tos(holder: Options, value: int) -> None:
-    value &= 0xFF
-    if holder.type == socket.SOCK_STREAM:
-        value &= ~ECN_BITS  # those are TCP's
-    holder.settings.tos = value
+    holder.settings.tos = value & 0xFF
 
 
 def _set_traffic_class(holder: Options, value: int) -> None:
+    holder.settings.traffic_class = checked_traffic_class(value)
+
+
+def checked_traffic_class(value: int) -> int:
+    """`value` if it is one, -1 as 0. Raises OSError EINVAL."""
     if not -1 <= value <= 255:
         raise os_error(errno.EINVAL, f"a traffic class of {value}")
-    if holder.type == socket.SOCK_STREAM:
-        value = max(value, 0) & ~ECN_BITS
-    holder.settings.traffic_class = max(value, 0)
+    return max(value, 0)
 
 
 def _get_mtu(holder: Options) -> int:

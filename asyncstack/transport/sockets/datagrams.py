@@ -242,7 +242,7 @@ class DatagramSocket(StackSocket):
         if len(remote) == 4:
             queue.send(path, port, payload, settings.ttl, settings.tos)
         else:
-            queue.send(path, port, payload, max(settings.hops, 0), settings.traffic_class)
+            queue.send(path, port, payload, settings.hops, settings.traffic_class)
         return len(payload)
 
     def _failed(self, error: OSError) -> None:

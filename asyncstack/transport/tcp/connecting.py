@@ -8,6 +8,7 @@ import errno
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.network.addresses import format_address
 from asyncstack.transport.tcp.endpoint import Owner, TcpEndpoint
@@ -66,7 +67,12 @@ def interleaved(addresses: list[bytes], first: int) -> list[bytes]:
 
 
 async def connect_any(
-    layer: TcpLayer, factory: ProtocolFactory, targets: list[Target], delay: float | None, all_errors: bool
+    layer: TcpLayer,
+    factory: ProtocolFactory,
+    targets: list[Target],
+    delay: float | None,
+    all_errors: bool,
+    config: TcpConfig | None = None,
 ) -> TcpTransport:
     """The first connection of `targets` that opens, tried in turn; with a `delay` (seconds) the next attempt
     starts when the last one has failed or has taken that long. Only the one that wins makes a protocol.
@@ -84,7 +90,7 @@ async def connect_any(
 
     errors: list[OSError] = []
     try:
-        opened = await _race(layer, make, targets, delay, errors)
+        opened = await _race(layer, make, targets, delay, errors, config)
         if opened is not None:
             return opened
         if all_errors:
@@ -100,11 +106,12 @@ async def _race(
     targets: list[Target],
     delay: float | None,
     errors: list[OSError],
+    config: TcpConfig | None,
 ) -> TcpTransport | None:
     if delay is None:
         for target in targets:
             try:
-                return await layer.connect(factory, *target)
+                return await layer.connect(factory, *target, config)
             except OSError as exc:
                 errors.append(exc)
         return None
@@ -113,7 +120,7 @@ async def _race(
     try:
         while running or len(started) < len(targets):
             if len(started) < len(targets):
-                started.append(layer.loop.create_task(layer.connect(factory, *targets[len(started)])))
+                started.append(layer.loop.create_task(layer.connect(factory, *targets[len(started)], config)))
                 running.add(started[-1])
             timeout = delay if len(started) < len(targets) else None
             done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -7,8 +7,9 @@ has gone, as the kernel keeps an orphan.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from errno import ECONNABORTED, ENOBUFS
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
@@ -92,7 +93,7 @@ class TcpEndpoint:
         self.path = path
         self.owner = owner
         self.queued = False
-        self._send = layer.context.ip_of(path).send
+        self._send = self._sending(connection.config)
         self._released = False
         self.held = 0  # bytes of ours in the memory budget: written and not acknowledged
         self._timer = LoopTimer(layer.loop, layer.clock, self._timer_expired)
@@ -154,7 +155,38 @@ class TcpEndpoint:
         if config.congestion != connection.config.congestion:
             connection.sender.set_controller(self.layer.controllers.find(config.congestion), now)
         connection.configure(config, now)
+        self._send = self._sending(config)
         self.settle()
+
+    def _sending(self, config: TcpConfig) -> Callable[..., bool]:
+        """What sends a packet: IP itself, unless packets are to be marked."""
+        send = self.layer.context.ip_of(self.path).send
+        ipv4 = len(self.key[0]) == 4
+        mark = config.tos if ipv4 else config.traffic_class
+        ttl = config.ttl if ipv4 else config.hops
+        if not mark and not ttl:
+            return send
+
+        def marked(
+            path: Path,
+            protocol: int,
+            parts: tuple[Any, ...],
+            *,
+            checksum_offset: int,
+            gso_size: int,
+            tos: int,
+        ) -> bool:
+            return send(
+                path,
+                protocol,
+                parts,
+                checksum_offset=checksum_offset,
+                gso_size=gso_size,
+                ttl=ttl,
+                tos=mark | tos,
+            )
+
+        return marked
 
     def path_mtu_changed(self) -> None:
         """A router could not pass a segment of ours on: make them fit (RFC 1191, RFC 8201)."""

@@ -121,11 +121,17 @@ class TcpLayer:
     # open
 
     async def connect(
-        self, factory: ProtocolFactory, remote: bytes, port: int, local: bytes = b"", local_port: int = 0
+        self,
+        factory: ProtocolFactory,
+        remote: bytes,
+        port: int,
+        local: bytes = b"",
+        local_port: int = 0,
+        config: TcpConfig | None = None,
     ) -> TcpTransport:
         """Open a connection; its protocol has seen `connection_made`. Raises the OSError that explains a failure."""
         result: asyncio.Future[TcpTransport] = self.loop.create_future()
-        endpoint = self.open(Connecting(factory, result), remote, port, local, local_port)
+        endpoint = self.open(Connecting(factory, result), remote, port, local, local_port, config)
         try:
             return await result
         except asyncio.CancelledError:

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
-from asyncstack.transport.options import Option, Settings, Table
+from asyncstack.transport.options import (
+    ECN_BITS,
+    Option,
+    Settings,
+    Table,
+    checked_hops,
+    checked_traffic_class,
+)
 from asyncstack.transport.tcp import defer_accept
 from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.endpoint import TcpEndpoint
@@ -92,6 +99,18 @@ def _seconds(name: str) -> Option:
 
 def _times(name: str, most: int) -> Option:
     return setting(name, int, lambda value: _from_1_to(most, value))
+
+
+def _hops(name: str) -> Option:
+    """A hop limit; 0 in the settings is the stack's."""
+
+    def get(holder: Holder) -> int:
+        return int(getattr(holder.config, name)) or holder.layer.config.ttl
+
+    def put(holder: Holder, value: int) -> None:
+        holder.configure(replace(holder.config, **{name: checked_hops(value)}))  # type: ignore[arg-type]
+
+    return Option(get, put)
 
 
 def _buffer(name: str, least: int) -> Option:
@@ -227,6 +246,12 @@ TCP_OPTIONS: Final[Table] = {
         lambda holder: int(holder.config.window_clamp), _set_window_clamp
     ),
     (IPPROTO_TCP, socket.TCP_INFO): Option(_get_info),
+    (socket.IPPROTO_IP, socket.IP_TOS): setting("tos", int, lambda value: value & 0xFF & ~ECN_BITS),
+    (socket.IPPROTO_IPV6, socket.IPV6_TCLASS): setting(
+        "traffic_class", int, lambda value: checked_traffic_class(value) & ~ECN_BITS
+    ),
+    (socket.IPPROTO_IP, socket.IP_TTL): _hops("ttl"),
+    (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS): _hops("hops"),
     (SOL_SOCKET, SO_MAX_PACING_RATE): Option(_get_pacing, None, _set_pacing),
     (SOL_SOCKET, socket.SO_LINGER): Option(_get_linger, None, _set_linger),
 }

@@ -1,5 +1,6 @@
 """Every option against the kernel's: the same value set gives the same value back, or the same error."""
 
+import asyncio
 import errno
 import socket
 import struct
@@ -66,7 +67,7 @@ DATAGRAM = {
 }
 SIX = {
     (IPV6, socket.IPV6_V6ONLY): FLAG,
-    (IPV6, socket.IPV6_UNICAST_HOPS): [1, 64, 255, 256, 0, -1],
+    (IPV6, socket.IPV6_UNICAST_HOPS): [1, 64, 255, 256, -1],
     (IPV6, socket.IPV6_TCLASS): [0, 0x10, 0x2F, 255, 256, -1, -2],
     (IPV6, socket.IPV6_RECVPKTINFO): FLAG,
     (IPV6, socket.IPV6_RECVHOPLIMIT): FLAG,
@@ -192,3 +193,39 @@ async def test_unsupported_options_of_streams_and_datagrams(net):
         assert (
             outcome(sock.getsockopt, 77, 1) == outcome(sock.getsockopt, IPV6, socket.IPV6_V6ONLY) == "ENOTSUP"
         )
+
+
+@pytest.mark.virtual_time
+async def test_packets_are_marked(network):
+    a, b = network.host("a", "10.0.0.1/24", "fd00::1/64"), network.host("b", "10.0.0.2/24", "fd00::2/64")
+    network.link(a, b)
+    seen = []
+    receive = b.tcp.receive
+
+    async def look(packet):
+        seen.append((packet.tos, packet.ttl))
+        await receive(packet)
+
+    b.tcp.receive = look
+    listener = b.socket(socket.AF_INET6)
+    listener.bind(("::", 80))
+    listener.listen()
+    four, six = a.socket(), a.socket(socket.AF_INET6)
+    four.setsockopt(IP, socket.IP_TOS, 0x2B)
+    four.setsockopt(IP, socket.IP_TTL, 9)
+    six.setsockopt(IPV6, socket.IPV6_TCLASS, 0x40)
+    six.setsockopt(IPV6, socket.IPV6_UNICAST_HOPS, 8)
+    await four.connect(("10.0.0.2", 80))
+    await four.send(b"x")
+    await asyncio.sleep(1)
+    assert set(seen) == {(0x28, 9)}
+    seen.clear()
+    await six.connect(("fd00::2", 80))
+    await asyncio.sleep(1)
+    assert set(seen) == {(0x40, 8)}
+    seen.clear()
+    four.setsockopt(IP, socket.IP_TOS, 0)
+    four.setsockopt(IP, socket.IP_TTL, -1)
+    await four.send(b"x")
+    await asyncio.sleep(1)
+    assert (0, 64) in seen
