@@ -300,7 +300,8 @@ class Sender:
         self.history.limited(window < unit, now)
         if min(unit, size) > self.congestion.cwnd - pipe:
             self.limited_until = self.nxt
-            return 0
+            # whatever a controller says, a segment may leave where no ACK would come otherwise
+            return min(unit, size) if not pipe and not self.board.records and window >= min(unit, size) else 0
         if window >= self.max_window // 2 > 0 or (self.overdue and window > 0):
             self.overdue = False
             return window

@@ -360,3 +360,15 @@ def test_clock_that_stands_still_still_gives_a_sample():
     rtt = RttEstimator(1.0, 0.2, 120.0)
     rtt.update(0.0)
     assert rtt.rto == pytest.approx(0.2, abs=1e-3)
+
+
+@both
+def test_a_window_of_small_segments_still_holds_a_large_one_when_the_path_widens(kind):
+    """Found by tests/simulation/chaos: after the recovery the window had less than one segment, and nothing left."""
+    control = started(kind, 2)
+    control.on_mss(MSS // 10)
+    for _ in range(20):
+        control.on_congestion_event(MSS // 5, 0.0)
+    control.on_mss(MSS)
+    control.on_recovery_exit(0, 0.0)
+    assert control.cwnd >= 2 * MSS

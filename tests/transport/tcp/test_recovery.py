@@ -481,3 +481,12 @@ def test_echo_of_the_first_transmission_counts_only_if_it_can_not_answer_the_sec
         d.wait(pause)
         d.inject(ack=901, ts_ecr=first.ts_val)
         assert (d.connection.info(d.now).rtt > 0.1) is believed
+
+
+def test_one_segment_leaves_whatever_the_controller_says():
+    d = Dialogue.established(TcpConfig(), RTT, mss=MSS, peer_mss=MSS, timestamps=False)
+    d.connection.sender.congestion.cwnd = 10
+    d.write(3 * MSS)
+    d.expect_data(*segments(0, 0))
+    d.inject(ack=edge(1))
+    d.expect_data(*segments(1, 1))

@@ -114,9 +114,10 @@ class CongestionControl:
         self.ssthresh = before.ssthresh
 
     def on_mss(self, mss: int) -> None:
-        """The path carries smaller segments from now on; the window is in bytes and stays."""
+        """Segments have another size from now on. The window is in bytes and stays, but for the least it may be."""
         self.mss = mss
         self.cwnd = max(self.cwnd, mss)
+        self.ssthresh = max(self.ssthresh, MINIMUM_SEGMENTS * mss)
 
     def on_ack(self, sample: AckSample, now: float) -> None:
         """More data has arrived at the peer."""
