@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.transport.tcp.congestion.base import INFINITE
+from asyncstack.transport.tcp.ecn import CE, ECT0, ECT1
 from asyncstack.transport.tcp.phase import LOSS, OPEN, RECOVERY
 from asyncstack.transport.tcp.state import State
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.connection import Connection
 
+NO_BYTES: Final = (0, 0, 0, 0)
 NO_THRESHOLD: Final = 0x7FFFFFFF
 
 
@@ -24,7 +26,7 @@ class TcpInfo:
     congestion: str  # name of the controller
     options: tuple[
         str, ...
-    ]  # of "timestamps", "sack", "wscale", "ecn": agreed on; "ecn_seen": a CE mark; "syn_data"
+    ]  # of "timestamps", "sack", "wscale", "ecn", "ecn_seen", "syn_data": what was agreed on, or came
     snd_wscale: int
     rcv_wscale: int
     rto: float
@@ -76,7 +78,15 @@ class TcpInfo:
     busy_time: float  # something was outstanding
     rwnd_limited: float  # ... and the peer's window was the limit
     sndbuf_limited: float  # 0.0: the send buffer follows the congestion window
-    delivered_ce: int  # segments that the peer says were CE-marked
+    # by AccECN (RFC 9768), 0 without it: what the peer says that it got, and what came; packets, and bytes of payload
+    delivered_ce: int
+    delivered_ce_bytes: int
+    delivered_e0_bytes: int
+    delivered_e1_bytes: int
+    received_ce: int  # also without AccECN
+    received_ce_bytes: int
+    received_e0_bytes: int
+    received_e1_bytes: int
     dsack_dups: int  # DSACKs received
     total_rto: int  # expiries of the retransmission timer
     total_rto_recoveries: int
@@ -92,12 +102,17 @@ def describe(conn: Connection, now: float) -> TcpInfo:
     snd, rcv, config, history = conn.sender, conn.receiver, conn.config, conn.sender.history
     board, rtt, control = snd.board, snd.rtt, snd.congestion
     mss = snd.mss
+    ecn, accurate = conn.ecn, snd.accecn
+    delivered, received = (
+        (NO_BYTES, NO_BYTES) if accurate is None else (accurate.delivered_bytes, accurate.received_bytes)
+    )
+    received_ce = 0 if ecn is None else ecn.received_ce
     agreed = {
         "timestamps": rcv.timestamps,
         "sack": rcv.sack_ok,
         "wscale": conn.scaling,
-        "ecn": conn.ecn is not None,
-        "ecn_seen": conn.ecn is not None and conn.ecn.received_ce > 0,
+        "ecn": ecn is not None,
+        "ecn_seen": received_ce > 0 or sum(received[1:]) > 0,
         "syn_data": conn.fast_open is not None and conn.fast_open.syn_data,
     }
     sent = max(min(snd.nxt, snd.queue.end) - snd.queue_start, 0)
@@ -162,7 +177,14 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         busy_time=history.busy_time(now),
         rwnd_limited=history.limited_time(now),
         sndbuf_limited=0.0,
-        delivered_ce=0 if snd.accecn is None else snd.accecn.delivered_ce,
+        delivered_ce=0 if accurate is None else accurate.delivered_ce,
+        delivered_ce_bytes=delivered[CE],
+        delivered_e0_bytes=delivered[ECT0],
+        delivered_e1_bytes=delivered[ECT1],
+        received_ce=received_ce,
+        received_ce_bytes=received[CE],
+        received_e0_bytes=received[ECT0],
+        received_e1_bytes=received[ECT1],
         dsack_dups=history.dsack_dups,
         total_rto=history.timeouts,
         total_rto_recoveries=history.timeout_recoveries,
