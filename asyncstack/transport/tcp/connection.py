@@ -371,8 +371,8 @@ class Connection:
                 self.drained = (
                     snd.phase is OPEN and snd.fin_at == NO_FIN and not (snd.board.lost or self.probe_due)
                 )
-            if rcv.quick and rcv.nxt != rcv.start:
-                rcv.quick = 0  # it is a conversation: acknowledgements ride on the answers
+            if rcv.quick >= 0 and rcv.nxt != rcv.start:
+                rcv.quick = -1  # it is a conversation: acknowledgements ride on the answers
             self.data_segs_out += 1
         else:
             payload = b""

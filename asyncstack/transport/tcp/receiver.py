@@ -3,8 +3,10 @@
 - the window: its right edge, once promised, never moves left, also where the field's scale rounds (RFC 7323 2.4);
   it moves right only by a worthwhile step (silly window avoidance, RFC 9293 3.8.6.2.2)
 - ACKs are delayed until two full segments have come or `delayed_ack` seconds have passed; they are immediate for
-  what is out of order or fills a hole (RFC 5681 4.2), for a super-segment, and at the start of a connection, where the
-  peer's slow start waits for them
+  what is out of order or fills a hole (RFC 5681 4.2), for a super-segment, and at the start of a connection and after
+  a silence, where the peer's slow start waits for them. Who answers is in a conversation: ACKs ride on the answers,
+  until something is lost. (Linux adapts the delay between 40 and 200 ms to how often data comes; where that is less
+  often than every 40 ms there is nothing to save, so ours stays 40 ms.)
 - a reader that makes room in a window that was nearly used up is told to the peer at once
 - small payloads of large frames are copied, so that an unread byte does not hold a 64 KiB frame in memory
 - timestamps: TS.Recent follows segments that begin at or before the last ACK sent (RFC 7323 4.3)
@@ -12,20 +14,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.buffers import ReceiveTuning, initial_receive_buffer, largest_window
 from asyncstack.transport.tcp.memory import MemoryBudget
-from asyncstack.transport.tcp.reassembly import Reassembly, compact
+from asyncstack.transport.tcp.reassembly import CROWDED, SMALL, Reassembly, compact
 from asyncstack.transport.tcp.sequence import NO_FIN
 from asyncstack.transport.tcp.timers import DELAYED_ACK, NEVER, Timers
 
 Buffer = bytes | memoryview
 
 QUICK_ACKS: Final = 16  # Linux: TCP_MAX_QUICKACKS
-CROWDED: Final = 64  # unread pieces, from where on small ones are joined
-SMALL: Final = 256
+QUIET: Final = 0.2  # seconds, and a round trip: no retransmission timeout is shorter
+SMALLEST_FULL: Final = 536
 LITTLE_SEGMENTS: Final = 4  # the window to offer when the stack's memory is short; Linux: the same
 MAX_FIELD: Final = 0xFFFF
 OLD_TIMESTAMP: Final = 24 * 86400.0  # TS.Recent says nothing after that long (RFC 7323 5.5)
@@ -93,9 +95,11 @@ class Receiver:
         self.held: Reassembly | None = None
         self.fin_at = NO_FIN
         self.full = mss  # what a full segment of the peer's can carry
-        self.mss = min(mss, 536)  # what it does carry, as seen
+        self.mss = min(mss, SMALLEST_FULL)  # what it does carry, as seen
         self.pending = 0  # bytes received in order since the last ACK
-        self.quick = QUICK_ACKS  # segments to acknowledge at once
+        self.quick = (
+            QUICK_ACKS  # segments to acknowledge at once; below 0: it is a conversation (Linux: pingpong)
+        )
         self.ack_now = False
         self.dup_acks = 0  # owed for segments out of order, where no SACK tells of them
         self.sack_ok = False
@@ -123,7 +127,7 @@ class Receiver:
 
     def quickack(self, on: bool) -> None:
         """TCP_QUICKACK: acknowledge at once what is owed and what comes next; or delay, as in a conversation."""
-        self.quick = QUICK_ACKS if on else 0
+        self.quick = QUICK_ACKS if on else -1
         if on and self.pending:
             self.ack_now = True
 
@@ -139,6 +143,8 @@ class Receiver:
         """
         position = self.nxt - self.unread
         tuning = self._tuning
+        if tuning is not None and now - self.tune_at > QUIET + tuning.rtt:
+            self._begin_anew()
         if tuning is None:
             tuning = self._tuning = ReceiveTuning(position, self.buffer, self.mss, srtt, now)
         else:
@@ -149,14 +155,18 @@ class Receiver:
                 self.buffer = wanted
         self.tune_at = tuning.due(now)
 
+    def _begin_anew(self) -> None:
+        """The peer was silent for longer than its retransmission timeout: it may be in slow start, which waits for our
+        ACKs, and may have learnt of a path that takes smaller segments."""
+        if self.quick == 0:
+            self.quick = QUICK_ACKS
+        self.mss = min(self.mss, SMALLEST_FULL)
+
     # data
 
     def deliver(self, payload: Buffer, size: int, unit: int, now: float) -> None:
         """`payload`, `size` bytes that came in segments of `unit`, is the next in order and within the window."""
-        if type(payload) is memoryview:
-            frame: Any = payload.obj
-            if 4 * size < len(frame):
-                payload = bytes(payload)
+        payload = compact(payload)
         self.nxt += size
         self.last_data = now
         self.unread += size
@@ -166,7 +176,7 @@ class Receiver:
         if unit > self.mss:
             self.mss = unit if unit < self.full else self.full
         self.pending += size
-        if self.quick:
+        if self.quick > 0:
             self.quick -= 1
             self.ack_now = True
         elif self.pending >= 2 * self.mss:
@@ -197,7 +207,7 @@ class Receiver:
             if self.held is not None:
                 self._fill()
         else:
-            self._hold(seq, payload)
+            self._hold(seq, payload, unit)
 
     def _fill(self) -> None:
         """The first hole may be gone."""
@@ -214,10 +224,14 @@ class Receiver:
             self.held = None
         self._look()
 
-    def _hold(self, seq: int, payload: Buffer) -> None:
+    def _hold(self, seq: int, payload: Buffer, unit: int) -> None:
         self.ack_now = True
         self.out_of_order += 1
         self.quick = QUICK_ACKS
+        if self.held is None:
+            self.mss = min(
+                self.mss, max(unit, SMALLEST_FULL)
+            )  # what was lost may have been too large for the path
         if not self.sack_ok:
             self.dup_acks += 1
         memory = self.memory

@@ -301,6 +301,14 @@ def path_changed(snd: Sender) -> None:
     _give_up(snd, math.inf)
 
 
+def window_regained(snd: Sender) -> None:
+    """The peer had closed its window though data was on its way into it, and opens it again without having taken any:
+    it is sent again at once (RFC 9293 3.8.6). Neither congestion nor the timer's back-off mean anything."""
+    path_changed(snd)
+    if snd.rtt.backoff and snd.rtt.srtt:
+        snd.rtt.confirmed()
+
+
 def _give_up(snd: Sender, latest: float) -> None:
     """Everything that left at `latest` or before is lost."""
     snd.phase = LOSS

@@ -86,6 +86,7 @@ class Sender:
         "scale",
         "search",
         "segments_sent_again",
+        "shut_at",
         "spurious",
         "timeouts",
         "timers",
@@ -106,6 +107,7 @@ class Sender:
             0  # SND.WL1; SND.WL2 needs no keeping, as ACKs below SND.UNA never update the window
         )
         self.max_window = 0
+        self.shut_at = -1  # SND.UNA when the peer closed its window
         self.scale = 0  # Snd.Wind.Shift
         self.mss = 536  # payload bytes in a full segment, options taken off
         self.largest = 536  # payload bytes in the largest super-segment, a multiple of mss
@@ -384,13 +386,17 @@ class Sender:
         """The window field of an acceptable segment whose ACK is SND.UNA; `seq` is its position."""
         self.window_seq = seq
         window = field << self.scale
-        closed = self.edge <= self.nxt
+        before = self.edge
         self.edge = self.una + window
         if window > self.max_window:
             self.max_window = window
-        if self.timers[PERSIST] != NEVER and closed and self.edge > self.nxt:
+        if self.timers[PERSIST] != NEVER and before <= self.nxt < self.edge:
             self.probes = 0
             self.timers[PERSIST] = NEVER
+        if not window:
+            self.shut_at = self.una
+        elif before <= self.una == self.shut_at and self.una != self.nxt:
+            recovery.window_regained(self)
 
     def advance(self, acked: int, ts_rtt: float, now: float) -> None:
         """SND.UNA moves by `acked` > 0. `ts_rtt` is the round trip that timestamps show, below 0 if they do not.

@@ -348,3 +348,73 @@ def test_delayed_ack_setting():
     d = calm(TcpConfig(delayed_ack=0.2))
     d.inject(data=b"x")
     assert d.connection.timers[DELAYED_ACK] == pytest.approx(0.2)
+
+
+def test_silence_begins_anew_with_quick_acks_rfc9293_3_8_6_3():
+    """The peer's window has fallen back, and slow start waits for each ACK; unless we are in a conversation."""
+    d = Dialogue.established()
+    for _ in range(17):
+        d.inject(data=bytes(MSS))
+        d.read()
+    d.wait(1.0)
+    d.sent.clear()
+    assert d.connection.receiver.quick == 0
+    d.inject(data=bytes(MSS))
+    d.expect("A")
+    assert d.connection.receiver.quick == 15
+    d.write(b"answer")
+    d.sent.clear()
+    d.wait(5.0)
+    d.sent.clear()
+    d.inject(data=b"question", ack=7)
+    d.quiet()
+    assert d.wait_for_segment() == pytest.approx(d.now)
+    d.expect("A")
+
+
+def test_quickack_ends_the_delay_at_once_and_for_a_while():
+    d = calm()
+    d.inject(data=b"x")
+    d.quiet()
+    d.connection.receiver.quickack(True)
+    d.expect("A", ack=2)
+    for n in range(16):
+        d.inject(data=b"x")
+        d.expect("A", ack=3 + n)
+    d.inject(data=b"x")
+    d.quiet()
+    d.connection.receiver.quickack(False)
+    d.wait(2.0)
+    d.sent.clear()
+    d.inject(data=b"x")
+    d.quiet()
+
+
+def test_estimate_of_the_peers_segments_shrinks_after_a_loss():
+    """Every second full segment is acknowledged at once, also when path MTU discovery has made them smaller."""
+    d = calm()
+    receiver = d.connection.receiver
+    d.inject(data=bytes(MSS))
+    d.inject(data=bytes(MSS))
+    assert receiver.mss == MSS
+    d.inject(seq=d.peer_nxt + 800, data=bytes(800))
+    assert receiver.mss == 800
+    d.inject(seq=1 + 2 * MSS, data=bytes(800))
+    d.sent.clear()
+    receiver.quick = 0
+    d.inject(data=bytes(800))
+    d.quiet()
+    d.inject(data=bytes(800))
+    d.expect("A")
+
+
+def test_a_thousand_holes_are_remembered():
+    d = calm(TcpConfig(receive_buffer=4 << 20, tune_receive_buffer=False))
+    d.inject(data=b"x")
+    d.wait(0.1)
+    for n in range(1, 1001):
+        d.inject(seq=2 + 20 * n, data=bytes(10))
+    assert len(d.connection.receiver.held) == 1000
+    d.sent.clear()
+    d.inject(seq=2 + 20 * 500 + 10, data=bytes(10))
+    assert d.sent[0][1].sack[0][1] - d.sent[0][1].sack[0][0] & 0xFFFFFFFF == 30

@@ -207,3 +207,45 @@ def test_late_timer_runs_everything_that_is_due():
     d.flush()
     d.expect("A", ack=2, data=b"x")
     d.quiet()
+
+
+def test_window_that_closes_on_data_in_flight_and_opens_again_lets_it_leave_at_once_rfc9293_3_8_6():
+    """The peer did not take what it had offered room for: no waiting for a timer that has backed off."""
+    d = Dialogue.established(TcpConfig(mtu_probing=False), mss=1000, peer_mss=1000, timestamps=False)
+    d.write(5000)
+    d.sent.clear()
+    d.inject(ack=1, window=0)
+    for _ in range(5):
+        d.wait_for_segment()
+        d.sent.clear()  # one segment again, which probes the window too
+        d.inject(ack=1, window=0)
+        d.sent.clear()
+    assert d.now > 2.0
+    d.inject(ack=1, window=1 << 17)
+    d.expect("A", seq=1, length=1000)
+    d.inject(ack=1001)
+    d.expect_data((1001, 2001), (2001, 3001))
+    assert d.connection.info(d.now).rto < 0.5
+    assert d.connection.info(d.now).ca_state == "loss"
+
+
+def test_window_that_shuts_and_opens_before_the_timer_rfc9293_3_8_6():
+    d = Dialogue.established(mss=1000, peer_mss=1000, timestamps=False)
+    d.write(3000)
+    d.sent.clear()
+    d.inject(ack=1, window=0)
+    d.quiet()
+    d.inject(ack=1, window=65_536)
+    d.expect_data((1, 1001), (1001, 2001), (2001, 3001))
+    assert d.connection.info(d.now).snd_ssthresh == 0x7FFFFFFF, "no sign of congestion"
+
+
+def test_window_used_up_exactly_is_not_taken_for_shut():
+    d = Dialogue.established(mss=1000, peer_mss=1000, timestamps=False, window=3072)
+    d.write(6000)
+    d.expect_data((1, 1001), (1001, 2001), (2001, 3001))
+    d.inject(ack=3001, window=0)
+    d.quiet()
+    d.inject(ack=3001, window=3072)
+    d.expect_data((3001, 4001), (4001, 5001), (5001, 6001))
+    assert d.connection.info(d.now).total_retrans == 0
