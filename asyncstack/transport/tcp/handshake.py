@@ -227,7 +227,7 @@ def establish(conn: Connection, trigger: Trigger, segment: Segment, now: float) 
     if not served:
         snd.una += 1
         snd.edge = max(snd.edge, snd.una + snd.max_window)
-    snd.progress_at = snd.last_sent = now
+    snd.progress_at = snd.last_sent = rcv.last_data = now
     if conn.syn_times == 0:
         if conn.syn_sent_at != NEVER:
             snd.rtt.update(now - conn.syn_sent_at)

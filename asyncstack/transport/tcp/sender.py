@@ -250,6 +250,8 @@ class Sender:
             not limited and end >= self.queue.end
         ):  # what leaves before all this is delivered leaves behind a bubble
             board.app_limited_until = board.delivered + used
+            if self.history.window_limited_since >= 0.0:
+                self.history.limited(False, now)
         self.nxt = end
         self.last_sent = now
         if self.timers[RETRANSMIT] == NEVER:
