@@ -42,7 +42,7 @@ class Icmp:
         self._counters = ip.counters
         self._bucket = TokenBucket(errors_per_second, ERROR_BURST, ip.rng)
         ip.icmp = self
-        ip.register(icmp.PROTOCOL, self)
+        ip.register(icmp.PROTOCOL, self, self._wants)
 
     # receive
 
@@ -53,7 +53,7 @@ class Icmp:
         except WireError:
             self._counters["icmp.malformed"] += 1
             return
-        if not self._ip.addresses.is_local(packet.dst):
+        if not (self._ip.addresses.is_local(packet.dst) or self._wants(packet)):
             # RFC 1122 3.2.2.6 allows silence, and an answer would make us part of a smurf attack
             self._counters["icmp.to_group"] += 1
         elif message.type == icmp.ECHO_REQUEST:
@@ -73,7 +73,7 @@ class Icmp:
 
     def _receive_report(self, packet: Packet, message: icmp.Message) -> None:
         quoted = _parse_quoted(memoryview(message.body))
-        if quoted is None or not self._ip.addresses.is_local(quoted.src):
+        if quoted is None or not (quoted.src == packet.dst or self._ip.addresses.is_local(quoted.src)):
             self._counters["icmp.error_not_ours"] += 1
             return
         kind, errno, hard = ICMP_MEANING[message.type, message.code]
@@ -91,6 +91,14 @@ class Icmp:
         )
         if self._ip.deliver_error(error) and mtu:
             self._ip.path_mtu_reported(quoted.dst, mtu)
+
+    def _wants(self, packet: Packet) -> bool:
+        """Whether a message to another host is an error about what we sent in its place."""
+        data = packet.payload
+        if packet.fragment_offset or len(data) < 8 or (data[0], data[1]) not in ICMP_MEANING:
+            return False
+        quoted = _parse_quoted(data[8:])
+        return quoted is not None and quoted.src == packet.dst and self._ip.wants_answer(quoted)
 
     def receive_error(self, error: IcmpError) -> bool:
         """An error about an ICMP message of ours: of interest if that was an echo request."""

@@ -46,7 +46,7 @@ class Icmpv6:
         self._counters = ip.counters
         self._bucket = TokenBucket(errors_per_second, ERROR_BURST, ip.rng)
         ip.icmp = self
-        ip.register(icmpv6.PROTOCOL, self)
+        ip.register(icmpv6.PROTOCOL, self, self._wants)
 
     # receive
 
@@ -65,7 +65,7 @@ class Icmpv6:
             self._counters["icmpv6.no_source"] += 1  # nobody to answer
         elif kind == icmpv6.ECHO_REQUEST:
             self._answer(packet, message)
-        elif not self._ip.addresses.is_local(packet.dst):
+        elif not (self._ip.addresses.is_local(packet.dst) or self._wants(packet)):
             self._counters["icmpv6.to_group"] += 1
         elif kind == icmpv6.ECHO_REPLY:
             if self.on_echo_reply is not None:
@@ -86,7 +86,7 @@ class Icmpv6:
 
     def _receive_report(self, packet: Packet, message: icmpv6.Message) -> None:
         quoted = _parse_quoted(memoryview(message.body))
-        if quoted is None or not self._ip.addresses.is_local(quoted.src):
+        if quoted is None or not (quoted.src == packet.dst or self._ip.addresses.is_local(quoted.src)):
             self._counters["icmpv6.error_not_ours"] += 1
             return
         kind, errno, hard = ICMPV6_MEANING[message.type, message.code]
@@ -102,6 +102,14 @@ class Icmpv6:
         )
         if self._ip.deliver_error(error) and mtu:
             self._ip.path_mtu_reported(quoted.dst, mtu)
+
+    def _wants(self, packet: Packet) -> bool:
+        """Whether a message to another host is an error about what we sent in its place."""
+        data = packet.payload
+        if packet.fragment_offset or len(data) < 8 or (data[0], data[1]) not in ICMPV6_MEANING:
+            return False
+        quoted = _parse_quoted(data[8:])
+        return quoted is not None and quoted.src == packet.dst and self._ip.wants_answer(quoted)
 
     def receive_error(self, error: IcmpError) -> bool:
         """An error about an ICMPv6 message of ours: of interest if that was an echo request."""

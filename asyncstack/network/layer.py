@@ -98,6 +98,17 @@ class NetworkLayer:
             and wants(packet)
         )
 
+    def wants_answer(self, quoted: Packet) -> bool:
+        """Whether an answer to `quoted`, sent from an address of another host, would be taken: if so we sent it."""
+        wants = self._wants.get(quoted.protocol)
+        if wants is None:
+            return False
+        ports = bytes(quoted.payload[2:4]) + bytes(quoted.payload[:2])
+        answer = memoryview(ports)
+        return wants(
+            Packet(src=quoted.dst, dst=quoted.src, protocol=quoted.protocol, payload=answer, raw=answer)
+        )
+
     def close(self) -> None:
         """Forget what is incomplete and end the timer."""
         self.reassembly.clear()

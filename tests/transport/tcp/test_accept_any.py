@@ -3,12 +3,16 @@
 import asyncio
 import ipaddress
 import socket
+import struct
 
 import pytest
 
 from asyncstack import ANY_PORT, StackConfig, TcpConfig
+from asyncstack.link.frame import OutgoingFrame
 from asyncstack.testing.plugin import async_fixture
+from asyncstack.wire import icmp
 from asyncstack.wire.tcp import ACK, FIN, RST, SYN
+from tests.fuzz.world import ip_packet, with_checksum
 from tests.transport.asyncio_contract.recorders import Recorder
 from tests.transport.wire import OURS, OURS6, PEER, PEER6, wire
 
@@ -45,7 +49,7 @@ class Listening:
         src = src or (PEER6 if ":" in dst else PEER)
         before = len(self.taken)
         self.wire.packets()
-        self.wire.send((self.port, port), SYN, src=src, dst=dst)
+        self.wire.send((self.port, port), SYN, src=src, dst=dst, mss=1460)
         await asyncio.sleep(0.001)
         answers = [(ours, one) for ours, _, one in self.wire.packets() if one.dst_port == self.port]
         if not answers:
@@ -253,6 +257,73 @@ class Counting(dict):
     def get(self, key, default=None):
         self.looks.append(key)
         return super().get(key, default)
+
+
+# errors about what was said in the name of others
+
+
+def too_big(family, src, dst, ports, seq, mtu):
+    """What a router says about a segment from `src` to `dst`."""
+    quoted_tcp = struct.pack("!HHI", *ports, seq)
+    src, dst, router = (ipaddress.ip_address(one).packed for one in (src, dst, dst))
+    if family == 4:
+        body = ip_packet(src, dst, 6, quoted_tcp + bytes(1400))[:28]
+        message = with_checksum(b"", b"", 0, struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + body, 2)
+        total = sum(struct.unpack(f"!{len(message) // 2}H", message[:2] + b"\0\0" + message[4:]))
+        total = 0xFFFF - ((total & 0xFFFF) + (total >> 16))
+        return ip_packet(router, src, 1, message[:2] + total.to_bytes(2, "big") + message[4:])
+    body = ip_packet(src, dst, 6, quoted_tcp + bytes(1400))[:48]
+    return ip_packet(
+        router, src, 58, with_checksum(router, src, 58, struct.pack("!BBHI", 2, 0, 0, mtu) + body, 2)
+    )
+
+
+@pytest.mark.parametrize(("host", "peer"), [(OTHER, PEER), (OTHER6, PEER6)], ids=("IPv4", "IPv6"))
+async def test_rfc1191_a_path_mtu_of_a_connection_in_another_s_name(listening, host, peer):
+    """The report goes to the other host's address, and is for us; only while such a connection has that in flight."""
+    wire = listening.wire
+    await listening.serve("any", ["0.0.0.0/0", "::/0"], ANY_PORT)
+    await listening.connect(host, 80)
+    (endpoint,) = wire.stack.tcp.connections.values()
+    conn = endpoint.connection
+    family = 6 if ":" in host else 4
+    endpoint.owner.write(bytes(5000))
+    await asyncio.sleep(0.001)
+    assert any(len(one.payload) > 1200 for _, _, one in wire.packets())
+    for port, seq, mtu in (
+        (conn.remote_port + 1, 0, 1290),
+        (conn.remote_port, 1 << 30, 1290),
+        (conn.remote_port, 0, 1300),
+    ):
+        report = too_big(family, host, peer, (80, port), (conn.sender.una + seq) & MASK, mtu)
+        wire.device.send(OutgoingFrame([report]))
+    await asyncio.sleep(0.001)
+    assert wire.stack.routes.pmtu.get(ipaddress.ip_address(peer).packed) == 1300
+    headers = 40 if family == 4 else 60
+    assert conn.path_mss == 1300 - headers
+    again = [one for _, _, one in wire.packets()]
+    assert again and conn.sender.mss == 1300 - headers
+
+
+async def test_nothing_else_of_icmp_is_taken_for_others(listening):
+    wire = listening.wire
+    await listening.serve("any", ["0.0.0.0/0", "::/0"], ANY_PORT)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await echo_to(wire, OTHER)
+    assert wire.stack.counters["ipv4.not_ours"] == 1
+    assert not wire.stack.counters["icmp.echo_replies"]
+
+
+async def echo_to(wire, host):
+    message = icmp.build_echo(1, 1, b"hello")
+    wire.device.send(
+        OutgoingFrame(
+            [ip_packet(ipaddress.ip_address(PEER).packed, ipaddress.ip_address(host).packed, 1, message)]
+        )
+    )
+    while not wire.receiver.frames:
+        await asyncio.sleep(0.01)
 
 
 # SO_REUSEPORT
