@@ -116,6 +116,15 @@ class OpeningSocket(StackSocket, Owner):
         endpoint = self._endpoint
         return None if endpoint is None or endpoint.connection.state in ENDED else endpoint
 
+    @staticmethod
+    def _is_opening(endpoint: TcpEndpoint) -> bool:
+        """Whether nothing can be sent or received yet. With Fast Open that is possible before the handshake is over."""
+        connection = endpoint.connection
+        if connection.state not in OPENING:
+            return False
+        fast_open = connection.fast_open
+        return fast_open is None or not (fast_open.told or fast_open.served)
+
     def getsockname(self) -> SocketAddress:
         """(host, port), or (host, port, flowinfo, scope_id) for IPv6; zeros before it is bound."""
         if self._endpoint is not None:
@@ -223,7 +232,7 @@ class OpeningSocket(StackSocket, Owner):
             raise os_error(waiting)
         await self._until(self._connected, OUT)
 
-    def _open(self, address: Any) -> None:
+    def _open(self, address: Any, data_follows: bool = False) -> None:
         family = self.family
         remote, port = split(address, family, self._resolve)
         remote = destination(remote, family, self.settings.v6_only)
@@ -235,7 +244,7 @@ class OpeningSocket(StackSocket, Owner):
                 raise os_error(errno.ENETUNREACH, "bound to an address of the other family")
         try:
             self._endpoint = self._layer.open(
-                self, remote, port, local if any(local) else b"", local_port, self._config
+                self, remote, port, local if any(local) else b"", local_port, self._config, data_follows
             )
         except OSError as exc:
             if exc.errno == errno.EADDRINUSE:  # bind(2) was content with this port
@@ -247,7 +256,7 @@ class OpeningSocket(StackSocket, Owner):
         """How the open ended; None: it has not."""
         live = self._live
         if live is not None:
-            if live.connection.state in OPENING:
+            if self._is_opening(live):
                 return None
             self._stage = CONNECTED
             return True

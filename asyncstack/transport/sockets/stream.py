@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from asyncstack.errors import os_error
-from asyncstack.transport.sockets.base import Ancillary
-from asyncstack.transport.sockets.opening import CONNECTED, OPENING, OpeningSocket
+from asyncstack.transport.sockets.base import MSG_FASTOPEN, Ancillary
+from asyncstack.transport.sockets.opening import CONNECTED, CONNECTING, UNCONNECTED, OpeningSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
 from asyncstack.transport.tcp.state import FIN_WAIT_2, SYN_SENT
@@ -65,7 +65,7 @@ class StreamSocket(OpeningSocket):
         mask = select.POLLHUP if shut == BOTH or live is None else 0
         if shut & RECEIVE:
             mask |= IN | select.POLLRDHUP
-        if live is None or live.connection.state not in OPENING:
+        if live is None or not self._is_opening(live):
             if self.unread >= self.settings.receive_low:
                 mask |= IN
             if shut & SEND or live is None or self._has_room(live):
@@ -122,9 +122,34 @@ class StreamSocket(OpeningSocket):
         """sendto(data, address) or sendto(data, flags, address): `send`, as the address is known."""
         if isinstance(flags, tuple):
             flags, address = 0, flags
+        if flags & MSG_FASTOPEN:
+            return await self._fast_open(memoryview(data).cast("B"), flags & ~MSG_FASTOPEN, address)
         if address is not None and self._stage == CONNECTED:
             raise os_error(errno.EISCONN)
         return await self.send(data, flags)
+
+    async def _fast_open(self, view: memoryview, flags: int, address: Any) -> int:
+        """connect(2) and `send` in one (RFC 7413): with a cookie of the server known the data rides on the SYN; else a
+        socket that does not wait raises BlockingIOError(EINPROGRESS), and nothing is sent."""
+        self._check_open()
+        if self._stage != UNCONNECTED or self._queue is not None:
+            raise os_error(errno.EALREADY if self._stage == CONNECTING else errno.EISCONN)
+        if address is None:
+            raise os_error(errno.EDESTADDRREQ)
+        self._open(address, data_follows=True)
+        endpoint = self._endpoint
+        assert endpoint is not None
+        connection = endpoint.connection
+        taken = 0
+        if connection.fast_open is not None and connection.fast_open.cookie:
+            taken = len(view[: connection.room])
+            endpoint.write(bytes(view[:taken]))
+        if self._timeout == 0.0 or flags & socket.MSG_DONTWAIT:
+            if not taken:
+                raise os_error(errno.EINPROGRESS)
+            return taken
+        await self._until(self._connected, OUT)
+        return taken or await self.send(view, flags)
 
     def _send(self, view: memoryview, flags: int) -> int | None:
         if self._error:
@@ -132,7 +157,7 @@ class StreamSocket(OpeningSocket):
         live = self._live
         if live is None or self._shut & SEND:
             raise os_error(errno.EPIPE)
-        if live.connection.state in OPENING:
+        if self._is_opening(live):
             return None
         connection = live.connection
         room = connection.room

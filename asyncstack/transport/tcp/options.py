@@ -47,6 +47,7 @@ SMALLEST_SEND_BUFFER: Final = 2304
 CONGESTION_NAME: Final = 16  # bytes, Linux: TCP_CA_NAME_MAX
 SO_MAX_PACING_RATE: Final = 47  # not in `socket`; bytes per second
 MOST_FIN_WAIT: Final = 120  # seconds; Linux: TCP_FIN_TIMEOUT_MAX
+TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_KEY, TCP_FASTOPEN_NO_COOKIE = 30, 33, 34  # not in `socket`
 LINGER: Final = struct.Struct("@ii")
 
 
@@ -223,6 +224,30 @@ def _set_pacing(holder: Holder, data: bytes) -> None:
     holder.configure(replace(holder.config, max_pacing_rate=math.inf if unlimited else float(rate)))
 
 
+def _set_fast_open(holder: Holder, value: int) -> None:
+    if value < 0 or holder.endpoint is not None:
+        raise os_error(errno.EINVAL, "TCP_FASTOPEN is a length, of a socket that is not connected")
+    holder.configure(replace(holder.config, fast_open=value))
+
+
+def _set_fast_open_connect(holder: Holder, value: int) -> None:
+    if value not in (0, 1) or holder.endpoint is not None:
+        raise os_error(errno.EINVAL, "TCP_FASTOPEN_CONNECT is 0 or 1, of a socket that is not connected")
+    holder.configure(replace(holder.config, fast_open=value))
+
+
+def _set_fast_open_key(holder: Holder, data: bytes) -> None:
+    if len(data) not in (16, 32):
+        raise os_error(errno.EINVAL, f"TCP_FASTOPEN_KEY of {len(data)} bytes: 16, or 32")
+    holder.configure(replace(holder.config, fast_open_key=data))
+
+
+def _set_without_cookie(holder: Holder, value: int) -> None:
+    if value not in (0, 1) or holder.endpoint is not None:
+        raise os_error(errno.EINVAL, "TCP_FASTOPEN_NO_COOKIE is 0 or 1, of a socket that is not connected")
+    holder.configure(replace(holder.config, fast_open_without_cookie=bool(value)))
+
+
 TCP_OPTIONS: Final[Table] = {
     (IPPROTO_TCP, socket.TCP_DEFER_ACCEPT): Option(
         lambda holder: defer_accept.seconds(holder.config), _set_defer_accept
@@ -244,6 +269,16 @@ TCP_OPTIONS: Final[Table] = {
     (IPPROTO_TCP, socket.TCP_LINGER2): Option(lambda holder: int(holder.config.fin_wait_2), _set_linger2),
     (IPPROTO_TCP, socket.TCP_WINDOW_CLAMP): Option(
         lambda holder: int(holder.config.window_clamp), _set_window_clamp
+    ),
+    (IPPROTO_TCP, socket.TCP_FASTOPEN): Option(lambda holder: int(holder.config.fast_open), _set_fast_open),
+    (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): Option(
+        lambda holder: int(holder.config.fast_open > 0), _set_fast_open_connect
+    ),
+    (IPPROTO_TCP, TCP_FASTOPEN_KEY): Option(
+        lambda holder: bytes(holder.config.fast_open_key), None, _set_fast_open_key
+    ),
+    (IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE): Option(
+        lambda holder: int(holder.config.fast_open_without_cookie), _set_without_cookie
     ),
     (IPPROTO_TCP, socket.TCP_INFO): Option(_get_info),
     (socket.IPPROTO_IP, socket.IP_TOS): setting("tos", int, lambda value: value & 0xFF & ~ECN_BITS),

@@ -48,6 +48,9 @@ VALUES = {
     (TCP, socket.TCP_KEEPIDLE): INTS,
     (TCP, socket.TCP_KEEPINTVL): INTS,
     (TCP, socket.TCP_KEEPCNT): [0, 1, 127, 128, -1],
+    (TCP, socket.TCP_FASTOPEN): [0, 5, 1],
+    (TCP, 30): [0, 1, 2, -1, 0],  # TCP_FASTOPEN_CONNECT
+    (TCP, 34): [0, 1, 2],  # TCP_FASTOPEN_NO_COOKIE
     (TCP, 9999): [1],
     (SOL, 9999): [1],
     (IP, 9999): [1],
@@ -140,6 +143,7 @@ async def test_every_option_is_compared():
         (TCP, socket.TCP_INFO),
         (SOL, socket.SO_MARK),  # the kernel asks for a privilege
         (SOL, 47),  # SO_MAX_PACING_RATE
+        (TCP, 33),  # TCP_FASTOPEN_KEY
         (IP, 14),  # IP_MTU
         (IPV6, 24),
     }

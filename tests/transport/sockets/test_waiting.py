@@ -14,6 +14,7 @@ from asyncstack import Stack, StackConfig, TcpConfig
 from tests.transport.sockets.conftest import Net, raises
 
 IN, OUT = select.POLLIN, select.POLLOUT
+MSG_FASTOPEN = 0x20000000
 
 
 @pytest.fixture
@@ -178,6 +179,50 @@ async def test_a_cancelled_connect_goes_on(net):
     await client.poll(OUT)
     await client.connect(listener.getsockname())
     assert client.getpeername() == listener.getsockname()
+
+
+@pytest.mark.virtual_time
+async def test_fast_open(network):
+    a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
+    network.link(a, b, delay=0.1)
+    listener = b.socket()
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 5)
+    listener.bind(("", 80))
+    listener.listen()
+    clock = asyncio.get_running_loop().time
+
+    async def exchange(sock):
+        start = clock()
+        server, _ = await listener.accept()
+        assert await server.recv(100) == b"hello"
+        elapsed = clock() - start
+        sock.close()
+        server.close()
+        return elapsed
+
+    first = a.socket()
+    first.setblocking(False)
+    with raises(errno.EINPROGRESS):  # no cookie yet
+        await first.sendto(b"hello", MSG_FASTOPEN, ("10.0.0.2", 80))
+    with raises(errno.EALREADY):
+        await first.sendto(b"hello", MSG_FASTOPEN, ("10.0.0.2", 80))
+    await first.poll(OUT)
+    await first.send(b"hello")
+    await exchange(first)
+    second = a.socket()
+    second.setblocking(False)
+    assert await second.sendto(b"hello", MSG_FASTOPEN, ("10.0.0.2", 80)) == 5
+    assert await exchange(second) == pytest.approx(0.1, abs=0.01)
+    third = a.socket()
+    third.setsockopt(socket.IPPROTO_TCP, 30, 1)  # TCP_FASTOPEN_CONNECT
+    await third.connect(("10.0.0.2", 80))
+    assert await third.send(b"hello") == 5
+    assert await exchange(third) == pytest.approx(0.1, abs=0.02)
+    fourth = a.socket()
+    assert await fourth.sendto(b"hello", MSG_FASTOPEN, ("10.0.0.2", 80)) == 5
+    with raises(errno.EISCONN):
+        await fourth.sendto(b"hello", MSG_FASTOPEN, ("10.0.0.2", 80))
+    await exchange(fourth)
 
 
 @pytest.mark.virtual_time
