@@ -133,7 +133,7 @@ class Bbr(CongestionControl):
         bounds.begin_ack(sample, model.rate)
         if bounds.round_start:
             if self.state not in ACCELERATING:
-                bounds.adapt_short(model.max_bw, self.cwnd)
+                bounds.adapt_short(model.max_bw, self.cwnd, self.mss)
             bounds.loss_in_round = False
         rounds = AGGREGATION_ROUNDS if self.full.reached else 1
         model.update_aggregation(sample.delivered_now, self.bw, self.cwnd, rounds, now)
@@ -143,21 +143,17 @@ class Bbr(CongestionControl):
     def on_lost(self, size: int, in_flight: int, lost: int, delivered: int, app_limited: bool) -> None:
         """HandleLostPacket: a probe that costs too much is over."""
         self._loss_heard = True
-        self._note_loss(delivered)
-        if self.probing_heard and too_high(lost, in_flight):
-            probe_bw.inflight_too_high(self, inflight_at_loss(size, in_flight, lost), app_limited, delivered)
-
-    def _note_loss(self, delivered: int) -> None:
-        if self.bounds.note_loss(delivered):
+        if self.bounds.note_loss(size, delivered):
             self._save()
+        if self.probing_heard and too_high(lost, in_flight, self.mss):
+            probe_bw.inflight_too_high(self, inflight_at_loss(size, in_flight, lost), app_limited, delivered)
 
     def on_congestion_event(self, flight: int, now: float) -> None:
         """Loss, of which `on_lost` has told; or the path marked packets (ECN), which counts as loss does."""
         self._save()
         self.recovering = True
         if not self._loss_heard:
-            self._marked = True
-            self.bounds.loss_in_round = True
+            self._marked = self.bounds.echo = True
 
     def on_recovery_exit(self, flight: int, now: float) -> None:
         """The window is as it was before, as far as the model still agrees with the next ACK."""

@@ -136,7 +136,7 @@ def _adapt_long(bbr: Bbr, sample: AckSample) -> bool:
         if cycling and probe.careful and not probe.too_high:
             start_refill(bbr, delivered)
             return True
-    if too_high(sample.lost_since, sample.in_flight):
+    if too_high(sample.lost_since, sample.in_flight, bbr.mss):
         return False
     if bbr.probing_heard and (bbr.marked or bounds.ecn_rounds):
         inflight_too_high(bbr, sample.in_flight, sample.app_limited, delivered)

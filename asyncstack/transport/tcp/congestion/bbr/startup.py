@@ -46,5 +46,5 @@ def _too_much(bbr: Bbr, sample: AckSample) -> bool:
     return (
         sample.recovering
         and bounds.loss_events >= LOSS_EVENTS
-        and too_high(sample.lost_since, sample.in_flight)
+        and too_high(sample.lost_since, sample.in_flight, bbr.mss)
     )
