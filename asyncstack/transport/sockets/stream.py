@@ -17,6 +17,7 @@ from asyncstack.errors import os_error
 from asyncstack.transport.sockets.base import MSG_FASTOPEN, Ancillary
 from asyncstack.transport.sockets.opening import CONNECTED, CONNECTING, UNCONNECTED, OpeningSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
+from asyncstack.transport.tcp import urgent
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
 from asyncstack.transport.tcp.state import FIN_WAIT_2, SYN_SENT
 
@@ -98,7 +99,7 @@ class StreamSocket(OpeningSocket):
 
         Raises OSError EPIPE after `shutdown(SHUT_WR)` or when not connected, ECONNRESET and the like once.
         """
-        self._check_flags(flags)
+        self._check_flags(flags & ~socket.MSG_OOB)
         view = memoryview(data).cast("B")
         return await self._until(lambda: self._send(view, flags), OUT, flags)
 
@@ -168,6 +169,8 @@ class StreamSocket(OpeningSocket):
         taken = view[:room]
         connection.sender.hold(bool(flags & socket.MSG_MORE))
         live.write(bytes(taken))
+        if flags & socket.MSG_OOB and len(taken) == len(view):
+            urgent.mark(connection)
         self._changed()
         return len(taken)
 

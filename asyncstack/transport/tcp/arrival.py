@@ -5,7 +5,7 @@
 3. SYN: challenged (RFC 5961 4)
 4. ACK: in SYN-RECEIVED it completes the handshake; else it has to lie between SND.UNA - MAX.SND.WND and SND.NXT,
    or it is challenged (RFC 5961 5)
-5. URG: urgent data is read in line (RFC 6093), so there is nothing to do
+5. URG: urgent data is read in line (RFC 6093), so there is nothing to do (see `urgent`)
 6. payload, 7. FIN
 
 An answer to a segment that was not acceptable is limited to one per `CHALLENGE_INTERVAL` unless the segment occupied

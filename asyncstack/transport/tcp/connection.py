@@ -1,7 +1,7 @@
 """One TCP connection, sans-I/O (RFC 9293): inputs, commands and outputs; no socket, no loop, no clock.
 
     inputs     receive_segment  receive_error  receive_unreachable  held_up  timer_expired  set_path_mss
-    commands   open  accept  accept_cookie  write  read  shutdown  close  abort  configure
+    commands   open  accept  write  read  shutdown  close  abort  configure
     outputs    segment_to_send  events  deadline
 
 After any input or command a shell asks `events()`, sends until `segment_to_send()` gives None, and calls
@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from asyncstack.config import TcpConfig
 from asyncstack.network.rate_limit import TokenBucket
-from asyncstack.transport.tcp import arrival, black_hole, handshake, output, timeouts
+from asyncstack.transport.tcp import arrival, black_hole, handshake, output, timeouts, urgent
 from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
@@ -102,6 +102,7 @@ class Connection:
         "synchronized",
         "timers",
         "ts_offset",
+        "urgent_end",
         "usual",
     )
 
@@ -149,6 +150,7 @@ class Connection:
         self.syn_due = False
         self.syn_times = 0  # repetitions
         self.syn_sent_at = 0.0
+        self.urgent_end = urgent.NOTHING  # position behind urgent data of ours
         # end
         self.fin_asked = False
         self.orphan = False  # the application has gone
@@ -171,10 +173,6 @@ class Connection:
     def accept(self, syn: Segment, now: float) -> None:
         """Passive open by a listener that received `syn`: a SYN-ACK becomes ready to send."""
         handshake.accept(self, syn, now)
-
-    def accept_cookie(self, syn: Segment, now: float) -> None:
-        """Passive open of which nothing but `syn` is known any more: nothing is sent, the ACK is awaited."""
-        handshake.accept_cookie(self, syn, now)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data` to the send queue, uncopied: it must not change any more. How much may be queued is up to
@@ -341,6 +339,8 @@ class Connection:
         self.drained = False
         if not self.synchronized:
             return output.before_synchronized(self, now)
+        if self.urgent_end >= 0:
+            return urgent.segment_to_send(self, now)
         snd, rcv = self.sender, self.receiver
         unit = snd.mss
         telling = rcv.sack_ok and (rcv.held is not None or rcv.dsack is not None)

@@ -16,6 +16,7 @@ from asyncstack.timing import LoopTimer
 from asyncstack.transport.claims import Claim, Claims
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral
+from asyncstack.transport.tcp import handshake
 from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.connecting import Connecting
 from asyncstack.transport.tcp.connection import Connection
@@ -191,7 +192,7 @@ class TcpLayer:
         """The connection whose SYN was `syn`, for `segment`, which acknowledges our cookie."""
         endpoint = self._accept(packet, segment, listener, (segment.ack - 1) & MASK)
         if endpoint is not None:
-            endpoint.connection.accept_cookie(syn, self.clock())
+            handshake.accept_cookie(endpoint.connection, syn, self.clock())
         return endpoint
 
     def _accept(

@@ -248,7 +248,13 @@ def _set_without_cookie(holder: Holder, value: int) -> None:
     holder.configure(replace(holder.config, fast_open_without_cookie=bool(value)))
 
 
+def _set_oob_inline(holder: Holder, value: int) -> None:
+    if not value:
+        raise os_error(errno.EINVAL, "SO_OOBINLINE off: urgent data is always in line (RFC 6093 4)")
+
+
 TCP_OPTIONS: Final[Table] = {
+    (SOL_SOCKET, socket.SO_OOBINLINE): Option(lambda holder: 1, _set_oob_inline),
     (IPPROTO_TCP, socket.TCP_DEFER_ACCEPT): Option(
         lambda holder: defer_accept.seconds(holder.config), _set_defer_accept
     ),

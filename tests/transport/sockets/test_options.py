@@ -142,6 +142,7 @@ async def test_every_option_is_compared():
     tested_elsewhere = {
         (TCP, socket.TCP_INFO),
         (SOL, socket.SO_MARK),  # the kernel asks for a privilege
+        (SOL, socket.SO_OOBINLINE),  # always on here, by default off there
         (SOL, 47),  # SO_MAX_PACING_RATE
         (TCP, 33),  # TCP_FASTOPEN_KEY
         (IP, 14),  # IP_MTU
