@@ -82,6 +82,7 @@ class Connection:
         "max_payload",
         "orphan",
         "passive",
+        "link_mss",
         "path_mss",
         "peer_mss",
         "probe_due",
@@ -123,7 +124,7 @@ class Connection:
         self.config = config
         self.local_port = local_port
         self.remote_port = remote_port
-        self.path_mss = mss
+        self.link_mss = self.path_mss = mss
         self.max_payload = max(max_payload, mss)
         self.ts_offset = ts_offset
         self.state: State = CLOSED

@@ -84,7 +84,7 @@ def _negotiate(conn: Connection, syn: Segment, now: float) -> None:
     snd.sack_ok = rcv.sack_ok = _sack(conn) and syn.sack_permitted
     conn.peer_mss = max(syn.mss or DEFAULT_MSS, SMALLEST_MSS)
     if rcv.timestamps:
-        rcv.full = conn.path_mss - TIMESTAMP_OPTION
+        rcv.full = conn.link_mss - TIMESTAMP_OPTION
     rcv.open(syn.seq, min(rcv.buffer, MAX_WINDOW))
     snd.edge = snd.una + syn.window
     snd.max_window = syn.window
@@ -96,8 +96,14 @@ def _sack(conn: Connection) -> bool:
     return conn.config.sack and conn.path_mss >= SMALLEST_MSS
 
 
+def told_mss(conn: Connection) -> int:
+    """The MSS that a SYN tells: what our link takes (RFC 6691 2: the way there may be narrower than the way back) and
+    the user allows (TCP_MAXSEG)."""
+    return min(conn.link_mss, conn.config.max_segment or conn.link_mss)
+
+
 def own_mss(conn: Connection) -> int:
-    """What the path takes and the user allows (TCP_MAXSEG); the MSS that a SYN tells."""
+    """What the path takes and the user allows."""
     return min(conn.path_mss, conn.config.max_segment or conn.path_mss)
 
 
@@ -146,7 +152,7 @@ def syn_to_send(conn: Connection, now: float) -> Segment | None:
         timestamp(now, conn.ts_offset) if timestamps else -1,
         rcv.ts_recent,
         (),
-        min(own_mss(conn), 0xFFFF),
+        min(told_mss(conn), 0xFFFF),
         window_shift(config.receive_buffer) if scaling else -1,
         rcv.sack_ok if answer else _sack(conn),
     )

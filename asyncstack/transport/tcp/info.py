@@ -134,7 +134,7 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         min_rtt=rtt.min_rtt,
         snd_mss=mss,
         rcv_mss=rcv.mss,
-        advmss=conn.path_mss,
+        advmss=conn.link_mss,
         snd_cwnd=control.cwnd // mss,
         snd_cwnd_bytes=control.cwnd,
         snd_ssthresh=NO_THRESHOLD if infinite else control.ssthresh // mss,

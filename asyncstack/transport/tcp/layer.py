@@ -226,7 +226,7 @@ class TcpLayer:
         mss, most = self.sizes(path)
         if iss is None:
             iss = self._initial.sequence(*key, self.clock())
-        return Connection(
+        connection = Connection(
             config,
             local_port=key[1],
             remote_port=key[3],
@@ -238,6 +238,8 @@ class TcpLayer:
             congestion=self.controllers.find(config.congestion),
             challenges=self._challenges,
         )
+        connection.link_mss = mss + path.interface.device.mtu - path.mtu
+        return connection
 
     def _add(self, key: Key, path: Path, owner: Owner, connection: Connection) -> TcpEndpoint:
         if self._ending:
