@@ -19,6 +19,7 @@ from asyncstack.transport.sockets.opening import CONNECTED, CONNECTING, UNCONNEC
 from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.tcp import urgent
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
+from asyncstack.transport.tcp.fast_open import room_on_syn
 from asyncstack.transport.tcp.state import FIN_WAIT_2, SYN_SENT
 
 RECEIVE: Final = 1
@@ -123,11 +124,17 @@ class StreamSocket(OpeningSocket):
         """sendto(data, address) or sendto(data, flags, address): `send`, as the address is known."""
         if isinstance(flags, tuple):
             flags, address = 0, flags
-        if flags & MSG_FASTOPEN:
+        waits = self._waits_for_data()
+        if flags & MSG_FASTOPEN and not waits:
             return await self._fast_open(memoryview(data).cast("B"), flags & ~MSG_FASTOPEN, address)
-        if address is not None and self._stage == CONNECTED:
+        if address is not None and self._stage == CONNECTED and not waits:
             raise os_error(errno.EISCONN)
         return await self.send(data, flags)
+
+    def _waits_for_data(self) -> bool:
+        """Whether it is connected in name only (TCP_FASTOPEN_CONNECT), and the SYN is still here."""
+        fast = None if self._live is None else self._live.connection.fast_open
+        return fast is not None and fast.waiting
 
     async def _fast_open(self, view: memoryview, flags: int, address: Any) -> int:
         """connect(2) and `send` in one (RFC 7413): with a cookie of the server known the data rides on the SYN; else a
@@ -140,17 +147,15 @@ class StreamSocket(OpeningSocket):
         self._open(address, data_follows=True)
         endpoint = self._endpoint
         assert endpoint is not None
-        connection = endpoint.connection
-        taken = 0
-        if connection.fast_open is not None and connection.fast_open.cookie:
-            taken = len(view[: connection.room])
+        taken = len(view[: room_on_syn(endpoint.connection)])
+        if taken:
             endpoint.write(bytes(view[:taken]))
         if self._timeout == 0.0 or flags & socket.MSG_DONTWAIT:
             if not taken:
                 raise os_error(errno.EINPROGRESS)
             return taken
         await self._until(self._connected, OUT)
-        return taken or await self.send(view, flags)
+        return taken + await self.send(view[taken:], flags) if taken < len(view) else taken
 
     def _send(self, view: memoryview, flags: int) -> int | None:
         if self._error:

@@ -14,7 +14,7 @@
   until then the SYN-ACK is (4.2.2)
 - the client repeats its SYN without cookie and data (4.2.1), and sends at once what the SYN-ACK does not acknowledge
 - as with Linux's TCP_FASTOPEN_CONNECT, an open with a known cookie succeeds at once: the SYN leaves with the first data
-  written. Unlike there it leaves after `WAIT` seconds in any case, as the peer may be the one that speaks first.
+  written. For asyncio's transports it leaves after `WAIT` seconds in any case: the peer may be to speak first.
 
 Cookies, and what is remembered of servers, are in `fast_open_cookies`.
 """
@@ -58,14 +58,23 @@ class FastOpen:
 
 
 class Opening(FastOpen):
-    """The client's. `mss` is what the server said last, 0: unknown; `servers` learns from the answer."""
+    """The client's. `mss` is what the server said last, 0: unknown; `servers` learns from the answer; `patience` is for
+    how many seconds the SYN waits for data, if a cookie is known."""
 
-    __slots__ = ("_mss", "_remote", "_servers")
+    __slots__ = ("_mss", "_remote", "_servers", "patience")
 
     def __init__(
-        self, servers: Servers, remote: bytes, cookie: bytes | None, experimental: bool, mss: int
+        self,
+        servers: Servers,
+        remote: bytes,
+        cookie: bytes | None,
+        experimental: bool,
+        mss: int,
+        patience: float,
     ) -> None:
         super().__init__(cookie, experimental)
+        self.patience = patience
+        self.waiting = patience > 0.0 and cookie != b""
         self._servers = servers
         self._remote = remote
         self._mss = mss
@@ -73,12 +82,17 @@ class Opening(FastOpen):
     def put_data(self, conn: Connection, segment: Segment) -> None:
         """What fits of the data written so far rides on the SYN."""
         queue = conn.sender.queue
-        room = min(self._mss or handshake.DEFAULT_MSS, conn.path_mss) - MAX_OPTIONS
-        size = min(queue.end - queue.una, room)
-        if size > 0 and self.cookie != b"":
+        size = min(queue.end - queue.una, self.room(conn))
+        if size > 0:
             segment.payload = queue.slice(queue.una, queue.una + size)
             self.sent = size
             conn.data_segs_out += 1
+
+    def room(self, conn: Connection) -> int:
+        """Bytes of data that the SYN takes."""
+        if self.cookie == b"":
+            return 0
+        return max(min(self._mss or handshake.DEFAULT_MSS, handshake.own_mss(conn)) - MAX_OPTIONS, 0)
 
     def answered(self, conn: Connection, segment: Segment, repetitions: int) -> None:
         """The SYN-ACK acknowledges all, some or none of the data; the rest is new again."""
@@ -130,14 +144,19 @@ def announce(conn: Connection, segment: Segment) -> None:
         fast.put_data(conn, segment)
 
 
+def room_on_syn(conn: Connection) -> int:
+    """Bytes of data that the SYN of an active open would take."""
+    return conn.fast_open.room(conn) if isinstance(conn.fast_open, Opening) else 0
+
+
 def begin(conn: Connection, now: float) -> float:
     """An active open. Returns for how many seconds the SYN waits for data."""
     fast = conn.fast_open
-    if fast is None or not fast.waiting:
+    if not isinstance(fast, Opening) or not fast.waiting:
         return 0.0
     fast.told = True
     conn.happened |= OPENED_BIT
-    return WAIT
+    return fast.patience
 
 
 def is_due(conn: Connection) -> bool:

@@ -110,9 +110,8 @@ class Servers:
     def __len__(self) -> int:
         return len(self._known)
 
-    def opening(self, remote: bytes, config: TcpConfig, now: float, wait: bool) -> Opening | None:
-        """For an open of a connection to `remote`; None: without Fast Open. `wait`: the SYN waits for data if it can
-        take some."""
+    def opening(self, remote: bytes, config: TcpConfig, now: float, patience: float) -> Opening | None:
+        """For an open of a connection to `remote`, see there; None: without Fast Open."""
         known = self._known.get(remote, _UNKNOWN)
         if known.losses and now < known.lost_at + (QUARANTINE * (1 << min(known.losses - 1, 16))):
             return None
@@ -120,9 +119,7 @@ class Servers:
         experimental = known.experimental if cookie else known.refusals == 1
         if not cookie and config.fast_open_without_cookie:
             cookie = None
-        opening = Opening(self, remote, cookie, experimental, known.mss)
-        opening.waiting = wait and cookie != b""
-        return opening
+        return Opening(self, remote, cookie, experimental, known.mss, patience)
 
     def learn(
         self, remote: bytes, answer: Segment, lost: bool, refused: bool, experimental: bool, now: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 from typing import Final
 
 from asyncstack.config import TcpConfig
@@ -21,6 +22,7 @@ from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.connecting import Connecting
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import PROTOCOL_TCP, Key, Owner, TcpEndpoint
+from asyncstack.transport.tcp.fast_open import WAIT
 from asyncstack.transport.tcp.fast_open_cookies import Keys, Servers
 from asyncstack.transport.tcp.isn import InitialNumbers
 from asyncstack.transport.tcp.listener import Acceptor, Listener
@@ -132,7 +134,9 @@ class TcpLayer:
     ) -> TcpTransport:
         """Open a connection; its protocol has seen `connection_made`. Raises the OSError that explains a failure."""
         result: asyncio.Future[TcpTransport] = self.loop.create_future()
-        endpoint = self.open(Connecting(factory, result), remote, port, local, local_port, config)
+        endpoint = self.open(
+            Connecting(factory, result), remote, port, local, local_port, config, patience=WAIT
+        )
         try:
             return await result
         except asyncio.CancelledError:
@@ -150,13 +154,14 @@ class TcpLayer:
         local_port: int = 0,
         config: TcpConfig | None = None,
         data_follows: bool = False,
+        patience: float = math.inf,
     ) -> TcpEndpoint:
         """Start an active open; `owner` hears what becomes of it. Local address and port b"" and 0: any.
 
         With `TcpConfig.fast_open` and a cookie of the server the owner hears `opened` at once, and the SYN leaves with
-        the first data written (TCP_FASTOPEN_CONNECT, see `fast_open`). `data_follows`: whatever the settings say, what
-        the caller writes before the loop goes on rides on the SYN if a cookie is known, and the owner hears `opened`
-        when the handshake is complete (MSG_FASTOPEN).
+        the first data written or after `patience` seconds (TCP_FASTOPEN_CONNECT). `data_follows`: whatever the settings
+        say, what the caller writes before the loop goes on rides on the SYN if a cookie is known, and the owner hears
+        `opened` when the handshake is complete (MSG_FASTOPEN).
 
         Raises OSError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL (no port is free), ECONNREFUSED (port 0).
         """
@@ -171,8 +176,9 @@ class TcpLayer:
         config = self.config.tcp if config is None else config
         connection = self._connection(key, path, config)
         if config.fast_open or data_follows:
-            wait = not data_follows
-            connection.fast_open = self.fast_open_servers.opening(remote, config, self.clock(), wait)
+            connection.fast_open = self.fast_open_servers.opening(
+                remote, config, self.clock(), 0.0 if data_follows else patience
+            )
         endpoint = self._add(key, path, owner, connection)
         endpoint.open()
         return endpoint

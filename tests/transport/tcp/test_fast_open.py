@@ -33,7 +33,7 @@ def knowing(cookie: bytes = COOKIE, mss: int = 1460) -> Servers:
     return servers
 
 
-def client(servers: Servers, wait: bool = False, data: bytes = b"", **options) -> Dialogue:
+def client(servers: Servers, wait: float = 0.0, data: bytes = b"", **options) -> Dialogue:
     """An open of a connection to SERVER, with `data` written at once."""
     config = options.pop("config", CONFIG)
     d = Dialogue(config, **options)
@@ -157,17 +157,17 @@ def test_rfc7413_4_1_3_a_path_that_loses_syns_with_data_is_left_alone_for_a_whil
         d.inject("SA", seq=0, ack=1)
         d.expect("A", data=b"request")
         quiet = d.connection.heard_at + QUARANTINE * (1 << (times - 1))
-        assert servers.opening(SERVER, CONFIG, quiet - 1.0, False) is None
-        assert servers.opening(SERVER, CONFIG, quiet, False).cookie == COOKIE
+        assert servers.opening(SERVER, CONFIG, quiet - 1.0, 0.0) is None
+        assert servers.opening(SERVER, CONFIG, quiet, 0.0).cookie == COOKIE
         servers._known[SERVER].lost_at = -1e9  # much later
 
 
 def test_rfc7413_4_1_3_a_syn_that_gets_through_ends_the_quarantine():
     servers = knowing()
     servers.learn(SERVER, answer(None), True, False, False, 0.0)
-    assert servers.opening(SERVER, CONFIG, 1.0, False) is None
+    assert servers.opening(SERVER, CONFIG, 1.0, 0.0) is None
     servers.learn(SERVER, answer(None), False, False, False, 1.0)
-    assert servers.opening(SERVER, CONFIG, 1.0, False).cookie == COOKIE
+    assert servers.opening(SERVER, CONFIG, 1.0, 0.0).cookie == COOKIE
 
 
 def test_a_cookie_that_comes_after_a_lost_request_is_kept():
@@ -177,7 +177,7 @@ def test_a_cookie_that_comes_after_a_lost_request_is_kept():
     d.wait(1.0)
     assert d.expect("S").fast_open is None
     d.inject("SA", seq=0, ack=1, fast_open=COOKIE)
-    assert servers.opening(SERVER, CONFIG, d.now, False).cookie == COOKIE
+    assert servers.opening(SERVER, CONFIG, d.now, 0.0).cookie == COOKIE
 
 
 def test_a_cookie_that_nobody_asked_for_is_ignored():
@@ -193,7 +193,7 @@ def test_a_new_cookie_takes_the_place_of_the_old_one():
     d = client(servers, data=b"request")
     d.expect("S", data=b"request")
     d.inject("SA", seq=0, ack=8, fast_open=b"abcdefghijkl")
-    assert servers.opening(SERVER, CONFIG, 0.0, False).cookie == b"abcdefghijkl"
+    assert servers.opening(SERVER, CONFIG, 0.0, 0.0).cookie == b"abcdefghijkl"
 
 
 def test_a_server_that_does_not_know_the_option_is_asked_once_with_the_experimental_one():
@@ -232,7 +232,7 @@ def test_without_cookies_data_rides_on_any_syn():
 
 
 def test_with_a_cookie_an_open_succeeds_at_once_and_the_syn_waits_for_data():
-    d = client(knowing(), wait=True)
+    d = client(knowing(), wait=WAIT)
     d.quiet()
     assert d.events == ["opened"]
     d.write(b"request")
@@ -243,7 +243,7 @@ def test_with_a_cookie_an_open_succeeds_at_once_and_the_syn_waits_for_data():
 
 
 def test_the_syn_does_not_wait_for_ever_since_the_peer_may_speak_first():
-    d = client(knowing(), wait=True)
+    d = client(knowing(), wait=WAIT)
     assert d.wait_for_segment() == WAIT
     assert d.expect("S", length=0).fast_open == COOKIE
     d.wait(1.0 - WAIT)
@@ -253,13 +253,13 @@ def test_the_syn_does_not_wait_for_ever_since_the_peer_may_speak_first():
 
 
 def test_without_a_cookie_an_open_waits_for_the_handshake():
-    d = client(Servers(), wait=True)
+    d = client(Servers(), wait=WAIT)
     d.expect("S", at=0.0)
     assert d.events == []
 
 
 def test_what_was_written_before_a_close_arrives():
-    d = client(knowing(), wait=True)
+    d = client(knowing(), wait=WAIT)
     d.connection.write(b"request")
     d.connection.close(d.now)
     d.expect("S", data=b"request")
@@ -268,14 +268,14 @@ def test_what_was_written_before_a_close_arrives():
 
 
 def test_a_close_before_anything_was_written_is_silent():
-    d = client(knowing(), wait=True)
+    d = client(knowing(), wait=WAIT)
     d.connection.close(d.now)
     d.quiet()
     assert d.connection.state is State.CLOSED
 
 
 def test_a_refusal_comes_after_the_open():
-    d = client(knowing(), wait=True, data=b"x")
+    d = client(knowing(), wait=WAIT, data=b"x")
     d.expect("S", data=b"x")
     d.inject("RA", seq=0, ack=1)
     assert d.events == ["opened", "closed"]
