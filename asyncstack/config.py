@@ -53,6 +53,8 @@ class TcpConfig:
     # seconds that a listener waits for data on a connection before it is accepted, 0: not at all; TCP_DEFER_ACCEPT
     defer_accept: int = 0
     user_timeout: float = 924.0  # unacknowledged data this old ends the connection; Linux's tcp_retries2 = 15
+    # as TCP_USER_TIMEOUT sets it: also for a closed window whose probes are answered, and instead of keepalive_count
+    user_timeout_is_set: bool = False
     delayed_ack: float = 0.04
     keepalive: bool = False
     keepalive_idle: float = 7200.0

@@ -202,7 +202,9 @@ def acknowledge(conn: Connection, segment: Segment, seq: int, acked: int, now: f
         conn.happened |= WRITABLE_BIT
     if seq >= snd.window_seq:
         snd.set_window(segment.window, seq)
-    if not conn.orphan and (snd.edge <= snd.una or conn.timers[PERSIST] != NEVER):
+    if not (conn.orphan or conn.config.user_timeout_is_set) and (
+        snd.edge <= snd.una or conn.timers[PERSIST] != NEVER
+    ):
         snd.progress_at = now  # the window is closed, but the peer lives
 
 

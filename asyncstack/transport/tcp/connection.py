@@ -48,7 +48,7 @@ from asyncstack.transport.tcp.state import (
     State,
     Trigger,
 )
-from asyncstack.transport.tcp.timers import FIN_WAIT, KEEPALIVE, KINDS, NEVER, PERSIST, RETRANSMIT, no_timers
+from asyncstack.transport.tcp.timers import FIN_WAIT, KINDS, NEVER, PERSIST, RETRANSMIT, no_timers
 from asyncstack.wire.tcp import ACK, FIN, PSH, RST, Segment
 
 
@@ -229,12 +229,10 @@ class Connection:
     def configure(self, config: TcpConfig, now: float) -> None:
         """Go by other settings from now on. What the handshake agreed on stays, and so does
         the congestion controller: see `Sender.set_controller`."""
-        self.config = config
+        kept_alive, self.config = self.config.keepalive, config
         self.sender.configure(config, now)
         self.receiver.configure(config)
-        self.timers[KEEPALIVE] = (
-            now + config.keepalive_idle if config.keepalive and self.synchronized else NEVER
-        )
+        timeouts.start_keepalive(self, kept_alive, now)
 
     # inputs
 

@@ -162,12 +162,11 @@ def _set_user_timeout(holder: Holder, value: int) -> None:
     if value < 0:
         raise os_error(errno.EINVAL, f"TCP_USER_TIMEOUT is {value} ms")
     seconds = value / 1000.0 if value else holder.layer.config.tcp.user_timeout
-    holder.configure(replace(holder.config, user_timeout=seconds))
+    holder.configure(replace(holder.config, user_timeout=seconds, user_timeout_is_set=value > 0))
 
 
 def _get_user_timeout(holder: Holder) -> int:
-    seconds = holder.config.user_timeout
-    return 0 if seconds == holder.layer.config.tcp.user_timeout else round(1000.0 * seconds)
+    return round(1000.0 * holder.config.user_timeout) if holder.config.user_timeout_is_set else 0
 
 
 def _set_linger2(holder: Holder, value: int) -> None:

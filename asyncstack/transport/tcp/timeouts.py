@@ -1,8 +1,9 @@
 """What a connection does when one of its timers is due (RFC 9293 3.8.1, 3.8.3, 3.8.4, 3.8.6.1; RFC 5482).
 
+- an open that is not answered for `user_timeout` ends too, if that comes before the last repetition of the SYN
 - data that stays unacknowledged for `user_timeout` ends the connection with ETIMEDOUT, or with what an ICMP error
   had said before; so does a peer that answers no window probe. A peer that keeps its window closed but answers may do
-  so for ever (RFC 9293 3.8.6.1), unless the application has gone.
+  so for ever (RFC 9293 3.8.6.1), unless the application has gone, or has set the user timeout itself (as in Linux).
 - for an application that has gone, data is sent again no more than `ORPHAN_RETRIES` times in a row
 - a probe, of the window or for keepalive, is a segment without data at SND.UNA - 1: outside the window, so the peer
   answers with an ACK (Linux's choice)
@@ -92,6 +93,23 @@ def _persist(conn: Connection, now: float) -> None:
         snd.arm_persist(now)
 
 
+def start_keepalive(conn: Connection, before: bool, now: float) -> None:
+    """The settings have changed; `before`: whether the timer ran already. Then the silence so far counts."""
+    config = conn.config
+    due = NEVER
+    if config.keepalive and conn.synchronized:
+        due = max(conn.heard_at if before else now, now - config.keepalive_idle) + config.keepalive_idle
+    conn.timers[KEEPALIVE] = due
+
+
+def _given_up(conn: Connection, now: float) -> bool:
+    """Whether enough probes of keepalive were not answered: that many, or for that long (Linux, RFC 5482 4.2)."""
+    config = conn.config
+    if config.user_timeout_is_set:
+        return conn.keepalive_probes > 0 and now >= conn.heard_at + config.user_timeout
+    return conn.keepalive_probes >= config.keepalive_count
+
+
 def _keepalive(conn: Connection, now: float) -> None:
     config = conn.config
     if not config.keepalive:
@@ -103,7 +121,7 @@ def _keepalive(conn: Connection, now: float) -> None:
         due = max(due, now + config.keepalive_idle)  # retransmissions find out by themselves
     if conn.keepalive_probes == 0 and due > now:
         conn.timers[KEEPALIVE] = due
-    elif conn.keepalive_probes >= config.keepalive_count:
+    elif _given_up(conn, now):
         conn.reset(errno.ETIMEDOUT, now)
     else:
         conn.keepalive_probes += 1

@@ -2,6 +2,7 @@
 
 import errno
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -249,3 +250,132 @@ def test_window_used_up_exactly_is_not_taken_for_shut():
     d.inject(ack=3001, window=3072)
     d.expect_data((3001, 4001), (4001, 5001), (5001, 6001))
     assert d.connection.info(d.now).total_retrans == 0
+
+
+# the user timeout (RFC 9293 3.8.3, RFC 5482), as TCP_USER_TIMEOUT sets it
+
+SET = TcpConfig(user_timeout=30.0, user_timeout_is_set=True)
+
+
+def test_user_timeout_that_is_set_ends_a_closed_window_though_the_peer_answers_rfc5482():
+    """Linux: the application said how long its data may wait, for whatever reason."""
+    d = closed_window(SET)
+    while d.state is not State.CLOSED:
+        d.wait(0.5)
+        d.sent.clear()
+        d.inject(window=0)
+        d.sent.clear()
+        assert d.now < 32.0
+    assert d.now > 29.0
+    assert d.connection.error == errno.ETIMEDOUT
+
+
+def test_user_timeout_counts_anew_once_the_window_has_opened():
+    d = closed_window(SET)
+    for _ in range(3):
+        for _ in range(20):
+            d.wait(1.0)
+            d.sent.clear()
+            d.inject(window=0)
+            d.sent.clear()
+        d.inject(window=2048)
+        d.wait(0.3)
+        size = sum(len(s.payload) for _, s in d.sent)
+        assert size
+        d.sent.clear()
+        d.inject(ack=d.acked + size, window=0)
+        d.sent.clear()
+    assert d.now > 60.0
+    assert d.state is State.ESTABLISHED
+
+
+def test_user_timeout_takes_the_place_of_the_count_of_keepalive_probes():
+    config = TcpConfig(
+        keepalive=True, keepalive_idle=10.0, keepalive_interval=5.0, keepalive_count=2, user_timeout=33.0
+    )
+    d = Dialogue.established(replace(config, user_timeout_is_set=True))
+    d.wait(34.0)
+    assert len(d.sent) == 5  # at 10, 15, 20, 25, 30
+    assert d.state is State.ESTABLISHED
+    d.wait(2.0)
+    assert (d.state, d.connection.error) == (State.CLOSED, errno.ETIMEDOUT)
+    d = Dialogue.established(config)
+    d.wait(20.1)
+    assert d.state is State.CLOSED, "two probes where no user timeout is set"
+
+
+def test_user_timeout_ends_an_open_too():
+    d = Dialogue(TcpConfig(user_timeout=5.0))
+    d.connection.open(0.0)
+    d.wait(4.9)
+    assert len(d.sent) == 3  # at 0, 1 and 3 seconds
+    assert d.state is State.SYN_SENT
+    d.wait(0.2)
+    assert (d.state, d.connection.error) == (State.CLOSED, errno.ETIMEDOUT)
+
+
+def test_user_timeout_shorter_than_the_first_retransmission():
+    d = Dialogue(TcpConfig(user_timeout=0.5))
+    d.connection.open(0.0)
+    d.wait(0.6)
+    assert (d.state, d.connection.error) == (State.CLOSED, errno.ETIMEDOUT)
+
+
+# keepalive (RFC 9293 3.8.4) set on a connection that is open
+
+
+def test_keepalive_switched_on_counts_from_now():
+    d = Dialogue.established()
+    d.wait(50.0)
+    d.connection.configure(KEEN, d.now)
+    assert d.wait_for_segment() == pytest.approx(150.0)
+
+
+def test_shorter_idle_time_counts_the_silence_so_far():
+    d = Dialogue.established(KEEN)
+    d.wait(50.0)
+    d.connection.configure(replace(KEEN, keepalive_idle=60.0), d.now)
+    assert d.wait_for_segment() == pytest.approx(60.0)
+    d = Dialogue.established(KEEN)
+    d.wait(50.0)
+    d.connection.configure(replace(KEEN, keepalive_idle=20.0), d.now)
+    assert d.wait_for_segment() == pytest.approx(50.0)
+    d.connection.configure(replace(KEEN, keepalive=False), d.now)
+    assert d.connection.deadline == math.inf
+
+
+# ICMP errors (RFC 5461, RFC 5927)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_icmp_error_does_not_end_an_open_connection_rfc5461_4_1(hard):
+    d = Dialogue.established(TcpConfig(user_timeout=5.0))
+    d.write(b"data")
+    seq = d.sent[-1][1].seq
+    d.connection.receive_error(errno.ECONNREFUSED, hard, seq, d.now)
+    assert d.state is State.ESTABLISHED
+    d.wait(6.0)
+    assert (d.state, d.connection.error) == (State.CLOSED, errno.ECONNREFUSED), "but it explains the end"
+
+
+@pytest.mark.parametrize("offset", [-1, 4, 1000, 1 << 31])
+def test_icmp_error_about_what_is_not_in_flight_is_ignored_rfc5927_4_1(offset):
+    d = Dialogue.established(TcpConfig(user_timeout=5.0))
+    d.write(b"data")
+    seq = (d.sent[-1][1].seq + offset) & 0xFFFFFFFF
+    assert not d.connection.in_flight(seq)
+    d.connection.receive_error(errno.ECONNREFUSED, True, seq, d.now)
+    d.wait(6.0)
+    assert d.connection.error == errno.ETIMEDOUT
+
+
+def test_hard_error_about_our_syn_ends_the_open_rfc5461_4_1():
+    d = Dialogue()
+    d.connection.open(0.0)
+    seq = d.expect("S").seq
+    d.connection.receive_error(errno.ECONNREFUSED, True, (seq + 1) & 0xFFFFFFFF, d.now)
+    assert d.state is State.SYN_SENT, "not of that SYN"
+    d.connection.receive_error(errno.EHOSTUNREACH, False, seq, d.now)
+    assert d.state is State.SYN_SENT, "soft: another try may get through"
+    d.connection.receive_error(errno.ECONNREFUSED, True, seq, d.now)
+    assert (d.state, d.connection.error) == (State.CLOSED, errno.ECONNREFUSED)
