@@ -137,7 +137,9 @@ def syn_to_send(conn: Connection, now: float) -> Segment | None:
     if snd.nxt == snd.una and not served:
         snd.nxt += 1
         conn.syn_sent_at = now
-        conn.timers[RETRANSMIT] = now + min(snd.rtt.rto, config.user_timeout)
+        conn.timers[RETRANSMIT] = now + (
+            snd.rtt.rto if conn.passive else min(snd.rtt.rto, config.user_timeout)
+        )
     answer = conn.state is SYN_RECEIVED
     timestamps = rcv.timestamps if answer else config.timestamps
     scaling = conn.scaling if answer else config.window_scaling
@@ -293,7 +295,7 @@ def receive_timeout(conn: Connection, now: float) -> None:
         return
     deferrals = defer_accept.timeouts(config) if conn.deferred else 0
     most = config.syn_retries if conn.state is SYN_SENT else max(config.synack_retries, deferrals)
-    last = conn.syn_sent_at + config.user_timeout
+    last = NEVER if conn.passive else conn.syn_sent_at + config.user_timeout
     if conn.sender.rtt.backoff >= most or now >= last:  # time-outs; a repeated SYN counts for `syn_times` too
         conn.timed_out()
         return

@@ -1,6 +1,6 @@
 """What a connection does when one of its timers is due (RFC 9293 3.8.1, 3.8.3, 3.8.4, 3.8.6.1; RFC 5482).
 
-- an open that is not answered for `user_timeout` ends too, if that comes before the last repetition of the SYN
+- an active open that is not answered for `user_timeout` ends too, if that comes before the last repetition of the SYN
 - data that stays unacknowledged for `user_timeout` ends the connection with ETIMEDOUT, or with what an ICMP error
   had said before; so does a peer that answers no window probe. A peer that keeps its window closed but answers may do
   so for ever (RFC 9293 3.8.6.1), unless the application has gone, or has set the user timeout itself (as in Linux).
