@@ -3,36 +3,28 @@
 from typing import Any
 
 from asyncstack import TcpInfo
-from asyncstack.network.addresses import format_address, parse_address
-from asyncstack.transport.tcp.endpoint import Key
 from demos.site.transfer import PORT
 from demos.site.world import SERVER, World
 
 UNLIMITED = 0x7FFFFFFF  # segments: no loss yet
 
-Connections = list[tuple[Key, TcpInfo]]
 
-
-def connections(world: World) -> Connections:
+def connections(world: World) -> list[TcpInfo]:
     """All of them, in the order in which they were made."""
-    tcp = world.server.tcp
-    now = tcp.clock()
-    return [(key, endpoint.connection.info(now)) for key, endpoint in tcp.connections.items()]
+    return world.server.connections()
 
 
-def watched(found: Connections) -> tuple[Key, TcpInfo] | tuple[None, None]:
+def watched(found: list[TcpInfo]) -> TcpInfo | None:
     """The newest connection of the transfer."""
-    source = parse_address(SERVER), PORT
-    return next(((key, info) for key, info in reversed(found) if key[:2] == source), (None, None))
+    return next((info for info in reversed(found) if info.local[:2] == (SERVER, PORT)), None)
 
 
-def row(key: Key, info: TcpInfo) -> dict[str, Any]:
+def row(info: TcpInfo) -> dict[str, Any]:
     """Bytes, seconds and segments, for JSON."""
-    local, remote = names(key)
     return {
-        "local": local,
-        "remote": remote,
-        "link": "faulty" if key[0] == parse_address(SERVER) else "clean",
+        "local": name(info.local),
+        "remote": name(info.remote),
+        "link": "faulty" if info.local[0] == SERVER else "clean",
         "state": info.state.name.replace("_", "-"),
         "phase": info.ca_state,
         "cwnd": info.snd_cwnd_bytes,
@@ -44,7 +36,6 @@ def row(key: Key, info: TcpInfo) -> dict[str, Any]:
     }
 
 
-def names(key: Key) -> tuple[str, str]:
-    """The two ends as "192.0.2.2:5001"."""
-    local, local_port, remote, remote_port = key
-    return f"{format_address(local)}:{local_port}", f"{format_address(remote)}:{remote_port}"
+def name(address: tuple[Any, ...]) -> str:
+    """One end as "192.0.2.2:5001"."""
+    return f"{address[0]}:{address[1]}"

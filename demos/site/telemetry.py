@@ -17,7 +17,6 @@ from collections import deque
 from typing import Any
 
 from asyncstack.timing import Clock
-from asyncstack.transport.tcp.endpoint import Key
 from demos.site.connections import connections, row, watched
 from demos.site.world import World
 
@@ -35,20 +34,21 @@ class Telemetry:
         self.rows: list[dict[str, Any]] = []
         self.count = 0
         self._last = clock()
-        self._before: tuple[Key | None, int, int] = None, 0, 0  # bytes acknowledged, segments sent again
+        self._before: tuple[object, int, int] = None, 0, 0  # bytes acknowledged, segments sent again
 
     def take(self) -> None:
         """Add the sample that ends now."""
         found = connections(self.world)
         t0, self._last = self._last, self.clock()
-        self.rows = [row(*one) for one in found]
-        key, info = watched(found)
+        self.rows = [row(one) for one in found]
+        info = watched(found)
         link = self.world.faulty
         sample = {"t0": t0, "t1": self._last, "loss": link.loss, "delay": link.delay, "rate": link.rate}
-        if key is not None and info is not None:
-            acked, again = self._before[1:] if key == self._before[0] else (0, 0)
-            self._before = key, info.bytes_acked, info.total_retrans
-            sample |= row(key, info)
+        if info is not None:
+            ends = info.local, info.remote
+            acked, again = self._before[1:] if ends == self._before[0] else (0, 0)
+            self._before = ends, info.bytes_acked, info.total_retrans
+            sample |= row(info)
             sample["goodput"] = (info.bytes_acked - acked) / (self._last - t0)
             sample["retransmitted"] = info.total_retrans - again
         self.samples.append(sample)

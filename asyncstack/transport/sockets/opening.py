@@ -56,6 +56,7 @@ class OpeningSocket(StackSocket, Owner):
         self._endpoint: TcpEndpoint | None = None
         self._stage = UNCONNECTED
         self._shut = 0
+        self._deaf = False  # shutdown(SHUT_RD) was called
         self._error = 0
 
     def _child(self, endpoint: TcpEndpoint) -> Self:
@@ -266,7 +267,7 @@ class OpeningSocket(StackSocket, Owner):
     def _disconnect(self) -> None:
         """Be as before connect(); what was bound stays."""
         endpoint, self._endpoint = self._endpoint, None
-        self._stage, self._shut = UNCONNECTED, 0
+        self._stage, self._shut, self._deaf = UNCONNECTED, 0, False
         if endpoint is not None:
             self._config = endpoint.connection.config
             endpoint.owner = ORPHAN

@@ -37,7 +37,10 @@ class StreamSocket(OpeningSocket):
         self._changed()
 
     def readable(self) -> None:
-        """There is more to receive."""
+        """There is more to receive. Nobody will, once both halves are shut down here: the peer has to know (Linux)."""
+        if self._deaf and self._shut & SEND and self._endpoint is not None:
+            self._endpoint.abort()
+            self._error = errno.ECONNRESET
         self._changed()
 
     def ended(self) -> None:
@@ -269,6 +272,7 @@ class StreamSocket(OpeningSocket):
         else:
             self._stage = CONNECTED
             self._shut |= halves
+            self._deaf = self._deaf or bool(halves & RECEIVE)
             if halves & SEND:
                 self._live.shutdown()
         self._changed()

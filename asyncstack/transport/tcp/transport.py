@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from asyncstack.transport.tcp.server import Server
 
 HIGH_WATER: Final = 64 << 10  # asyncio's default
+
+# How far a transport's end has come. OVER: the connection has ended, so nothing can be written, but the reader is not
+# done. CLOSING: nothing is read any more. LOST: `connection_lost` is on its way.
+OPEN, OVER, CLOSING, LOST = range(4)
 MAX_READ: Final = (
     256 << 10
 )  # bytes in one call of the protocol, as of asyncio's own transports: it may pause in between
@@ -45,20 +49,18 @@ class TcpTransport(_FlowControlMixin, Owner):
     __slots__ = (
         "__weakref__",
         "_buffered",
-        "_closing",
         "_context",
+        "_end",
         "_endpoint",
         "_eof_received",
         "_eof_told",
         "_eof_written",
         "_error",
-        "_lost",
         "_paused",
         "_protocol",
         "_reading",
         "_remainder",
         "_server",
-        "_shut",
         "_socket",
         "_writes_after_loss",
     )
@@ -85,8 +87,7 @@ class TcpTransport(_FlowControlMixin, Owner):
         self._high_water, self._low_water = HIGH_WATER, HIGH_WATER // 4
         self._paused = self._protocol_paused = False
         self._reading = False  # whether the protocol may be told of data: not before it is made
-        self._closing = self._lost = False
-        self._shut = False  # nothing can be written any more
+        self._end = OPEN
         self._error: OSError | None = (
             None  # of a connection that has ended while a paused reader has data left
         )
@@ -102,7 +103,9 @@ class TcpTransport(_FlowControlMixin, Owner):
 
     def __repr__(self) -> str:
         connection = self._endpoint.connection
-        state = "closed" if self._lost else "closing" if self._closing else connection.state.name
+        state = (
+            "closed" if self._end == LOST else "closing" if self._end == CLOSING else connection.state.name
+        )
         return (
             f"<TcpTransport {self.get_extra_info('sockname')} -> {self.get_extra_info('peername')} {state}>"
         )
@@ -111,7 +114,7 @@ class TcpTransport(_FlowControlMixin, Owner):
 
     def readable(self) -> None:
         """In-order data is there: pass it on, unless the protocol has paused reading."""
-        if self._reading and not self._paused and not self._closing:
+        if self._reading and not self._paused and self._end < CLOSING:
             self._context.run(self._read)
 
     def ended(self) -> None:
@@ -121,10 +124,10 @@ class TcpTransport(_FlowControlMixin, Owner):
 
     def writable(self) -> None:
         """The send queue has shrunk: let the protocol write again, or finish a close that waited for it."""
-        if not self._closing:
+        if self._end < CLOSING:
             if self._protocol_paused:
                 self._context.run(self._maybe_resume_protocol)  # type: ignore[attr-defined]
-        elif not self._lost and self.get_write_buffer_size() == 0:
+        elif self._end != LOST and self.get_write_buffer_size() == 0:
             self._finish_close()
 
     def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
@@ -135,10 +138,10 @@ class TcpTransport(_FlowControlMixin, Owner):
             lingers = self._eof_received and self._eof_written
         else:
             lingers = bool(unread) and not self._protocol_paused
-        if self._closing or not lingers:
+        if self._end >= CLOSING or not lingers:
             self._lose(error)
             return
-        self._shut = True
+        self._end = OVER
         self._error = error
         endpoint.layer.lingering[self] = endpoint
 
@@ -185,27 +188,27 @@ class TcpTransport(_FlowControlMixin, Owner):
 
     def is_reading(self) -> bool:
         """Whether `data_received` may be called."""
-        return not self._paused and not self._closing
+        return not self._paused and self._end < CLOSING
 
     def pause_reading(self) -> None:
         """Stop calling the protocol. What arrives fills the receive window, which then closes."""
-        if not self._closing:
+        if self._end < CLOSING:
             self._paused = True
 
     def resume_reading(self) -> None:
         """Go on calling the protocol, from the next loop turn."""
-        if self._paused and not self._closing:
+        if self._paused and self._end < CLOSING:
             self._paused = False
             self._loop.call_soon(self._resume, context=self._context)
 
     def _resume(self) -> None:
-        if self._paused or self._closing or not self._reading:
+        if self._paused or self._end >= CLOSING or not self._reading:
             return
         self._read()
         if self._error is not None:
             if not self._paused:
                 self._lose(self._error)
-        elif not self._shut:
+        elif not self._end:
             self._endpoint.settle()
 
     def _read(self) -> None:
@@ -213,7 +216,7 @@ class TcpTransport(_FlowControlMixin, Owner):
         connection = self._endpoint.connection
         if self._remainder:
             self._feed_buffered()
-        while connection.receiver.unread and not (self._paused or self._closing or self._remainder):
+        while connection.receiver.unread and not (self._paused or self._end >= CLOSING or self._remainder):
             data = connection.receiver.take(MAX_READ)
             if self._buffered:
                 self._remainder = memoryview(data)
@@ -226,7 +229,11 @@ class TcpTransport(_FlowControlMixin, Owner):
                 except BaseException as exc:
                     self._fatal_error(exc, "data_received() of the protocol raised")
         if self._eof_received and not (
-            self._eof_told or self._paused or self._closing or self._remainder or connection.receiver.unread
+            self._eof_told
+            or self._paused
+            or self._end >= CLOSING
+            or self._remainder
+            or connection.receiver.unread
         ):
             self._eof_told = True
             if not self._call("eof_received"):
@@ -234,7 +241,7 @@ class TcpTransport(_FlowControlMixin, Owner):
 
     def _feed_buffered(self) -> None:
         """Copy into the buffers the protocol lends, until all is passed on or it pauses."""
-        while self._remainder and not self._paused and not self._closing:
+        while self._remainder and not self._paused and self._end < CLOSING:
             if not self._buffered:
                 data, self._remainder = bytes(self._remainder), memoryview(b"")
                 self._call("data_received", data)
@@ -273,7 +280,7 @@ class TcpTransport(_FlowControlMixin, Owner):
             raise RuntimeError("Cannot call write() after write_eof()")
         if not data:
             return
-        if self._shut:
+        if self._end:
             self._write_too_late()
             return
         endpoint = self._endpoint
@@ -291,10 +298,10 @@ class TcpTransport(_FlowControlMixin, Owner):
         self.write(b"".join(list_of_data))
 
     def _write_too_late(self) -> None:
-        if not self._closing:
+        if self._end < CLOSING:
             self._lose(self._error)  # so that the writer hears of it, though the reader has paused
             return
-        if not self._protocol_paused and not self._lost:
+        if not self._protocol_paused and self._end != LOST:
             # `drain` would return at once, and a writer that does not look would spin until the buffer is sent
             self._protocol_paused = True
             self._call("pause_writing")
@@ -308,7 +315,7 @@ class TcpTransport(_FlowControlMixin, Owner):
 
     def write_eof(self) -> None:
         """Send FIN after the data written so far; reading goes on."""
-        if not self._eof_written and not self._closing:
+        if not self._eof_written and self._end < CLOSING:
             self._eof_written = True
             self._endpoint.shutdown()
 
@@ -324,13 +331,13 @@ class TcpTransport(_FlowControlMixin, Owner):
 
     def is_closing(self) -> bool:
         """Whether the transport is closed or about to be."""
-        return self._closing
+        return self._end >= CLOSING
 
     def close(self) -> None:
         """Send what is written, then close. No more data is received; `connection_lost(None)` follows."""
-        if self._closing:
+        if self._end >= CLOSING:
             return
-        self._closing = self._shut = True
+        self._end = CLOSING
         if self.get_write_buffer_size() == 0:
             self._finish_close()
         elif not self._eof_written:
@@ -347,7 +354,7 @@ class TcpTransport(_FlowControlMixin, Owner):
 
     def _force_close(self, exc: BaseException | None) -> None:
         """Also called by `asyncio.sslproto`, by this name."""
-        if not self._lost:
+        if self._end != LOST:
             endpoint = self._endpoint
             self._lose(exc)
             endpoint.abort()
@@ -359,9 +366,9 @@ class TcpTransport(_FlowControlMixin, Owner):
         self._force_close(exc)
 
     def _lose(self, exc: BaseException | None) -> None:
-        if self._lost:
+        if self._end == LOST:
             return
-        self._lost = self._closing = self._shut = True
+        self._end = LOST
         endpoint = self._endpoint
         endpoint.owner = ORPHAN
         endpoint.layer.lingering.pop(self, None)

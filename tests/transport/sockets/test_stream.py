@@ -344,6 +344,19 @@ async def test_shutdown_of_reading(net):
     assert await client.recv(10) == b"answer"
 
 
+async def test_data_for_a_socket_that_is_shut_down_is_refused(net):
+    client, server = await net.connected()
+    server.shutdown(socket.SHUT_RDWR)
+    await net.settled()
+    await client.send(b"to nobody")
+    await net.settled()
+    with raises(errno.EPIPE):
+        await client.send(b"x")
+    with raises(errno.ECONNRESET):
+        await server.recv(10)
+    assert await server.recv(10) == b""
+
+
 async def test_the_accept_queue_is_bounded(net):
     listener = net.listener(backlog=1)
     clients = [net.socket() for _ in range(4)]
