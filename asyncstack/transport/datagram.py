@@ -181,6 +181,7 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
             self._loop.call_soon(self._connection_lost, exc, context=self._context)
 
     def _connection_lost(self, exc: BaseException | None) -> None:
+        self._queue.orphan()
         protocol, self._protocol = self._protocol, None
         protocol.connection_lost(exc)
 

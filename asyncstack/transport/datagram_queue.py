@@ -126,6 +126,11 @@ class DatagramQueue:
             self._waiting[0].path.interface.mark_ready(self)
         return any(path.interface is interface for path in self._paths.values())
 
+    def orphan(self) -> None:
+        """Send what waits, but tell nobody: the endpoint has gone, and no cycle holds it."""
+        self._on_error = lambda error: None
+        self._on_shorter = lambda: None
+
     def clear(self) -> None:
         """Drop what waits."""
         self._waiting.clear()

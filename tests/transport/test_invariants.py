@@ -78,10 +78,10 @@ async def test_a_layer_that_waits_is_found_out(waits_for):
 
 
 def test_flush_and_transmit_are_no_coroutines():
-    from asyncstack.transport.datagram import DatagramTransport
+    from asyncstack.transport.datagram_queue import DatagramQueue
     from asyncstack.transport.tcp.endpoint import TcpEndpoint
 
-    for function in (Interface.flush, Interface.transmit, TcpEndpoint.transmit, DatagramTransport.transmit):
+    for function in (Interface.flush, Interface.transmit, TcpEndpoint.transmit, DatagramQueue.transmit):
         assert not function.__code__.co_flags & (
             0x80 | 0x100 | 0x20
         )  # coroutine, iterable coroutine, generator

@@ -312,6 +312,8 @@ class DatagramSocket(StackSocket):
 
     def _end(self) -> None:
         self._rebind([])
+        if self._queue is not None:
+            self._queue.orphan()
         if self._claim is not None:
             self._layer.claims.release(self._claim)
 

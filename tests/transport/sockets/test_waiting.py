@@ -75,16 +75,23 @@ async def test_closed_sockets_are_freed(net):
     client, server = await net.connected()
     await client.send(b"x")
     await server.recv(1)
-    references = [weakref.ref(client), weakref.ref(server)]
-    client.close()
-    server.close()
+    listener = net.listener()
+    datagrams = net.socket(kind=socket.SOCK_DGRAM)
+    await datagrams.sendto(b"x", ("127.0.0.1", 9))
+    assert listener.fileno() != datagrams.fileno()
+    waiting = asyncio.ensure_future(listener.accept())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    sockets = [client, server, listener, datagrams]
+    references = [weakref.ref(sock) for sock in sockets]
+    for sock in sockets:
+        sock.close()
     await asyncio.sleep(0.05)
     net.made.clear()
-    gc.collect()
     gc.disable()
     try:
-        del client, server
-        assert [reference() for reference in references] == [None, None]
+        del client, server, listener, datagrams, sockets, sock, waiting
+        assert [reference() for reference in references] == [None] * 4
     finally:
         gc.enable()
 
