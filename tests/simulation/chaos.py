@@ -35,7 +35,8 @@ ABORTED = (errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, None)
 
 def tcp_config(rng):
     return TcpConfig(
-        congestion=rng.choice(["cubic", "reno"]),
+        congestion=rng.choice(["cubic", "reno", "bbr"]),
+        pacing=rng.random() < 0.3,
         initial_window=rng.choice([1, 2, 10, 10]),
         receive_buffer=rng.choice([2500, 5000, 20_000, 100_000, LARGEST_BUFFER]),
         send_buffer=rng.choice([5000, 200_000, 4 << 20]),

@@ -90,7 +90,8 @@ def test_mutated_segments_never_raise_and_nothing_grows(seed):
         receive_buffer=rng.choice([5000, 100_000]),
         sack=rng.random() < 0.7,
         timestamps=rng.random() < 0.7,
-        congestion=rng.choice(["cubic", "reno"]),
+        congestion=rng.choice(["cubic", "reno", "bbr"]),
+        pacing=rng.random() < 0.3,
         user_timeout=60.0,
         max_out_of_order_ranges=8,
     )
