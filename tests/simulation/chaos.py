@@ -24,7 +24,7 @@ from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.scoreboard import FLYING, LOST, RESENT, SACKED
 from asyncstack.transport.tcp.state import State
 from asyncstack.transport.tcp.timeouts import ORPHAN_RETRIES
-from asyncstack.transport.tcp.timers import PERSIST, RETRANSMIT
+from asyncstack.transport.tcp.timers import PACE, PERSIST, RETRANSMIT
 
 PATIENCE = 50_000.0
 PORT = 80
@@ -231,7 +231,7 @@ class Inspector:
         if conn.state in (State.SYN_SENT, State.SYN_RECEIVED) or snd.una != snd.nxt:
             assert conn.timers[RETRANSMIT] < math.inf, describe(endpoint, "nothing will be sent again")
         elif conn.synchronized and snd.waiting:
-            timer = min(conn.timers[RETRANSMIT], conn.timers[PERSIST])
+            timer = min(conn.timers[kind] for kind in (RETRANSMIT, PERSIST, PACE))
             assert timer < math.inf, describe(endpoint, "what waits will not be sent")
         assert conn.state not in (State.CLOSED, State.TIME_WAIT), describe(endpoint, "has ended and is kept")
         if conn.synchronized and (conn.probe_due or conn.receiver.ack_now):

@@ -347,7 +347,7 @@ class Connection:
             unit -= rcv.sack_room()
             if unit <= 0:  # a path of tiny packets: data goes before SACK blocks
                 unit, telling = snd.mss, False
-        record = None if snd.search is None else black_hole.probe_to_send(self, snd.search, now)
+        record = None if snd.search is None or telling else black_hole.probe_to_send(self, snd.search, now)
         if record is not None:
             unit = record.unit
         else:

@@ -10,6 +10,7 @@ never asks; it knows neither segments nor timers, so it can be driven by hand:
     control.on_timeout(flight, reduce, now)       the retransmission timer expired
     control.on_undo(now)                          the last reduction was a mistake
     control.on_idle(idle, rto, now)               about to send after a pause
+    control.on_lost(size, ...)                    something is given up; only controllers that override it are told
 
 A controller that paces sets `pacing_rate` (bytes per second); 0.0 means that the window alone governs.
 """
