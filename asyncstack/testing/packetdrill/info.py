@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from asyncstack.transport.tcp.info import TcpInfo
 from asyncstack.transport.tcp.linux_info import CA_STATES, OPTIONS, STATES
+from asyncstack.transport.tcp.state import State
 
 # our names of states that are not Linux's
 _OTHER_NAMES: Final = {
@@ -43,7 +44,8 @@ def tcpi(info: TcpInfo) -> dict[str, Any]:
             found[name] = round(min(value, _NO_LIMIT))
         elif isinstance(value, float):
             found[name] = round(value * 1e6)
-    found["delivered"] = -(-info.delivered // max(info.snd_mss, 1))  # ours are bytes
+    opened = info.state not in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED)
+    found["delivered"] = opened + -(-info.delivered // max(info.snd_mss, 1))  # ours are bytes; Linux counts the SYN
     found["state"] = STATES.index(info.state) + 1
     found["ca_state"] = CA_STATES.index(info.ca_state)
     found["options"] = sum(OPTIONS.get(name, 0) for name in info.options)

@@ -68,8 +68,9 @@ class Stage:
         loop = asyncio.get_running_loop()
         self.device = ScriptDevice(loop, int(options.get("mtu", "1500")))
         self.stack = Stack(settings.config, name="script", seed=_SEED)
+        gateway = known.gateway if local != known.gateway else known.local
         self.stack.attach(
-            self.device, [f"{local}/{known.prefix}"], options.get("gateway_ip", known.gateway), name="tun0"
+            self.device, [f"{local}/{known.prefix}"], options.get("gateway_ip", gateway), name="tun0"
         )
         mapped = version == "ipv4-mapped-ipv6"
         self._local = ipaddress.ip_address(local).packed
