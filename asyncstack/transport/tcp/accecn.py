@@ -227,7 +227,7 @@ class AccurateEcn(Ecn):
 
     # feedback
 
-    def receive_feedback(self, conn: Connection, segment: Segment) -> None:
+    def receive_feedback(self, conn: Connection, segment: Segment, now: float) -> None:
         """An acceptable ACK, before it is looked at for what it acknowledges."""
         rcv, snd = conn.receiver, conn.sender
         ace = ace_of(segment.flags)

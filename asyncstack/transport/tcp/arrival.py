@@ -190,7 +190,7 @@ def acknowledge(conn: Connection, segment: Segment, seq: int, acked: int, now: f
     """An acceptable ACK that moves SND.UNA by `acked` >= 0: window, scoreboard, recovery."""
     snd = conn.sender
     if conn.ecn is not None:
-        conn.ecn.receive_feedback(conn, segment)
+        conn.ecn.receive_feedback(conn, segment, now)
     same_window = snd.edge == snd.una + (segment.window << snd.scale)
     duplicate = not acked and same_window and not segment.payload and not segment.flags & FIN
     blocks = _sacked(segment, snd.una, snd.una - HALF)

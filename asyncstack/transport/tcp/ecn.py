@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Final
 
 from asyncstack.transport.tcp import recovery
 from asyncstack.transport.tcp.phase import OPEN
+from asyncstack.transport.tcp.sequence import unwrap
 from asyncstack.wire.tcp import ACK, AE, CWR, ECE, FIN, RST, SYN, Segment
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.connection import Connection
+    from asyncstack.transport.tcp.sender import Sender
 
 # codepoints of the IP header (RFC 3168 5)
 NOT_ECT: Final = 0
@@ -72,18 +74,20 @@ class Ecn:
     def receive_duplicate(self, conn: Connection, segment: Segment, seq: int) -> None:
         """Data at `seq` that all had come before: its mark says nothing (RFC 3168 6.1.5)."""
 
-    def receive_feedback(self, conn: Connection, segment: Segment) -> None:
-        """An acceptable ACK, before it is looked at for what it acknowledges."""
+    def receive_feedback(self, conn: Connection, segment: Segment, now: float) -> None:
+        """An acceptable ACK, before it is looked at for what it acknowledges: where it asks for a smaller window it may
+        not let it grow first (RFC 3168 6.1.2)."""
+        if segment.flags & ECE:
+            self._reduce(conn.sender, unwrap(segment.ack, conn.sender.una), now)
 
     def react(self, conn: Connection, segment: Segment, now: float) -> None:
-        """The same ACK, afterwards: reduce the window if it asks for that."""
-        snd = conn.sender
-        if (
-            segment.flags & ECE
-            and snd.una > self._reacted
-            and snd.phase is OPEN
-            and snd.nxt != snd.queue_start
-        ):
+        """The same ACK, afterwards: it may have ended the last reduction."""
+        if segment.flags & ECE:
+            self._reduce(conn.sender, conn.sender.una, now)
+
+    def _reduce(self, snd: Sender, una: int, now: float) -> None:
+        """Once for what was outstanding at the last time."""
+        if una > self._reacted and snd.phase is OPEN and snd.nxt != snd.queue_start:
             recovery.enter_cwr(snd, now)
             self._reacted = snd.nxt
             self._cwr_due = True
