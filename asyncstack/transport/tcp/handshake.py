@@ -295,7 +295,8 @@ def receive_timeout(conn: Connection, now: float) -> None:
         return
     deferrals = defer_accept.timeouts(config) if conn.deferred else 0
     most = config.syn_retries if conn.state is SYN_SENT else max(config.synack_retries, deferrals)
-    last = NEVER if conn.passive else conn.syn_sent_at + config.user_timeout
+    sent = conn.sender.nxt != conn.sender.una  # it may be waiting for a neighbour
+    last = conn.syn_sent_at + config.user_timeout if sent and not conn.passive else NEVER
     if conn.sender.rtt.backoff >= most or now >= last:  # time-outs; a repeated SYN counts for `syn_times` too
         conn.timed_out()
         return

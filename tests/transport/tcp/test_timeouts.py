@@ -379,3 +379,14 @@ def test_hard_error_about_our_syn_ends_the_open_rfc5461_4_1():
     assert d.state is State.SYN_SENT, "soft: another try may get through"
     d.connection.receive_error(errno.ECONNREFUSED, True, seq, d.now)
     assert (d.state, d.connection.error) == (State.CLOSED, errno.ECONNREFUSED)
+
+
+def test_user_timeout_does_not_count_before_the_syn_has_left():
+    """The next hop may have to be found first; whoever looks for it says so if that fails."""
+    d = Dialogue()
+    d.now = 5000.0
+    d.connection.open(d.now)
+    for _ in range(3):
+        d.now = d.connection.deadline
+        d.connection.timer_expired(d.now)
+    assert d.state is State.SYN_SENT
