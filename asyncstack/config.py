@@ -12,7 +12,7 @@ class TcpConfig:
     """TCP's settings. Times are seconds, sizes bytes. Defaults follow Linux where the RFCs leave a choice."""
 
     congestion: str | type[object] = (
-        "cubic"  # a name (cubic, reno, one registered), or a CongestionControl class
+        "cubic"  # a name (cubic, reno, bbr, one registered), or a CongestionControl class
     )
     slow_start_after_idle: bool = True  # Linux: tcp_slow_start_after_idle, RFC 2861; False: RFC 7661
     pacing: bool = False  # also for controllers that do not pace by themselves; Linux: the fq queue
