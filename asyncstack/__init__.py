@@ -79,8 +79,11 @@ if TYPE_CHECKING:
     from asyncstack.stack import Stack
     from asyncstack.testing.network import Network
     from asyncstack.transport.ping import PingReply
+    from asyncstack.transport.sockets.datagrams import DatagramSocket
+    from asyncstack.transport.sockets.stream import StreamSocket
     from asyncstack.transport.tcp.info import TcpInfo
     from asyncstack.transport.tcp.server import Server
+    from asyncstack.watching import EventStream
 
 # Where each public name lives. They are imported on first use, so that `import asyncstack` costs little.
 _HOMES = {
@@ -91,7 +94,9 @@ _HOMES = {
     "ConnectionEstablished": "asyncstack.events",
     "ConnectionEvent": "asyncstack.events",
     "ConnectionOpened": "asyncstack.events",
+    "DatagramSocket": "asyncstack.transport.sockets.datagrams",
     "Device": "asyncstack.link.device",
+    "EventStream": "asyncstack.watching",
     "Interface": "asyncstack.link.interface",
     "InterfaceDown": "asyncstack.events",
     "InterfaceUp": "asyncstack.events",
@@ -105,6 +110,7 @@ _HOMES = {
     "Server": "asyncstack.transport.tcp.server",
     "Stack": "asyncstack.stack",
     "StackConfig": "asyncstack.config",
+    "StreamSocket": "asyncstack.transport.sockets.stream",
     "TapDevice": "asyncstack.link.tap",
     "TcpConfig": "asyncstack.config",
     "TcpInfo": "asyncstack.transport.tcp.info",
@@ -120,7 +126,9 @@ __all__ = [
     "ConnectionEstablished",
     "ConnectionEvent",
     "ConnectionOpened",
+    "DatagramSocket",
     "Device",
+    "EventStream",
     "Interface",
     "InterfaceDown",
     "InterfaceUp",
@@ -134,6 +142,7 @@ __all__ = [
     "Server",
     "Stack",
     "StackConfig",
+    "StreamSocket",
     "TapDevice",
     "TcpConfig",
     "TcpInfo",

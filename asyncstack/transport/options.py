@@ -57,6 +57,7 @@ class Settings:
     receive_ttl: bool = False  # ancillary data of datagrams
     receive_tos: bool = False
     packet_info: bool = False
+    unread: bool = False  # ancillary data of a stream: how much is left
 
 
 class Options:

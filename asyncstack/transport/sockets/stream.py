@@ -14,12 +14,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from asyncstack.errors import os_error
+from asyncstack.transport.options import INT
 from asyncstack.transport.sockets.base import MSG_FASTOPEN, Ancillary
 from asyncstack.transport.sockets.opening import CONNECTED, CONNECTING, UNCONNECTED, OpeningSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.tcp import urgent
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
 from asyncstack.transport.tcp.fast_open import room_on_syn
+from asyncstack.transport.tcp.options import TCP_INQ
 from asyncstack.transport.tcp.state import FIN_WAIT_2, SYN_SENT
 
 RECEIVE: Final = 1
@@ -187,7 +189,8 @@ class StreamSocket(OpeningSocket):
     async def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0
     ) -> tuple[bytes, list[Ancillary], int, Any]:
-        """(data, [], 0, None): at most `bufsize` bytes, b"" at the end of the stream.
+        """(data, ancillary data, 0, None): at most `bufsize` bytes, b"" at the end of the stream. TCP_INQ asks how many
+        are left.
 
         MSG_PEEK leaves them, MSG_WAITALL waits for all, MSG_TRUNC throws them away and gives zeros.
         """
@@ -200,7 +203,10 @@ class StreamSocket(OpeningSocket):
             data = await self._until(lambda: self._receive(bufsize, flags), IN, flags)
         if flags & socket.MSG_TRUNC:
             data = bytes(len(data))
-        return data, [], 0, None
+        ancillary: list[Ancillary] = []
+        if ancbufsize and self.settings.unread:
+            ancillary.append((socket.IPPROTO_TCP, TCP_INQ, INT.pack(self.unread or self._shut & RECEIVE)))
+        return data, ancillary, 0, None
 
     async def _receive_all(self, size: int, flags: int) -> bytes:
         """`size` bytes, fewer only at the end of the stream. What was taken goes back if this is cancelled."""

@@ -48,6 +48,7 @@ CONGESTION_NAME: Final = 16  # bytes, Linux: TCP_CA_NAME_MAX
 SO_MAX_PACING_RATE: Final = 47  # not in `socket`; bytes per second
 MOST_FIN_WAIT: Final = 120  # seconds; Linux: TCP_FIN_TIMEOUT_MAX
 TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_KEY, TCP_FASTOPEN_NO_COOKIE = 30, 33, 34  # not in `socket`
+TCP_INQ: Final = 36
 LINGER: Final = struct.Struct("@ii")
 
 
@@ -252,6 +253,12 @@ def _set_oob_inline(holder: Holder, value: int) -> None:
         raise os_error(errno.EINVAL, "SO_OOBINLINE off: urgent data is always in line (RFC 6093 4)")
 
 
+def _set_unread(holder: Holder, value: int) -> None:
+    if value not in (0, 1):
+        raise os_error(errno.EINVAL, "TCP_INQ is 0 or 1")
+    holder.settings.unread = bool(value)
+
+
 TCP_OPTIONS: Final[Table] = {
     (SOL_SOCKET, socket.SO_OOBINLINE): Option(lambda holder: 1, _set_oob_inline),
     (IPPROTO_TCP, socket.TCP_DEFER_ACCEPT): Option(
@@ -285,6 +292,7 @@ TCP_OPTIONS: Final[Table] = {
     (IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE): Option(
         lambda holder: int(holder.config.fast_open_without_cookie), _set_without_cookie
     ),
+    (IPPROTO_TCP, TCP_INQ): Option(lambda holder: int(holder.settings.unread), _set_unread),
     (IPPROTO_TCP, socket.TCP_INFO): Option(_get_info),
     (socket.IPPROTO_IP, socket.IP_TOS): setting("tos", int, lambda value: value & 0xFF & ~ECN_BITS),
     (socket.IPPROTO_IPV6, socket.IPV6_TCLASS): setting(

@@ -51,6 +51,7 @@ VALUES = {
     (TCP, socket.TCP_FASTOPEN): [0, 5, 1],
     (TCP, 30): [0, 1, 2, -1, 0],  # TCP_FASTOPEN_CONNECT
     (TCP, 34): [0, 1, 2],  # TCP_FASTOPEN_NO_COOKIE
+    (TCP, 36): [0, 1, 2, -1],  # TCP_INQ
     (TCP, 9999): [1],
     (SOL, 9999): [1],
     (IP, 9999): [1],

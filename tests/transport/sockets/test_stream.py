@@ -226,6 +226,39 @@ async def test_recvmsg_and_sendmsg(net):
     assert await client.sendto(b"x", ("127.0.0.1", 9)) == 1 if net.kernel else True
 
 
+async def test_recvmsg_tells_what_is_left(net):
+    client, server = await net.connected()
+    server.setsockopt(socket.IPPROTO_TCP, 36, 1)
+    await client.send(b"hello")
+    await net.settled()
+    for size, left in ((2, 3), (3, 0)):
+        _, ancillary, _, _ = await server.recvmsg(size, 100)
+        assert ancillary == [(socket.IPPROTO_TCP, 36, struct.pack("i", left))]
+    client.shutdown(socket.SHUT_WR)
+    await net.settled()
+    assert (await server.recvmsg(10, 100))[1] == [(socket.IPPROTO_TCP, 36, struct.pack("i", 1))]
+
+
+async def test_more_is_coming(net):
+    client, server = await net.connected()
+    await client.send(b"one ", socket.MSG_MORE)
+    await asyncio.sleep(0.05)
+    assert not await server.poll(IN, 0)
+    await client.send(b"two")
+    assert await server.recv(100, 0) == b"one two"
+
+
+async def test_cork(net):
+    client, server = await net.connected()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    await client.send(b"one ")
+    await client.send(b"two")
+    await asyncio.sleep(0.05)
+    assert not await server.poll(IN, 0)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    assert await server.recv(100) == b"one two"
+
+
 async def test_flags_that_mean_nothing(net):
     client, _ = await net.connected()
     client.setblocking(False)
