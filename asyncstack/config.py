@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+ECN_MODES = ("off", "passive", "on", "accecn", "accecn-on", "accecn-passive")
+
 
 @dataclass(slots=True)
 class TcpConfig:
@@ -68,9 +70,9 @@ class TcpConfig:
     base_mss: int = 1024  # what segments carry then, options included; Linux: tcp_base_mss
     mtu_probe_interval: float = 600.0  # until a search begins anew; Linux: tcp_probe_interval
     max_out_of_order_ranges: int = 1024  # 10 % loss on a path of 100 Mbit/s x 1 s
-    ecn: str = (
-        "passive"  # "off", "passive" (if the peer asks), "on" (RFC 3168), "accecn" (RFC 9768); Linux: tcp_ecn
-    )
+    # "off", "passive" (if the peer asks), "on" (RFC 3168), "accecn" (RFC 9768), "accecn-on", "accecn-passive" (AccECN
+    # if the peer asks for it, and as they say else); Linux: tcp_ecn 0, 2, 1, 3, 4, 5
+    ecn: str = "passive"
     accecn_option: bool = True  # Linux: tcp_ecn_option
     ecn_fallback: bool = True  # distrust what a path can not do, and try without; Linux: tcp_ecn_fallback
 
@@ -81,8 +83,8 @@ class TcpConfig:
     fast_open_without_cookie: bool = False  # Linux: TCP_FASTOPEN_NO_COOKIE; lets anyone spoof a client
 
     def __post_init__(self) -> None:
-        if self.ecn not in ("off", "passive", "on", "accecn"):
-            raise ValueError(f"ecn={self.ecn!r}: give 'off', 'passive', 'on' or 'accecn'")
+        if self.ecn not in ECN_MODES:
+            raise ValueError(f"ecn={self.ecn!r}: give one of {', '.join(ECN_MODES)}")
         if len(self.fast_open_key) not in (0, 16, 32):
             raise ValueError(f"fast_open_key of {len(self.fast_open_key)} bytes: give 16, or 32")
 

@@ -113,7 +113,7 @@ def _give_up_after(config: TcpConfig, value: str) -> dict[str, Any]:
 
 
 def _ecn(config: TcpConfig, value: str) -> dict[str, Any]:
-    modes = {"0": "off", "1": "on", "2": "passive", "3": "accecn"}
+    modes = {"0": "off", "1": "on", "2": "passive", "3": "accecn", "4": "accecn-on", "5": "accecn-passive"}
     return {"ecn": modes[value]} if value in modes else {}
 
 

@@ -5,6 +5,8 @@
     "passive"       000                             001                     001
     "on"            011                             001                     001
     "accecn"        111                             001                     010 011 100 110: the SYN's codepoint
+    "accecn-on"     011                             001                     the same
+    "accecn-passive" 000                            001                     the same
 
     SYN-ACK for our 111: 000 and 111 no ECN; 001 and 101 RFC 3168; the others AccECN (RFC 9768 table 2)
 
@@ -15,7 +17,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.transport.tcp.accecn import AccurateEcn, ace_of
 from asyncstack.transport.tcp.ecn import NOT_ECT, Ecn
@@ -25,7 +27,8 @@ from asyncstack.wire.tcp import ACK, AE, CWR, ECE, Segment
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.connection import Connection
 
-SETUP = CWR | ECE
+SETUP: Final = CWR | ECE
+ASKING: Final = {"on": SETUP, "accecn-on": SETUP, "accecn": SETUP | AE}  # flags of our SYN
 
 
 def announce(conn: Connection, segment: Segment) -> None:
@@ -34,7 +37,7 @@ def announce(conn: Connection, segment: Segment) -> None:
     if conn.state is SYN_SENT:
         tries = 1 + (mode == "accecn") if conn.config.ecn_fallback else 1 << 30
         if conn.syn_times < tries:
-            segment.flags |= {"on": SETUP, "accecn": SETUP | AE}.get(mode, 0)
+            segment.flags |= ASKING.get(mode, 0)
     elif isinstance(ecn, AccurateEcn):
         ecn.mark_syn_ack(conn, segment)
     elif ecn is not None:
@@ -44,7 +47,7 @@ def announce(conn: Connection, segment: Segment) -> None:
 def receive_syn(conn: Connection, syn: Segment) -> None:
     """A SYN: of a peer that opens, or one that crossed ours."""
     mode, ace = conn.config.ecn, ace_of(syn.flags)
-    if mode == "accecn" and ace not in (0, 3):
+    if mode.startswith("accecn") and ace not in (0, 3):
         _agree(conn, AccurateEcn(conn.config, syn.ecn))
     elif mode != "off" and ace & 3 == 3 and (syn.ecn == NOT_ECT or ace == 7):
         # a codepoint on the SYN of a classic peer is a mistake of the path (Linux): it would mark everything
@@ -58,7 +61,7 @@ def receive_syn_ack(conn: Connection, segment: Segment) -> None:
         ecn = AccurateEcn(conn.config, segment.ecn)
         _agree(conn, ecn)
         ecn.answered(segment)
-    elif mode in ("on", "accecn") and ace & 3 == 1:
+    elif mode in ASKING and ace & 3 == 1:
         _agree(conn, Ecn())
 
 

@@ -162,6 +162,33 @@ def test_without_the_option_flags_are_all():
     d.expect("ANE", length=1448, ecn=ECT0, accecn=None)
 
 
+@pytest.mark.parametrize(
+    ("mode", "ours", "theirs", "answer"),
+    [
+        ("accecn-on", "SCE", "SNCE", "SAC"),
+        ("accecn-on", "SCE", "SCE", "SAE"),
+        ("accecn-passive", "S", "SNCE", "SAC"),
+        ("accecn-passive", "S", "SCE", "SAE"),
+        ("accecn-passive", "S", "S", "SA"),
+    ],
+)
+def test_what_is_asked_for_and_what_is_given_may_differ(mode, ours, theirs, answer):
+    d = Dialogue(TcpConfig(ecn=mode))
+    d.connection.open(d.now)
+    d.expect(ours)
+    d = Dialogue(TcpConfig(ecn=mode))
+    d.inject(theirs, seq=0, ack=None)
+    d.expect(answer)
+
+
+def test_without_having_asked_for_it_an_answer_of_accecn_is_none():
+    d = Dialogue(TcpConfig(ecn="accecn-on"))
+    d.connection.open(d.now)
+    d.expect("SCE")
+    d.inject("SAC", seq=0, ack=1)
+    d.expect("A")
+
+
 # 3.2.2 the ACE field
 
 
