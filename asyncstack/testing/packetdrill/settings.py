@@ -44,7 +44,7 @@ _INDIFFERENT: Final = (
     "tcp_mem tcp_shrink_window tcp_backlog_ack_defer tcp_comp_sack_nr tcp_comp_sack_delay_ns tcp_comp_sack_slack_ns "
     "tcp_fwmark_accept tcp_low_latency tcp_app_win tcp_adv_win_scale tcp_max_tw_buckets tcp_orphan_retries enabled "
     "tcp_fastopen_blackhole_timeout_sec tcp_fastopen_blackhole_detect_timeout_sec default_qdisc bpf_jit_enable "
-    "tcp_dsack tcp_rto_max_ms tcp_ecn_option_beacon tcp_migrate_req tcp_max_reordering ip_local_port_range "
+    "tcp_dsack tcp_ecn_option_beacon tcp_migrate_req tcp_max_reordering ip_local_port_range "
     "tcp_retrans_collapse auto_flowlabels tcp_plb_enabled "
     "ip_forward accept_local rp_filter send_redirects tcp_allowed_congestion_control tcp_tso_allowance "
     "tcp_child_ehash_entries rps_sock_flow_entries log_martians tcp_tw_reuse tcp_pingpong_thresh"
@@ -142,6 +142,7 @@ _SETTINGS: Final[dict[str, Setter]] = {
     "tcp_base_mss": _integer("base_mss"),
     "tcp_probe_interval": _seconds("mtu_probe_interval"),
     "tcp_fin_timeout": _seconds("fin_wait_2"),
+    "tcp_rto_max_ms": lambda config, value: {"max_rto": int(value) / 1000},
     "tcp_ecn": _ecn,
     "tcp_fastopen_key": _fast_open_key,
     "tcp_ecn_option": _integer("accecn_option"),
