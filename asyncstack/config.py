@@ -13,9 +13,8 @@ ECN_MODES = ("off", "passive", "on", "accecn", "accecn-on", "accecn-passive")
 class TcpConfig:
     """TCP's settings. Times are seconds, sizes bytes. Defaults follow Linux where the RFCs leave a choice."""
 
-    congestion: str | type[object] = (
-        "cubic"  # a name (cubic, reno, bbr, one registered), or a CongestionControl class
-    )
+    # "cubic", "reno", "bbr", the name of one registered with the stack, or a class derived from CongestionControl
+    congestion: str | type[object] = "cubic"
     slow_start_after_idle: bool = True  # Linux: tcp_slow_start_after_idle, RFC 2861; False: RFC 7661
     pacing: bool = False  # also for controllers that do not pace by themselves; Linux: the fq queue
     max_pacing_rate: float = math.inf  # bytes per second, SO_MAX_PACING_RATE; paces where it is set
