@@ -166,7 +166,8 @@ class Receiver:
 
     def deliver(self, payload: Buffer, size: int, unit: int, now: float) -> None:
         """`payload`, `size` bytes that came in segments of `unit`, is the next in order and within the window."""
-        payload = compact(payload)
+        if type(payload) is memoryview and 4 * size < len(payload.obj):  # type: ignore[arg-type]
+            payload = compact(payload)
         self.nxt += size
         self.last_data = now
         self.unread += size
@@ -275,7 +276,8 @@ class Receiver:
         self.unread = 0
         if self._counted:
             self._count()
-        if chunks:
+        left = self.edge - self.nxt
+        if chunks and (2 * left <= self.buffer or left < 2 * self._step):
             self._made_room()
         return chunks
 

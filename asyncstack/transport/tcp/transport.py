@@ -213,11 +213,15 @@ class TcpTransport(_FlowControlMixin, Owner):
 
     def _read(self) -> None:
         """Pass on what is there, until the protocol pauses. Runs in the protocol's context."""
-        connection = self._endpoint.connection
+        receiver = self._endpoint.connection.receiver
         if self._remainder:
             self._feed_buffered()
-        while connection.receiver.unread and not (self._paused or self._end >= CLOSING or self._remainder):
-            data = connection.receiver.take(MAX_READ)
+        while receiver.unread and not (self._paused or self._end >= CLOSING or self._remainder):
+            if receiver.unread > MAX_READ:
+                data = receiver.take(MAX_READ)
+            else:
+                chunks = receiver.read()
+                data = bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
             if self._buffered:
                 self._remainder = memoryview(data)
                 self._feed_buffered()
@@ -229,11 +233,7 @@ class TcpTransport(_FlowControlMixin, Owner):
                 except BaseException as exc:
                     self._fatal_error(exc, "data_received() of the protocol raised")
         if self._eof_received and not (
-            self._eof_told
-            or self._paused
-            or self._end >= CLOSING
-            or self._remainder
-            or connection.receiver.unread
+            self._eof_told or self._paused or self._end >= CLOSING or self._remainder or receiver.unread
         ):
             self._eof_told = True
             if not self._call("eof_received"):
