@@ -11,7 +11,7 @@
 - an ACK leaves at once where the codepoint of data changes, and for the second mark (3.2.2.5.1)
 - the option is on every segment once the peer has shown that it knows it, as on Linux; where SACK blocks take its
   room, it shrinks to what has changed or takes the place of the third block
-- the option goes when data with it never arrives, or the peer sends again what was acknowledged with it (3.2.3.2)
+- the option goes when data with it never arrives, or the peer sends again what was acknowledged with it (3.2.3.2), at the start
 
 As on Linux everything but SYNs is ECN-capable then.
 """
@@ -44,6 +44,7 @@ WRAP: Final = 1 << 24
 LARGEST_STEP: Final = 6  # marks, at most, that one ACK may tell of (3.2.2.5.1)
 THINNED: Final = 4.0  # packets per ACK, on average; Linux: ACK_COMP_THRESH
 OPTION: Final = 12  # bytes with padding
+MAX_BLIND: Final = 10  # segments (RFC 6928): who has sent more has had an ACK of ours
 # where a counter stands in the option that we send, order 1: how many fields tell of that codepoint
 FIELDS: Final = {NOT_ECT: 0, ECT1: 1, CE: 2, ECT0: 3}
 
@@ -197,7 +198,8 @@ class AccurateEcn(Ecn):
         """Data at `seq` that all had come before. It counts; and if the peer sends it again and again, the ACKs with
         our option may not get through."""
         self._count(conn, segment)
-        if self._told_twice == seq:
+        rcv = conn.receiver
+        if self._told_twice == seq and rcv.nxt - rcv.start <= MAX_BLIND * rcv.full:
             self.mute = True
         self._told_twice = seq if self.seen and self.wanted else -1
 

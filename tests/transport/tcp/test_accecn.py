@@ -507,6 +507,17 @@ def test_rfc9768_3_2_3_2_2_acks_with_the_option_that_never_arrive():
     assert d.expect("ANE", ack=201).accecn is None
 
 
+def test_once_acks_with_the_option_have_arrived_repetitions_mean_other_losses():
+    d = accepted()
+    for number in range(70):
+        d.inject("ANE", data=bytes(1000), ecn=ECT0)
+        d.expect("ANE", ack=1001 + 1000 * number)
+        d.read()
+    for _ in range(4):
+        d.inject("ANE", seq=69_001, data=bytes(1000), ecn=ECT0)
+        assert d.expect("ANE", ack=70_001).accecn is not None
+
+
 # super-segments
 
 
