@@ -11,7 +11,7 @@
 - an ACK leaves at once where the codepoint of data changes, and for the second mark (3.2.2.5.1)
 - the option is on every segment once the peer has shown that it knows it, as on Linux; where SACK blocks take its
   room, it shrinks to what has changed or takes the place of the third block
-- the option goes when data with it never arrives, or the peer sends again what was acknowledged with it (3.2.3.2), at the start
+- the option goes when, at the start, data with it never arrives or what it acknowledged comes again (3.2.3.2)
 
 As on Linux everything but SYNs is ECN-capable then.
 """
