@@ -153,7 +153,7 @@ class AccurateEcn(Ecn):
 
     def established(self, conn: Connection, segment: Segment, third: bool) -> None:
         """`segment` completes the handshake; `third`: it acknowledges our SYN-ACK."""
-        self._keep_flags_whole(conn)
+        self.sizes_changed(conn)
         conn.sender.accecn = self
         if not third:
             return
@@ -212,7 +212,7 @@ class AccurateEcn(Ecn):
             self._pending += pieces
             if self._pending >= (2 if size else LARGEST_STEP):
                 rcv.ack_now = True
-            self._keep_flags_whole(conn)
+            self.sizes_changed(conn)
         if size:
             self.received_bytes[codepoint] += size
             self._changed = max(self._changed, FIELDS[codepoint])
@@ -220,12 +220,10 @@ class AccurateEcn(Ecn):
                 self._last = codepoint
                 rcv.ack_now = True
 
-    def _keep_flags_whole(self, conn: Connection) -> None:
+    def sizes_changed(self, conn: Connection) -> None:
         """CWR leaves a super-segment on its first piece only (`link.segmentation`, and whatever cuts below the kernel).
         While it is a bit of our count, segments leave one by one."""
-        snd = conn.sender
-        pieces = 1 if self.received_ce + FIRST & 2 else max(conn.max_payload // snd.mss, 1)
-        snd.limit = pieces * snd.mss
+        conn.sender.set_largest(0 if self.received_ce + FIRST & 2 else conn.max_payload)
 
     # feedback
 

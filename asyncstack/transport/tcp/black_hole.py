@@ -73,6 +73,7 @@ class MtuSearch:
 
     def limit(self, high: int) -> None:
         """The path carries no more than `high`, whatever the search finds."""
+        self.outstanding = None  # it was not of the size to be tried now
         self.high = high
         self.low = min(self.low, high)
         self._choose()
@@ -102,23 +103,21 @@ def receive_timeout(conn: Connection) -> None:
         return  # the peer has shrunk its window: it may not want it
     search, base = snd.search, conn.config.base_mss
     known = handshake.reach(conn) if search is None else search.low
+    lost = min(records[0].unit, records[0].end - records[0].start) + handshake.option_room(conn)
     if known > base:
         low = max(base, FLOOR)
-    else:
-        low = (
-            known if search is None else max(known // 2, FLOOR)
-        )  # a path that is small anyhow gets one try more
-    if (
-        min(records[0].unit, records[0].end - records[0].start) <= low - handshake.option_room(conn)
-        and low < known
-    ):
-        return  # a segment this small would have been lost all the same
+    else:  # a path that is small anyhow gets one try more
+        low = known if search is None else max(known // 2, FLOOR)
+    while lost <= low < known and low > FLOOR:
+        low = max(low // 2, FLOOR)  # a segment this small would have been lost all the same
+    if lost <= low < known:
+        return
     if search is None:
         snd.search = MtuSearch(low, known)
     else:
         search.low = min(low, known)
         search.outstanding = None
-    _apply(conn)
+    handshake.fit_segments(conn)
 
 
 def path_changed(conn: Connection) -> None:
@@ -152,7 +151,7 @@ def _judge(conn: Connection, search: MtuSearch, probe: Transmission) -> bool:
     if conn.sender.una >= probe.end or probe.state == SACKED:
         if probe.times == 1:
             search.succeeded()
-            _apply(conn)
+            handshake.fit_segments(conn)
         else:
             search.failed()
         return True
@@ -184,7 +183,3 @@ def _send(snd: Sender, search: MtuSearch, size: int, now: float) -> Transmission
         snd.arm_retransmit(now)
         snd.arm_probe(now)
     return record
-
-
-def _apply(conn: Connection) -> None:
-    conn.sender.set_mss(handshake.segment_mss(conn), conn.max_payload)

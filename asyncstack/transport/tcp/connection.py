@@ -328,7 +328,7 @@ class Connection:
         self.path_mss = max(mss, handshake.SMALLEST_PATH_MSS)
         black_hole.path_changed(self)
         if self.synchronized:
-            self.sender.set_mss(handshake.segment_mss(self), self.max_payload)
+            handshake.fit_segments(self)
 
     # outputs
 

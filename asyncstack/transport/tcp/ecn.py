@@ -106,6 +106,9 @@ class Ecn:
                 self._cwr_due = False
                 self._told = snd.recover
 
+    def sizes_changed(self, conn: Connection) -> None:
+        """Segments have another size from now on."""
+
     # the handshake
 
     def syn_again(self, conn: Connection, segment: Segment) -> None:

@@ -127,6 +127,13 @@ def option_room(conn: Connection) -> int:
     return options
 
 
+def fit_segments(conn: Connection) -> None:
+    """What a segment carries has changed: the sender goes by it from now on."""
+    conn.sender.set_mss(segment_mss(conn), conn.max_payload)
+    if conn.ecn is not None:
+        conn.ecn.sizes_changed(conn)
+
+
 def syn_to_send(conn: Connection, now: float) -> Segment | None:
     """The SYN or SYN-ACK, if it is due."""
     if not conn.syn_due and not fast_open.is_due(conn):

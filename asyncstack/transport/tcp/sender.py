@@ -167,7 +167,7 @@ class Sender:
     def start(self, mss: int, most: int, segments: int) -> None:
         """The handshake is over. `most`: payload bytes of the largest super-segment; `segments`: initial window."""
         self.mss = mss
-        self.limit = self.largest = max(most // mss, 1) * mss
+        self.set_largest(most)
         # RFC 6928 2: the segments are counted as if they had 1,460 bytes, but at least two leave
         window = min(segments * mss, max(2 * mss, segments * 1460)) if segments > 1 else mss
         self.congestion.start(mss, window, self.rtt.srtt)
@@ -450,7 +450,11 @@ class Sender:
         (RFC 1191 6.5): it is sent again at once, and that is no sign of congestion."""
         smaller = mss < self.mss
         self.mss = mss
-        self.limit = self.largest = max(most // mss, 1) * mss
+        self.set_largest(most)
         self.congestion.on_mss(mss)
         if smaller and self.nxt != self.una:
             recovery.path_changed(self)
+
+    def set_largest(self, most: int) -> None:
+        """A super-segment carries at most `most` bytes from now on, and one segment in any case."""
+        self.limit = self.largest = max(most // self.mss, 1) * self.mss

@@ -35,11 +35,12 @@ def segment_to_send(conn: Connection, now: float) -> Segment | None:
     end, conn.urgent_end = conn.urgent_end, NOTHING
     if snd.una >= end:
         return conn.segment_to_send(now)
-    limit, snd.limit = snd.limit, snd.mss
+    sizes = snd.limit, snd.largest
+    snd.limit = snd.largest = snd.mss
     try:
         segment = conn.segment_to_send(now)
     finally:
-        snd.limit = limit
+        snd.limit, snd.largest = sizes
         conn.urgent_end = end
     if segment is not None and not segment.flags & RST:
         ahead = end - unwrap(segment.seq, snd.una)

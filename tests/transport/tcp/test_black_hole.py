@@ -82,7 +82,7 @@ def test_every_further_timeout_halves_them():
 
 def test_loss_of_small_segments_is_no_black_hole():
     d = Dialogue.established(window=1 << 20)
-    d.write(600)
+    d.write(200)
     timeouts(d, 5)
     assert d.connection.info(d.now).snd_mss == FULL
 
