@@ -1,6 +1,7 @@
 """A budget for what all connections of a stack hold, and what happens as it is used up (Linux: tcp_mem).
 
-Counted are bytes of payload: received and not read, received out of order, written and not acknowledged. Each is
+Counted are bytes of payload: received and not read, received out of order (and what each range of it costs by itself),
+written and not acknowledged. Each is
 counted where it moves, so looking at the budget is one comparison. As it fills up, in this order:
 
     1/2   windows stop growing; a writer that ignores `pause_writing` meets OSError(ENOBUFS)

@@ -26,6 +26,7 @@ from asyncstack.transport.tcp.timers import DELAYED_ACK, NEVER, Timers
 Buffer = bytes | memoryview
 
 QUICK_ACKS: Final = 16  # Linux: TCP_MAX_QUICKACKS
+RANGE_COST: Final = 256  # bytes of memory that a range out of order costs beside its data
 QUIET: Final = 0.2  # seconds, and a round trip: no retransmission timeout is shorter
 SMALLEST_FULL: Final = 536
 LITTLE_SEGMENTS: Final = 4  # the window to offer when the stack's memory is short; Linux: the same
@@ -341,7 +342,9 @@ class Receiver:
 
     def _count(self) -> None:
         """Tell the budget how much is here."""
-        held = self.unread + (0 if self.held is None else self.held.size)
+        held = self.unread
+        if self.held is not None:
+            held += self.held.size + RANGE_COST * len(self.held)
         self.memory.held += held - self._counted
         self._counted = held
 
