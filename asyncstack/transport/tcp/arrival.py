@@ -236,7 +236,7 @@ def _receive_fin(conn: Connection, position: int, now: float) -> None:
         return
     if conn.receiver.receive_fin(position):
         conn.happened |= EOF_BIT
-        if conn.enter(Trigger.FIN) is CLOSE_WAIT:
+        if conn.enter(Trigger.FIN) is CLOSE_WAIT and position > conn.receiver.start:
             conn.receiver.delay_ack(now)  # our FIN is likely to follow, and takes it along (Linux's choice)
         else:
             conn.receiver.ack_now = True
