@@ -29,18 +29,6 @@ class History:
         self.timed_out_at = -1.0
         self.dsack_dups = 0  # DSACKs received
 
-    def leave_idle(self, now: float) -> None:
-        """Something is to be sent where nothing was outstanding."""
-        if self.busy_since < 0.0:
-            self.busy_since = now
-
-    def idle(self, now: float) -> None:
-        """All that was sent is acknowledged."""
-        if self.busy_since >= 0.0:
-            self.busy += now - self.busy_since
-            self.busy_since = -1.0
-        self.limited(False, now)
-
     def limited(self, by_window: bool, now: float) -> None:
         """Whether the peer's window is what keeps the sender from sending, from now on."""
         if by_window:

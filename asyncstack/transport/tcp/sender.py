@@ -286,7 +286,9 @@ class Sender:
 
     def _leave_idle(self, now: float) -> None:
         """Nothing is outstanding, and something would leave."""
-        self.history.leave_idle(now)
+        history = self.history
+        if history.busy_since < 0.0:
+            history.busy_since = now
         if self.timers[PERSIST] == NEVER:
             self.progress_at = now
             self.timers[RETRANSMIT] = NEVER  # of `held_up`
@@ -420,7 +422,12 @@ class Sender:
         self.timeouts = 0
         if una == self.nxt:
             self.timers[RETRANSMIT] = self.timers[PROBE] = NEVER
-            self.history.idle(now)
+            history = self.history  # `busy` ends: written out, as this runs for every answer to a request
+            if history.busy_since >= 0.0:
+                history.busy += now - history.busy_since
+                history.busy_since = -1.0
+            if history.window_limited_since >= 0.0:
+                history.limited(False, now)
         else:
             due = now + self.rtt.rto
             last = now + self.config.user_timeout

@@ -178,11 +178,17 @@ class LossBased(CongestionControl, ABC):
         acked = sample.acked
         if not acked:
             return
+        usage = self.usage
         if not sample.limited:
             self.on_unused_window(now)
-            validation.after_unused(self, sample, now)
+            used = sample.pipe + sample.delivered_now
+            if used > usage.most:
+                usage.most = used
+            if now >= usage.due:
+                validation.after_unused(self, sample, now)
             return
         self.full_at = now
+        usage.most = 0
         if self.cwnd < self.ssthresh:
             grown = self.cwnd + (acked if self.ssthresh < INFINITE else self._start.growth(sample, self.mss))
             if grown <= self.ssthresh:

@@ -26,32 +26,29 @@ UNVALIDATED: Final = 300.0  # seconds, RFC 7661 4.4.2: the non-validated period
 class Usage:
     """How much of the window was in use since it was full for the last time."""
 
-    __slots__ = ("most", "since")
+    __slots__ = ("due", "most", "since")
 
     def __init__(self) -> None:
         self.most = 0  # bytes in flight
         self.since = -1.0  # below 0: never
-
-    def note(self, sample: AckSample, full_at: float, now: float) -> None:
-        """An ACK came and the window, which was full at `full_at`, was not."""
-        if full_at > self.since or self.since < 0.0:
-            self.since, self.most = full_at if full_at > 0.0 else now, 0
-        self.most = max(self.most, sample.pipe + sample.delivered_now)
+        self.due = 0.0  # no earlier than that is there anything to judge
 
 
 def after_unused(control: LossBased, sample: AckSample, now: float) -> None:
-    """An ACK came while the application sends less than the window allows."""
+    """An ACK came while the application sends less than the window allows, and `due` has passed."""
     usage = control.usage
-    usage.note(sample, control.full_at, now)
+    if control.full_at > usage.since or usage.since < 0.0:
+        usage.since = control.full_at if control.full_at > 0.0 else now
     period = sample.srtt + VARIATION if control.slow_start_after_idle else UNVALIDATED
     if now - usage.since < period:
+        usage.due = usage.since + period
         return
     used = max(usage.most, control.initial) if control.slow_start_after_idle else control.initial
     if used < control.cwnd:
         control.shrink(
             (control.cwnd + used) // 2 if control.slow_start_after_idle else max(control.cwnd // 2, used)
         )
-    usage.since, usage.most = now, 0
+    usage.since, usage.most, usage.due = now, 0, now + period
 
 
 def after_idle(control: LossBased, idle: float, rto: float) -> None:
