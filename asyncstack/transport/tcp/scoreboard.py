@@ -135,9 +135,8 @@ class Scoreboard:
         self._reported: tuple[tuple[int, int], ...] = ()  # the blocks of the last ACK
         self._next_lost = 0  # no record that starts below it is LOST
         self.judged = 0  # no record that starts below it is FLYING
-        self.resent: deque[tuple[float, int, int]] = (
-            deque()
-        )  # retransmissions in order: when, what [start, end)
+        # retransmissions in order: when, what [start, end); made by the first, as an empty deque has 760 bytes
+        self.resent: deque[tuple[float, int, int]] | None = None
         self.resent_bytes = 0  # RESENT
         self.delivered = 0
         self.delivered_at = 0.0
@@ -192,6 +191,8 @@ class Scoreboard:
         record.in_flight = snd_nxt - snd_una - self.absent
         record.given_up = self.given_up
         self.oldest_resent()  # keeps the queue short where nobody looks for losses by time
+        if self.resent is None:
+            self.resent = deque()
         self.resent.append((now, record.start, record.end))
 
     def cut(self, record: Transmission, position: int) -> Transmission:
@@ -401,6 +402,7 @@ class Scoreboard:
 
     def unmark_lost(self) -> None:
         """What was given up is in the network after all."""
+        resent = list(self.resent or ())
         for record in self.records:
             if record.state == LOST:
                 size = record.end - record.start
@@ -411,6 +413,6 @@ class Scoreboard:
                 else:
                     record.state = RESENT
                     self.resent_bytes += size
-                    self.resent.append((record.sent_at, record.start, record.end))
-        self.resent = deque(sorted(self.resent))
+                    resent.append((record.sent_at, record.start, record.end))
+        self.resent = deque(sorted(resent))
         self.judged = 0
