@@ -220,7 +220,7 @@ class Scoreboard:
         most += record.start
         while stop < len(records) and records[stop].state == LOST and records[stop].end <= most:
             stop += 1
-        record.end = records[stop - 1].end
+        record.end, record.in_flight = records[stop - 1].end, records[stop - 1].in_flight
         del records[first:stop]
         return record.end - record.start
 

@@ -42,7 +42,7 @@ class Spurious:
     def forget(self) -> None:
         """There is nothing to undo: the reaction was right, or an ECN echo asked for it."""
         self.marker = self.first_at = -1
-        self.frto = self.testing = False
+        self.reduced = self.frto = self.testing = False
 
     def sent_again(self, size: int, now: float) -> None:
         """Something left once more."""

@@ -6,11 +6,14 @@ from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import urgent
 from asyncstack.transport.tcp.black_hole import MtuSearch
 from asyncstack.transport.tcp.ecn import CE
-from asyncstack.transport.tcp.scoreboard import Transmission
+from asyncstack.transport.tcp.phase import LOSS, OPEN, Phase
+from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
 from asyncstack.wire.tcp import CWR
 from tests.transport.tcp.dialogue import Dialogue
 from tests.transport.tcp.pair import Pair
 from tests.transport.tcp.test_accecn import accepted
+
+MSS = 1448
 
 
 @pytest.mark.parametrize("settings", [{"congestion": "bbr"}, {"pacing": True}, {"nodelay": False}])
@@ -66,3 +69,51 @@ def test_probe_on_its_way_says_nothing_of_the_size_that_the_path_is_said_to_carr
     if search.outstanding is not None:
         search.succeeded()
     assert search.low <= 1000
+
+
+def test_spurious_timeout_does_not_take_back_what_an_ecn_echo_asked_for():
+    """An earlier recovery has left its mark that the window was reduced."""
+    d = Dialogue(TcpConfig(ecn="passive", tail_loss_probe=False))
+    d.inject("SCE", seq=0, ack=None)
+    d.expect("SAE")
+    d.wait(0.1)
+    d.inject("A", seq=1, ack=1)
+    sender, control = d.connection.sender, d.connection.sender.congestion
+    d.write(10 * MSS)
+    d.wait(0.1)
+    d.inject(ack=1, sack=((1 + MSS, 1 + 4 * MSS),))
+    d.wait(0.1)
+    d.inject(ack=1 + 10 * MSS)
+    assert sender.phase is OPEN
+    d.write(10 * MSS)
+    d.sent.clear()
+    before = control.cwnd
+    d.wait(0.1)
+    echoed = d.our_ts
+    d.inject("AE", ack=1 + 11 * MSS)
+    assert sender.phase is Phase.CWR
+    threshold = control.ssthresh
+    assert threshold < before
+    d.sent.clear()
+    d.wait_for_segment()
+    while sender.phase is not LOSS:
+        d.sent.clear()
+        d.wait_for_segment()
+    d.inject(ack=1 + 12 * MSS, ts_ecr=echoed)
+    d.inject(ack=1 + 13 * MSS, ts_ecr=echoed)
+    assert sender.phase is OPEN, "the timeout came too early"
+    assert control.ssthresh == threshold
+
+
+def test_pieces_joined_to_be_sent_again_remember_all_that_was_in_flight():
+    """BBR takes the root of it: below 0 that raises."""
+    board = Scoreboard()
+    board.sent(0, 10, 1448, 0.0, 10)
+    board.sent(10, 1448, 1448, 0.0, 1448)
+    first, second = board.records
+    board.mark_lost(first)
+    board.mark_lost(second)
+    board.gather(first, 1448)
+    board.unmark_lost()  # the window had no room, and then it was a mistake
+    board.cut(first, 1412)
+    assert all(record.in_flight >= record.end - record.start for record in board.records)
