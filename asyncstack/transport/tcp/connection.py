@@ -450,6 +450,7 @@ class Connection:
         if state is CLOSED or state is TIME_WAIT:
             self.timers[:] = [NEVER] * KINDS
             self.sender.queue.clear()
+            self.receiver.end()
             self.happened |= CLOSED_BIT
         return state
 

@@ -338,6 +338,12 @@ class Receiver:
         self.held = None
         self._count()
 
+    def end(self) -> None:
+        """Nothing more will come: what is held ahead of a hole can never be read."""
+        if self.held is not None:
+            self.held = None
+            self._count()
+
     # the stack's memory
 
     def _count(self) -> None:

@@ -6,8 +6,10 @@ from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import urgent
 from asyncstack.transport.tcp.black_hole import MtuSearch
 from asyncstack.transport.tcp.ecn import CE
+from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.phase import LOSS, OPEN, Phase
 from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
+from asyncstack.transport.tcp.state import State
 from asyncstack.wire.tcp import CWR
 from tests.transport.tcp.dialogue import Dialogue
 from tests.transport.tcp.pair import Pair
@@ -117,3 +119,15 @@ def test_pieces_joined_to_be_sent_again_remember_all_that_was_in_flight():
     board.unmark_lost()  # the window had no room, and then it was a mistake
     board.cut(first, 1412)
     assert all(record.in_flight >= record.end - record.start for record in board.records)
+
+
+def test_reset_lets_go_of_what_was_held_ahead_of_a_hole():
+    """Nobody will ever read that; what came in order can still be read."""
+    memory = MemoryBudget(1 << 20)
+    d = Dialogue.established(memory=memory)
+    d.inject(data=bytes(100))
+    d.inject(seq=1101, data=bytes(1000))
+    d.inject("RA", seq=101)
+    assert d.state is State.CLOSED
+    assert d.connection.unread == 100
+    assert memory.held <= 100
