@@ -191,11 +191,14 @@ def acknowledge(conn: Connection, segment: Segment, seq: int, acked: int, now: f
     snd = conn.sender
     if conn.ecn is not None:
         conn.ecn.receive_feedback(conn, segment, now)
-    same_window = snd.edge == snd.una + (segment.window << snd.scale)
-    duplicate = not acked and same_window and not segment.payload and not segment.flags & FIN
-    blocks = _sacked(segment, snd.una, snd.una - HALF)
-    if acked or blocks or duplicate:
-        recovery.receive_ack(snd, acked, blocks, duplicate, conn.ticks_since_echo(segment, now), now)
+    if acked and not (snd.alert or segment.sack or snd.accecn is not None):
+        snd.progress(acked, now)
+    else:
+        same_window = snd.edge == snd.una + (segment.window << snd.scale)
+        duplicate = not acked and same_window and not segment.payload and not segment.flags & FIN
+        blocks = _sacked(segment, snd.una, snd.una - HALF) if segment.sack else []
+        if acked or blocks or duplicate:
+            recovery.receive_ack(snd, acked, blocks, duplicate, conn.ticks_since_echo(segment, now), now)
     if conn.ecn is not None:
         conn.ecn.react(conn, segment, now)
     if acked:
