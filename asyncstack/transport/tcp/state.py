@@ -19,6 +19,8 @@ from typing import Final
 class State(Enum):
     """RFC 9293 3.3.2."""
 
+    __hash__ = object.__hash__  # Enum's is a Python function over the name, and each transition looks two up
+
     CLOSED = "CLOSED"
     LISTEN = "LISTEN"
     SYN_SENT = "SYN-SENT"
@@ -34,6 +36,8 @@ class State(Enum):
 
 class Trigger(Enum):
     """What moves a connection from state to state. CLOSE is our FIN's, FIN the peer's."""
+
+    __hash__ = object.__hash__
 
     ACTIVE_OPEN = "active open"
     PASSIVE_OPEN = "passive open"
