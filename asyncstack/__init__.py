@@ -30,6 +30,12 @@ Machines and shells. Protocol logic does no I/O and reads no clock: `now` goes i
 `deadline` come out. Machines have inputs `receive_*` and `timer_expired`, commands that are verbs, outputs
 `*_to_send`, `events` and `deadline`. Shells (devices, layers, transports, servers) put them on the loop.
 
+TCP has a file for each algorithm (`transport/tcp/`). A `Connection` is a `Sender` and a `Receiver` that do not know
+it; `handshake`, `arrival` and `timeouts` move it from state to state. The sender asks its scoreboard what is missing
+(`rack`, `tail_loss`, `spurious` judge that, `recovery` acts) and its congestion controller how much may be out: a
+controller hears of each ACK and owns the window, and can be exchanged at work. An ACK while nothing is amiss takes a
+short way past all that; one flag says whether it may (`Sender.alert`).
+
 Super-segments. TCP builds segments of up to 64 KiB, with only the pseudo-header's part of the checksum. A TUN
 with virtio-net offload takes and gives them whole; for every other device `link/segmentation.py` cuts them.
 TCP has one code path.
@@ -44,6 +50,7 @@ Where it differs from the first design
   same with less.
 - A connection has one lazy timer for the earliest of its deadlines, not one for each kind: the handle is re-armed
   early at most once per RTO or delayed ACK, and an idle connection has none.
+- Probing the path MTU has no timer of its own: it looks when data flows, as it needs data to probe with.
 - A payload is one buffer: a slice of what the application wrote, or joined where a segment spans several writes.
 """
 
