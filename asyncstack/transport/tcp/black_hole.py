@@ -168,6 +168,7 @@ def _send(snd: Sender, search: MtuSearch, size: int, now: float) -> Transmission
     fits = (
         snd.phase is OPEN
         and not board.absent
+        and (snd.sack_ok or snd.una > snd.recover)  # else only a timeout shows its loss (RFC 6582 3.2)
         and snd.congestion.cwnd >= SMALLEST_WINDOW * mss
         and snd.pipe + size <= snd.congestion.cwnd
         and end + BEHIND * mss <= min(snd.queue.end, snd.edge)

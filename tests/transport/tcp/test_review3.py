@@ -14,6 +14,7 @@ from asyncstack.wire.tcp import CWR
 from tests.transport.tcp.dialogue import Dialogue
 from tests.transport.tcp.pair import Pair
 from tests.transport.tcp.test_accecn import accepted
+from tests.transport.tcp.test_black_hole import in_black_hole
 
 MSS = 1448
 
@@ -131,3 +132,15 @@ def test_reset_lets_go_of_what_was_held_ahead_of_a_hole():
     assert d.state is State.CLOSED
     assert d.connection.unread == 100
     assert memory.held <= 100
+
+
+def test_no_probe_where_its_loss_could_not_be_told_from_an_old_one():
+    """RFC 6582 3.2: without SACK, duplicates right after a recovery show no loss; a probe lost then costs a timeout."""
+    d = in_black_hole(TcpConfig(initial_window=20), sack=False)
+    d.sent.clear()
+    d.inject(ack=1 + 20 * MSS)
+    assert d.connection.sender.congestion.cwnd > 11 * 1012
+    assert {len(segment.payload) for _, segment in d.sent} == {1012}
+    d.sent.clear()
+    d.inject(ack=1 + 20 * MSS + 2 * 1012)
+    assert len(d.sent[0][1].payload) == MSS, "the probe, once something new has arrived"
