@@ -42,9 +42,8 @@ def receive_ack(
     """
     board, rack = snd.board, snd.rack
     delivered, lost = board.delivered + snd.presumed, board.given_up
-    limited = (
-        snd.una < snd.limited_until or snd.phase is LOSS
-    )  # slow start after a timeout, with its last ACK too
+    limited = snd.una < snd.limited_until or snd.using_half
+    limited = limited or snd.phase is LOSS  # slow start after a timeout, with its last ACK too
     reach = board.highest_sacked
     rack.begin(snd.rtt.min_rtt, int(now * 1000.0) - ticks if ticks >= 0 else -1, snd.recover)
     sack_blocks = blocks if snd.sack_ok else []

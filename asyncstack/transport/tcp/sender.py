@@ -62,6 +62,7 @@ class Sender:
         "limit",
         "limited_until",
         "max_window",
+        "most_used",
         "mss",
         "must_resend",
         "nxt",
@@ -92,6 +93,7 @@ class Sender:
         "timers",
         "trace",
         "una",
+        "used_until",
         "window_seq",
     )
 
@@ -142,6 +144,8 @@ class Sender:
         self.patience = CORK if config.cork else NODELAY if config.nodelay else NAGLE
         self.pacer: pacing.Pacer | None = None
         self.limited_until = iss  # what is outstanding below was sent with the congestion window full
+        self.most_used = 0  # the most in flight with this window's data; the next window counts from `used_until`
+        self.used_until = iss
         self.last_sent = 0.0
         self.progress_at = 0.0  # since when the peer owes us an answer: the user timeout counts from here
         self.probes = 0
@@ -158,6 +162,12 @@ class Sender:
     def unsent(self) -> int:
         """Bytes written and never sent."""
         return max(self.queue.end - max(self.nxt, self.queue_start), 0)
+
+    @property
+    def using_half(self) -> bool:
+        """Whether this is slow start, and more than half of the window was in use: it may still grow (RFC 7661 4.1)."""
+        congestion = self.congestion
+        return congestion.cwnd < congestion.ssthresh and congestion.cwnd < 2 * self.most_used
 
     @property
     def waiting(self) -> bool:
@@ -240,9 +250,11 @@ class Sender:
             self.probe_repeats = False
         end = nxt + size
         used = pipe + size
-        limited = used + unit > cwnd or (2 * used > cwnd and cwnd < self.congestion.ssthresh)
+        limited = used + unit > cwnd
         if limited:
             self.limited_until = end
+        elif used > self.most_used or una >= self.used_until:
+            self.most_used, self.used_until = used, end
         if end == self.fin_at and self.edge > end:
             end += 1
         record = board.sent(nxt, end, unit, now, used)
@@ -435,7 +447,7 @@ class Sender:
 
     def progress(self, acked: int, now: float) -> None:
         """An ACK for `acked` > 0 more bytes while there is nothing to be alert for."""
-        limited = self.una < self.limited_until
+        limited = self.una < self.limited_until or self.using_half
         self.advance(acked, -1.0, now)
         self.dup_acks = 0
         self.tell(acked, acked, limited, now)
