@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from asyncstack.cli.interface import InterfaceOptions, interface_options, port_option
 from asyncstack.version import __version__
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 COUNT = click.IntRange(min=0)
 SECONDS = click.FloatRange(min=0.001)
@@ -85,22 +89,27 @@ def ping(
     run(ping_host(interface, host, count, interval, timeout, size))
 
 
+def _spelt(name: str, **attributes: Any) -> Callable[[Function], Function]:
+    """An option that packetdrill has too: there its words are joined by underscores."""
+    own = "--" + name[2:].replace("-", "_")
+    return click.option(*dict.fromkeys((name, own)), **attributes)
+
+
 @cli.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--verbose", "-v", is_flag=True, help="Say of each script how it ended, and what its code prints."
 )
-@click.option(
+@_spelt(
     "--ip-version", type=click.Choice(["ipv4", "ipv6", "ipv4-mapped-ipv6"]), help="Over the script's own."
 )
+@_spelt("--mtu", type=click.IntRange(min=68), help="Of the link; 1500.")
+@_spelt("--local-ip", metavar="ADDRESS", help="Of the stack.")
+@_spelt("--remote-ip", metavar="ADDRESS", help="Of the peer.")
+@_spelt("--tolerance-usecs", type=click.IntRange(min=0), help="How much earlier or later is on time.")
 @click.option("--define", "-D", "defined", multiple=True, metavar="NAME=VALUE", help="A word of the scripts.")
-@click.option("--tolerance-usecs", type=click.IntRange(min=0), help="How much earlier or later is on time.")
 def packetdrill(
-    paths: tuple[Path, ...],
-    verbose: bool,
-    ip_version: str | None,
-    defined: tuple[str, ...],
-    tolerance_usecs: int | None,
+    paths: tuple[Path, ...], verbose: bool, defined: tuple[str, ...], **options: str | int | None
 ) -> None:
     """Run packetdrill scripts against a stack of our own, in virtual time.
 
@@ -110,10 +119,11 @@ def packetdrill(
     \b
       asyncstack packetdrill tests/conversations
       asyncstack packetdrill -v handshake.pkt --ip-version ipv6
+
+    packetdrill's own spelling of the options, --ip_version=ipv6, is understood too.
     """
     from asyncstack.cli.packetdrill import run_scripts
 
-    options = {"ip_version": ip_version, "tolerance_usecs": tolerance_usecs}
     given = {name: str(value) for name, value in options.items() if value is not None}
     for word in defined:
         if "=" not in word:

@@ -54,6 +54,26 @@ def test_options_stand_above_the_scripts_own(scripts):
     assert invoke("--ip-version", "ipv6", path).exit_code == 0
 
 
+def test_options_may_be_spelt_as_packetdrill_does(scripts):
+    path = scripts / "spelt.pkt"
+    path.write_text(ACCEPTED)
+    assert invoke("--ip_version=ipv6", path).exit_code == 1  # an MSS of 1440
+    assert invoke("--ip_version=ipv6", "--mtu=1520", "--tolerance_usecs=10000", path).exit_code == 0
+
+
+def test_addresses_of_both_ends(scripts):
+    path = scripts / "addresses.pkt"
+    path.write_text("""
+   +0 socket(..., SOCK_DGRAM, IPPROTO_UDP) = 3
+   +0 bind(3, {sa_family = AF_INET, sin_port = htons(80), sin_addr = inet_addr("10.1.0.1")}, ...) = 0
+   +0 connect(3, {sa_family = AF_INET, sin_port = htons(80), sin_addr = inet_addr("10.2.0.1")}, ...) = 0
+   +0 write(3, ..., 10) = 10
+   +0 > udp (10)
+""")
+    assert invoke(path).exit_code == 1
+    assert invoke("--local_ip=10.1.0.1", "--remote_ip=10.2.0.1", path).exit_code == 0
+
+
 def test_words_are_defined_on_the_command_line(scripts):
     path = scripts / "defined.pkt"
     path.write_text(ACCEPTED + "+0 setsockopt(4, SOL_TCP, OPTION, [1], 4) = 0")
