@@ -177,8 +177,11 @@ class StreamSocket(OpeningSocket):
         if room <= 0:
             return None
         taken = view[:room]
-        connection.sender.hold(bool(flags & socket.MSG_MORE))
+        more = bool(flags & socket.MSG_MORE)
+        connection.sender.hold(more)
         live.write(bytes(taken))
+        if more:
+            connection.sender.more_end = connection.sender.queue.end
         if flags & socket.MSG_OOB and len(taken) == len(view):
             urgent.mark(connection)
         self._changed()

@@ -366,7 +366,8 @@ class Connection:
         if size:
             payload = queue.slice(start, end)
             if end == queue.end:
-                flags |= PSH
+                if end != snd.more_end:
+                    flags |= PSH
                 self.drained = (
                     snd.phase is OPEN and snd.fin_at == NO_FIN and not (snd.board.lost or self.probe_due)
                 )

@@ -194,6 +194,14 @@ def _set_window_clamp(holder: Holder, value: int) -> None:
     holder.configure(replace(holder.config, window_clamp=max(value, SMALLEST_RECEIVE_BUFFER) if value else 0))
 
 
+def _set_nodelay(holder: Holder, value: int) -> None:
+    """To set it, also again, pushes out what MSG_MORE or TCP_CORK hold, as on Linux."""
+    holder.configure(replace(holder.config, nodelay=bool(value)))
+    if value and (endpoint := holder.endpoint) is not None:
+        endpoint.connection.sender.push()
+        endpoint.settle()
+
+
 def _set_quickack(holder: Holder, value: int) -> None:
     holder.settings.quick_ack = bool(value)
     if (endpoint := holder.endpoint) is not None:
@@ -265,7 +273,7 @@ TCP_OPTIONS: Final[Table] = {
         lambda holder: defer_accept.seconds(holder.config), _set_defer_accept
     ),
     (IPPROTO_TCP, socket.TCP_CONGESTION): Option(_get_congestion, None, _set_congestion),
-    (IPPROTO_TCP, socket.TCP_NODELAY): setting("nodelay", int, bool),
+    (IPPROTO_TCP, socket.TCP_NODELAY): Option(lambda holder: int(holder.config.nodelay), _set_nodelay),
     (SOL_SOCKET, socket.SO_KEEPALIVE): setting("keepalive", int, bool),
     (IPPROTO_TCP, socket.TCP_KEEPIDLE): _seconds("keepalive_idle"),
     (IPPROTO_TCP, socket.TCP_KEEPINTVL): _seconds("keepalive_interval"),

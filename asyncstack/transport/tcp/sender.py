@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 TICK: Final = 0.002  # of two timestamp clocks, seconds
 BURST_SECONDS: Final = 0.001
-CORK_SECONDS: Final = 0.2  # Linux: a corked segment waits no longer
+CORK_SECONDS: Final = 0.2  # Linux: a corked segment waits so long, or the RTO if that is longer
 
 Traced = tuple[str, float, int, int]  # "retransmit", "recovery" or "rto"; time, position, bytes
 
@@ -56,12 +56,14 @@ class Sender:
         "dup_acks",
         "edge",
         "fin_at",
+        "held_at",
         "history",
         "largest",
         "last_sent",
         "limit",
         "limited_until",
         "max_window",
+        "more_end",
         "most_used",
         "mss",
         "must_resend",
@@ -141,9 +143,10 @@ class Sender:
         self.bytes_sent_again = 0
         self.segments_sent_again = 0
         # pace
-        self.patience = CORK if config.cork else NODELAY if config.nodelay else NAGLE
+        self.hold(False)
         self.pacer: pacing.Pacer | None = None
         self.limited_until = iss  # what is outstanding below was sent with the congestion window full
+        self.more_end = -1  # behind what was last written with MSG_MORE: it is not pushed
         self.most_used = 0  # the most in flight with this window's data; the next window counts from `used_until`
         self.used_until = iss
         self.last_sent = 0.0
@@ -201,10 +204,7 @@ class Sender:
         return control
 
     def configure(self, config: TcpConfig, now: float) -> None:
-        """Go by `config` from now on. Pacing begins or ends as controller and settings ask for. To set nodelay pushes
-        out what is there, corked or not, as on Linux."""
-        if config.nodelay and not self.config.nodelay and self.waiting:
-            self.overdue = True
+        """Go by `config` from now on. Pacing begins or ends as controller and settings ask for."""
         self.config = config
         self.probes_tails = self.sack_ok and config.tail_loss_probe
         self.hold(False)
@@ -285,9 +285,16 @@ class Sender:
             self.arm_retransmit(now)
 
     def hold(self, more: bool) -> None:
-        """Whether `more` data is about to follow (MSG_MORE): what does not fill a segment waits for it."""
+        """Whether `more` data is about to follow (MSG_MORE): what does not fill a segment waits for it, until an ACK
+        comes (Linux's choice)."""
         config = self.config
+        self.held_at = self.una
         self.patience = CORK if more or config.cork else NODELAY if config.nodelay else NAGLE
+
+    def push(self) -> None:
+        """What is there leaves, corked or not."""
+        if self.patience == CORK and self.waiting:
+            self.overdue = True
 
     def held_up(self, now: float) -> None:
         """What waits can not leave: the link has no room, no neighbour, or there is no route. The timer runs all the
@@ -329,15 +336,17 @@ class Sender:
 
     def _whole_segments(self, size: int, unit: int, now: float) -> int:
         """How much of `size` bytes, which end in a part of a segment, leaves at once. Nagle (RFC 896): the part waits
-        while anything is outstanding; corked: until it is full or `CORK_SECONDS` have passed."""
-        if self.fin_at != NO_FIN or (self.patience == NAGLE and self.nxt == self.una):
+        while anything is outstanding; corked: until it is full, or the time of a window probe has come."""
+        if self.una != self.held_at:
+            self.hold(False)
+        if self.fin_at != NO_FIN or not self.patience or (self.patience == NAGLE and self.nxt == self.una):
             return size
         if self.patience == CORK and self.overdue:
             self.overdue = False
             return size
         whole = size - size % unit
         if not whole and self.nxt == self.una and self.timers[PERSIST] == NEVER:
-            self.timers[PERSIST] = now + CORK_SECONDS
+            self.timers[PERSIST] = now + max(CORK_SECONDS, self.rtt.rto)
         return whole
 
     def _worth_waiting(self, size: int, room: int, pipe: int) -> bool:

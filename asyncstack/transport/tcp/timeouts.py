@@ -85,6 +85,7 @@ def _persist(conn: Connection, now: float) -> None:
         return  # the retransmission timer is at work, or all was sent before the window closed
     if snd.edge > snd.nxt:
         snd.overdue = True
+        snd.more_end = -1
     elif now >= snd.progress_at + conn.config.user_timeout:
         conn.timed_out()
     else:
