@@ -147,7 +147,9 @@ class Sender:
         self.pacer: pacing.Pacer | None = None
         self.limited_until = iss  # what is outstanding below was sent with the congestion window full
         self.more_end = -1  # behind what was last written with MSG_MORE: it is not pushed
-        self.most_used = 0  # the most in flight with this window's data; the next window counts from `used_until`
+        self.most_used = (
+            0  # the most in flight with this window's data; the next window counts from `used_until`
+        )
         self.used_until = iss
         self.last_sent = 0.0
         self.progress_at = 0.0  # since when the peer owes us an answer: the user timeout counts from here
