@@ -20,7 +20,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.transport.tcp import handshake, recovery
+from asyncstack.transport.tcp import ecn_setup, handshake, recovery
 from asyncstack.transport.tcp.receiver import OLD_TIMESTAMP
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import HALF, MASK, unwrap
@@ -69,6 +69,8 @@ def segment_arrives(conn: Connection, segment: Segment, now: float) -> None:
         seq += 1
         flags &= ~SYN
         segment.window >>= conn.sender.scale  # that of a SYN is not scaled (RFC 7323 2.2)
+        if conn.ecn is None:  # the peer's SYN did not ask, but ours did
+            ecn_setup.receive_syn_ack(conn, segment)
     fin = 1 if flags & FIN else 0
     if not _acceptable(conn, segment, seq, seq + len(payload) + fin, now):
         if flags & SYN and conn.ecn is not None:

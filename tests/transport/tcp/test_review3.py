@@ -144,3 +144,17 @@ def test_no_probe_where_its_loss_could_not_be_told_from_an_old_one():
     d.sent.clear()
     d.inject(ack=1 + 20 * MSS + 2 * 1012)
     assert len(d.sent[0][1].payload) == MSS, "the probe, once something new has arrived"
+
+
+@pytest.mark.parametrize("second", ["off", "passive", "on", "accecn"])
+@pytest.mark.parametrize("first", ["off", "passive", "on", "accecn"])
+def test_simultaneous_open_ends_with_one_idea_of_ecn(first, second):
+    """Who sends ECT to a peer that ignores the marks does not react to congestion."""
+    pair = Pair(config_a=TcpConfig(ecn=first), config_b=TcpConfig(ecn=second))
+    pair.a.close_after = pair.b.close_after = False
+    pair.open()
+    pair.b.connection.open(pair.now)
+    pair.run(10.0)
+    ends = [pair.a.connection, pair.b.connection]
+    assert [end.state for end in ends] == [State.ESTABLISHED] * 2
+    assert len({type(end.ecn) for end in ends}) == 1
