@@ -6,7 +6,7 @@ import pytest
 
 import asyncstack
 from tests.interop.applications import Exchange, echo
-from tests.interop.kernel import peer
+from tests.interop.kernel import peer, run
 from tests.interop.medium import OURS, PLAIN_TAP, TAP, TUN, host
 from tests.interop.peers import digest
 
@@ -72,6 +72,8 @@ async def test_syn_flood(medium):
     """20,000 SYNs of nobody: the half-open are bounded, and who answers gets in, meanwhile and afterwards."""
     async with host(medium) as here:
         stack = here.stack
+        # no SYN is lost before it comes to us, and of a client no ACK: the cookie's comes only once
+        await run("ip", "link", "set", "as0", "txqueuelen", "30000")
         await stack.start_server(echo, OURS, 7000)
         most = 0
 
@@ -95,4 +97,4 @@ async def test_syn_flood(medium):
         await asyncio.wait([watching])
         backlog = stack.config.tcp.syn_backlog
         assert backlog <= most <= backlog + 10
-        assert stack.counters["tcp.syn_backlog_full"] > 0
+        assert stack.counters["tcp.syn_backlog_full"] >= 20_000 - backlog
