@@ -82,7 +82,8 @@ def _negotiate(conn: Connection, syn: Segment, now: float) -> None:
         snd.scale = min(syn.window_scale, MAX_SHIFT)
         rcv.scale = window_shift(config.receive_buffer)
     snd.sack_ok = rcv.sack_ok = _sack(conn) and syn.sack_permitted
-    conn.peer_mss = max(syn.mss or DEFAULT_MSS, SMALLEST_MSS)
+    most = config.max_segment or MASK  # as on Linux it counts now or never
+    conn.peer_mss = max(min(syn.mss or DEFAULT_MSS, most), SMALLEST_MSS)
     if rcv.timestamps:
         rcv.full = conn.link_mss - TIMESTAMP_OPTION
     rcv.open(syn.seq, min(rcv.buffer, MAX_WINDOW))
@@ -102,14 +103,9 @@ def told_mss(conn: Connection) -> int:
     return min(conn.link_mss, conn.config.max_segment or conn.link_mss)
 
 
-def own_mss(conn: Connection) -> int:
-    """What the path takes and the user allows."""
-    return min(conn.path_mss, conn.config.max_segment or conn.path_mss)
-
-
 def reach(conn: Connection) -> int:
     """What path, user and peer take in a segment, bytes of payload with options (RFC 6691 2)."""
-    return min(own_mss(conn), conn.peer_mss)
+    return min(conn.path_mss, conn.peer_mss)
 
 
 def segment_mss(conn: Connection) -> int:

@@ -158,3 +158,14 @@ def test_simultaneous_open_ends_with_one_idea_of_ecn(first, second):
     ends = [pair.a.connection, pair.b.connection]
     assert [end.state for end in ends] == [State.ESTABLISHED] * 2
     assert len({type(end.ecn) for end in ends}) == 1
+
+
+def test_largest_segment_set_on_a_live_connection_sends_nothing_again():
+    """As on Linux the handshake has settled it; a path that becomes wider is no reason to give up what is in flight."""
+    d = Dialogue.established()
+    d.write(5 * MSS)
+    d.sent.clear()
+    d.connection.configure(TcpConfig(max_segment=500), d.now)
+    d.connection.set_path_mss(1460, d.now)
+    d.quiet()
+    assert d.connection.sender.mss == MSS
