@@ -92,7 +92,9 @@ class Opening(FastOpen):
         """Bytes of data that the SYN takes."""
         if self.cookie == b"":
             return 0
-        return max(min(self._mss or handshake.DEFAULT_MSS, conn.path_mss, handshake.told_mss(conn)) - MAX_OPTIONS, 0)
+        return max(
+            min(self._mss or handshake.DEFAULT_MSS, conn.path_mss, handshake.told_mss(conn)) - MAX_OPTIONS, 0
+        )
 
     def answered(self, conn: Connection, segment: Segment, repetitions: int) -> None:
         """The SYN-ACK acknowledges all, some or none of the data; the rest is new again."""
