@@ -87,8 +87,9 @@ class RttEstimator:
             self.confirmed()
 
     def expects(self, elapsed: float) -> bool:
-        """Whether an answer after `elapsed` seconds is what the estimate foretells."""
-        return self.min_rtt * 0.99 <= elapsed <= self.srtt + 4.0 * self.rttvar
+        """Whether an answer after `elapsed` seconds is what the estimate foretells. It may come in half of the least
+        round trip: on a slow link what is sent again in smaller segments takes less time."""
+        return self.min_rtt / 2 <= elapsed <= self.srtt + 4.0 * self.rttvar
 
     def confirmed(self) -> None:
         """An answer came in the time that the present estimate expects: there is nothing to back off from."""

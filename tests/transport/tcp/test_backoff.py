@@ -3,6 +3,7 @@
 import pytest
 
 from asyncstack.config import TcpConfig
+from asyncstack.transport.tcp.rtt import RttEstimator
 from tests.transport.tcp.dialogue import Dialogue
 from tests.transport.tcp.pair import Pair
 
@@ -88,3 +89,12 @@ def test_a_path_of_the_smallest_packets_carries_data():
     d.write(40)
     (segment,) = [s for _, s in d.sent if s.payload]
     assert (len(segment.payload), segment.gso_size, segment.sack) == (40, 16, ())
+
+
+def test_answer_to_a_smaller_repetition_comes_sooner():
+    """A slow link carries half a segment in less time than any round trip so far took."""
+    rtt = RttEstimator(1.0, 0.2, 120.0)
+    for _ in range(20):
+        rtt.update(0.1)
+    assert rtt.expects(0.06)
+    assert not rtt.expects(0.03)  # more likely the answer to an earlier transmission
