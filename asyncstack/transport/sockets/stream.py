@@ -101,13 +101,22 @@ class StreamSocket(OpeningSocket):
 
     async def send(self, data: Any, flags: int = 0) -> int:
         """Take bytes of `data` into the send buffer, waiting until there is room for one; how many were taken. All of
-        them, unless the buffer fills up.
+        them, unless the buffer fills up. The first data of TCP_FASTOPEN_CONNECT waits for the handshake too.
 
         Raises OSError EPIPE after `shutdown(SHUT_WR)` or when not connected, ECONNRESET and the like once.
         """
         self._check_flags(flags & ~socket.MSG_OOB)
         view = memoryview(data).cast("B")
-        return await self._until(lambda: self._send(view, flags), OUT, flags)
+        opens = self._waits_for_data() and not (self._timeout == 0.0 or flags & socket.MSG_DONTWAIT)
+        taken = await self._until(lambda: self._send(view, flags), OUT, flags)
+        if opens and taken:
+            await self._until(lambda: self._connected() and self._answered(), OUT)
+        return taken
+
+    def _answered(self) -> bool | None:
+        """Whether the server has answered the SYN; None: not yet."""
+        live = self._live
+        return None if live is not None and live.connection.state is SYN_SENT else True
 
     async def sendall(self, data: Any, flags: int = 0) -> None:
         """`send` until all of `data` is taken. After an error nobody knows how much was."""

@@ -160,8 +160,10 @@ def _check_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bool
     snd = conn.sender
     ack = unwrap(segment.ack, snd.una)
     if conn.state is SYN_RECEIVED:
-        served = conn.fast_open is not None and conn.fast_open.served
-        if not snd.una + (not served) <= ack <= snd.nxt:
+        fast = conn.fast_open
+        served = fast is not None and fast.served
+        on_syn = 0 if fast is None else fast.sent
+        if not snd.una + (not served) <= ack <= snd.nxt + on_syn:
             if served:
                 challenge(conn, now)  # to its application it is open
             else:
@@ -169,7 +171,10 @@ def _check_ack(conn: Connection, segment: Segment, seq: int, now: float) -> bool
             return False
         if conn.passive and not served and not handshake.completes(conn, segment):
             return False
+        repetitions = conn.syn_times
         handshake.establish(conn, Trigger.ACK_OF_SYN, segment, now)
+        if fast is not None:
+            fast.answered(conn, segment, repetitions)
     elif ack > snd.nxt or ack < snd.una - snd.max_window:
         challenge(conn, now)
         return False

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from asyncstack.config import TcpConfig
 from asyncstack.network.rate_limit import TokenBucket
-from asyncstack.transport.tcp import arrival, black_hole, handshake, output, timeouts, urgent
+from asyncstack.transport.tcp import arrival, black_hole, fast_open, handshake, output, timeouts, urgent
 from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
@@ -323,12 +323,14 @@ class Connection:
             self.sender.held_up(now)
 
     def set_path_mss(self, mss: int, now: float) -> None:
-        """The path carries `mss` bytes of payload from now on, options included. Larger segments in flight are sent
-        again at once, cut to fit (RFC 1191 6.5). A peer does not hear of it: it has to find out by itself."""
+        """The path carries `mss` bytes of payload from now on, options included; the peer is not told. Larger segments
+        in flight are sent again at once, cut to fit (RFC 1191 6.5)."""
         self.path_mss = max(mss, handshake.SMALLEST_PATH_MSS)
         black_hole.path_changed(self)
         if self.synchronized:
             handshake.fit_segments(self)
+        else:
+            fast_open.path_changed(self, now)
 
     # outputs
 
@@ -366,8 +368,7 @@ class Connection:
         if size:
             payload = queue.slice(start, end)
             if end == queue.end:
-                if end != snd.more_end:
-                    flags |= PSH
+                flags |= PSH if end != snd.more_end else 0
                 self.drained = (
                     snd.phase is OPEN and snd.fin_at == NO_FIN and not (snd.board.lost or self.probe_due)
                 )

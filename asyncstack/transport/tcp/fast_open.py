@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final
 from asyncstack.transport.tcp import handshake
 from asyncstack.transport.tcp.sequence import MASK
 from asyncstack.transport.tcp.state import OPENED_BIT, READABLE_BIT, SYN_SENT, WRITABLE_BIT
-from asyncstack.wire.tcp import MAX_OPTIONS, Segment
+from asyncstack.wire.tcp import MAX_OPTIONS, SYN, Segment
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.connection import Connection
@@ -39,7 +39,7 @@ WAIT: Final = 0.01  # seconds
 class FastOpen:
     """One connection's part. `cookie` goes on our SYN or SYN-ACK: b"" asks for one, None: no option."""
 
-    __slots__ = ("cookie", "experimental", "sent", "served", "syn_data", "told", "waiting")
+    __slots__ = ("cookie", "experimental", "plain", "sent", "served", "syn_data", "told", "waiting")
 
     def __init__(self, cookie: bytes | None, experimental: bool) -> None:
         self.cookie = cookie
@@ -47,11 +47,12 @@ class FastOpen:
         self.told = False  # the application knows of the connection before the handshake is complete
         self.served = False  # in SYN-RECEIVED, and open
         self.waiting = False  # the SYN waits for data
+        self.plain = False  # the SYN goes without option and data from now on
         self.sent = 0  # bytes on the SYN
         self.syn_data = False  # the SYN's data arrived; Linux: TCPI_OPT_SYN_DATA
 
     def answered(self, conn: Connection, segment: Segment, repetitions: int) -> None:
-        """A client's SYN-ACK came, after so many repetitions of the SYN."""
+        """A client's SYN was acknowledged, after so many repetitions."""
 
     def ended(self, error: int) -> None:
         """The handshake is over: complete, with `error` 0, or failed."""
@@ -97,7 +98,8 @@ class Opening(FastOpen):
         )
 
     def answered(self, conn: Connection, segment: Segment, repetitions: int) -> None:
-        """The SYN-ACK acknowledges all, some or none of the data; the rest is new again."""
+        """All, some or none of the data is acknowledged; the rest is new again. Where both ends opened at once it may be
+        an ACK without SYN, which says nothing of cookies."""
         snd = conn.sender
         acked = (segment.ack - snd.una) & MASK
         if acked:
@@ -108,6 +110,8 @@ class Opening(FastOpen):
             snd.board.delivered += acked
             conn.happened |= WRITABLE_BIT
         self.syn_data = acked > 0 and acked == self.sent
+        if not segment.flags & SYN:
+            return
         unanswered = segment.fast_open is None
         # the repeated SYN got through, and nothing shows that the first did
         lost = bool(repetitions and self.sent and unanswered and not acked)
@@ -137,13 +141,23 @@ class Serving(FastOpen):
 def announce(conn: Connection, segment: Segment) -> None:
     """Put option and data on our first SYN or SYN-ACK."""
     fast = conn.fast_open
-    if fast is None or conn.syn_times:
+    if fast is None or fast.plain or conn.syn_times:
         return
     if isinstance(fast, Opening) != (conn.state is SYN_SENT):
         return  # both ends opened at once
     segment.fast_open, segment.experimental = fast.cookie, fast.experimental
     if isinstance(fast, Opening):
         fast.put_data(conn, segment)
+
+
+def path_changed(conn: Connection, now: float) -> None:
+    """A router took no packet as large as our SYN with data: it goes again at once, without. It is as if the first had
+    never left."""
+    fast = conn.fast_open
+    if conn.state is SYN_SENT and isinstance(fast, Opening) and fast.sent > fast.room(conn):
+        fast.plain, fast.sent = True, 0
+        conn.syn_due = True
+        conn.syn_sent_at = now
 
 
 def room_on_syn(conn: Connection) -> int:

@@ -226,7 +226,7 @@ def crosses(conn: Connection, segment: Segment) -> bool:
     return (
         segment.flags & (SYN | ACK | RST) == SYN | ACK
         and (segment.seq + 1) & MASK == conn.receiver.nxt & MASK
-        and segment.ack == conn.sender.nxt & MASK
+        and _within_syn(segment.ack - conn.sender.nxt, conn.fast_open)
     )
 
 

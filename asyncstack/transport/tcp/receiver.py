@@ -260,6 +260,7 @@ class Receiver:
         self.nxt += 1
         self.edge = max(self.edge, self.nxt)
         self.held = None
+        self.dsack = None  # Linux's choice: nothing is out of order any more
         self._count()
         self._look()
         return True
