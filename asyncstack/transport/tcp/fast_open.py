@@ -98,8 +98,8 @@ class Opening(FastOpen):
         )
 
     def answered(self, conn: Connection, segment: Segment, repetitions: int) -> None:
-        """All, some or none of the data is acknowledged; the rest is new again. Where both ends opened at once it may be
-        an ACK without SYN, which says nothing of cookies."""
+        """All, some or none of the data is acknowledged; the rest is new again. Where both ends opened at once it may
+        be an ACK without SYN, which says nothing of cookies."""
         snd = conn.sender
         acked = (segment.ack - snd.una) & MASK
         if acked:
