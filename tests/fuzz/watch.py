@@ -18,6 +18,7 @@ CANDIDATES = 512  # injected payloads remembered for a connection
 FRAGMENTS = 4096
 ANSWERED = 4096
 LAST = 8  # frames shown beside a violation
+HARMLESS = ("none", "hint")  # effects of what must change nothing
 
 # what may end a connection without a segment: (state, error is one of these)
 BY_TIME = {
@@ -115,14 +116,16 @@ class Watch:
         self._expecting = found.fragment is not None
         if found.fragment is not None:
             self._keep_fragment(found.fragment)
-        bystander = self._pick()
-        before = fingerprint(bystander) if bystander is not None else None
         judged = self._judge(found)
+        bystander = self._pick()
+        aside = bystander is not None and bystander is not self._target
+        before = fingerprint(bystander) if aside else None
         try:
             await self._receive(frame)
         finally:
             self._compare(judged)
-            if bystander is not None and bystander is not self._target and bystander.state.name != "CLOSED":
+            # a frame with a last fragment has found its target only now
+            if aside and bystander is not self._target and bystander.state.name != "CLOSED":
                 self._same(bystander, before, "a frame that is not for it")
             self._in_frame, self._verdict, self._target = False, None, None
 
@@ -190,13 +193,14 @@ class Watch:
         table = self.stack.tcp._time_wait
         if segment is not None and segment.key in table:
             waiting = segment, table._entries[segment.key][1]
-        return conn, fingerprint(conn) if conn is not None else None, waiting
+        stays = conn is not None and self._verdict.effect in HARMLESS
+        return conn, fingerprint(conn) if stays else None, waiting
 
     def _compare(self, judged) -> None:
         conn, before, waiting = judged
         verdict = self._verdict
         if conn is not None and conn is self._target:
-            if verdict.effect in ("none", "hint"):
+            if verdict.effect in HARMLESS:
                 self._same(conn, before, verdict.why)
             elif verdict.effect == "reset":
                 if conn.state.name != "CLOSED":
