@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +83,25 @@ class Transfers:
     def recvmsg(self, line: CallLine) -> Awaitable[int]:
         """recvmsg(fd, msghdr, flags)"""
         header = line.arguments[1]
-        if header.get("msg_control"):
-            raise UnsupportedError("control messages")
-        return self._receive(line, DOTS, len(_join(header.get("msg_iov", []))), number(line.arguments[2]))
+        size, flags = len(_join(header.get("msg_iov", []))), number(line.arguments[2])
+        control = header.get("msg_control")
+        return (
+            self._receive_message(line, size, flags, control)
+            if control
+            else self._receive(line, DOTS, size, flags)
+        )
+
+    async def _receive_message(self, line: CallLine, size: int, flags: int, control: list[Any]) -> int:
+        """With the control messages that the script names, all of them integers: TCP_CM_INQ."""
+        data, ancillary, *_ = await self._calls.file(line).recvmsg(size, 1024, flags)
+        wanted = [
+            tuple(number(one.get(word)) for word in ("cmsg_level", "cmsg_type", "cmsg_data"))
+            for one in control
+        ]
+        found = [(level, kind, int.from_bytes(value, sys.byteorder)) for level, kind, value in ancillary]
+        if found != wanted:
+            raise Mismatch(f"{line.name} gave the control messages {found}, the script says {wanted}")
+        return len(data)
 
     async def _receive(self, line: CallLine, wanted: Any, count: int, flags: int = 0) -> int:
         data = await self._calls.file(line).recv(count, flags)

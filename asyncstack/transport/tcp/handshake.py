@@ -99,8 +99,10 @@ def _sack(conn: Connection) -> bool:
 
 def told_mss(conn: Connection) -> int:
     """The MSS that a SYN tells: what our link takes (RFC 6691 2: the way there may be narrower than the way back) and
-    the user allows (TCP_MAXSEG)."""
-    return min(conn.link_mss, conn.config.max_segment or conn.link_mss)
+    the user allows (TCP_MAXSEG); no more than the path takes where a router refused the first SYN (Linux's choice)."""
+    refused = conn.fast_open is not None and conn.fast_open.plain
+    mss = conn.path_mss if refused else conn.link_mss
+    return min(mss, conn.config.max_segment or mss)
 
 
 def reach(conn: Connection) -> int:
