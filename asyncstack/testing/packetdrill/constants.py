@@ -52,7 +52,6 @@ _MORE: Final = {
     "TCP_ZEROCOPY_RECEIVE": 35,
     "TCP_INQ": 36,
     "TCP_CM_INQ": 36,
-    "TCP_CM_INQ": 36,
     "TCP_TX_DELAY": 37,
     "TCP_RTO_MAX_MS": 44,
     "IPPROTO_MPTCP": 262,
