@@ -458,7 +458,10 @@ class Sender:
 
     def progress(self, acked: int, now: float) -> None:
         """An ACK for `acked` > 0 more bytes while there is nothing to be alert for."""
-        limited = self.una < self.limited_until or self.using_half
+        # the first comparison answers for an exchange of small messages, and costs no call
+        limited = self.una < self.limited_until or (
+            self.congestion.cwnd < 2 * self.most_used and self.using_half
+        )
         self.advance(acked, -1.0, now)
         self.dup_acks = 0
         self.tell(acked, acked, limited, now)
