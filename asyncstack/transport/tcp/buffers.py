@@ -81,6 +81,13 @@ class ReceiveTuning:
         wanted = 2 * copied + EXTRA_SEGMENTS * mss
         return wanted + 2 * (wanted * (copied - fastest) // fastest)
 
+    def slow(self, position: int, now: float) -> bool:
+        """Whether no more was read in this round trip than in the fastest one: nothing is to be learnt of it."""
+        if not self.rtt or position - self._start > self._fastest:
+            return False
+        self._start, self._since = position, now
+        return True
+
     def due(self, now: float) -> float:
         """When to look again."""
         return now + max(self.rtt, TICK) if self.rtt else now

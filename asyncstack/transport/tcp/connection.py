@@ -279,7 +279,7 @@ class Connection:
                 self.ecn.receive(self, segment)
             self.data_segs_in += 1
             self.happened |= READABLE_BIT
-            if now >= rcv.tune_at:
+            if now >= rcv.tune_at and rcv.may_grow(now):
                 rcv.tune(self.echoed(segment, now), snd.rtt.srtt, now)
             rcv.deliver(payload, size, segment.gso_size or size, now)
 

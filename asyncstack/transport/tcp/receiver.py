@@ -137,6 +137,17 @@ class Receiver:
         """The round trip as seen from here; 0.0 before it is known."""
         return 0.0 if self._tuning is None else self._tuning.rtt
 
+    def may_grow(self, now: float) -> bool:
+        """A round trip has passed: whether there is anything for `tune` to do. Not where less was read in it than in
+        the fastest one, as in an exchange of small messages, for which it would cost a tenth of all the work."""
+        tuning = self._tuning
+        if tuning is None or now - self.tune_at > QUIET + tuning.rtt:
+            return True
+        if not tuning.slow(self.nxt - self.unread, now):
+            return True
+        self.tune_at = tuning.due(now)
+        return False
+
     def tune(self, sample: float, srtt: float, now: float) -> None:
         """A round trip has passed: the buffer grows if what was read in it asks for more.
 

@@ -271,6 +271,8 @@ class Sender:
         if self.timers[RETRANSMIT] == NEVER:
             self.arm_retransmit(now)
             self.arm_probe(now)
+        elif nxt - una <= unit:
+            self.arm_probe(now)  # the first is no longer alone
         return record
 
     def send_again(self, record: Transmission, size: int, unit: int, now: float) -> None:
@@ -393,10 +395,15 @@ class Sender:
         self.timers[RETRANSMIT] = due if due < last or last <= now else last
 
     def arm_probe(self, now: float) -> None:
-        """RFC 8985 7.2: see `tail_loss`, which moves the timer to where it has to be."""
+        """RFC 8985 7.2: see `tail_loss`, which moves the timer to where it has to be.
+
+        Where one segment is out, the answer to a request say, the time of a delayed ACK is added here already: else a
+        timer would go off in vain every few milliseconds on each of many connections.
+        """
         if self.probes_tails:
             rtt = self.rtt
-            pto = 2.0 * rtt.srtt + tail_loss.MIN_TIMEOUT
+            alone = self.nxt - self.una <= self.mss
+            pto = 2.0 * rtt.srtt + (self.config.min_rto if alone else tail_loss.MIN_TIMEOUT)
             self.timers[PROBE] = now + (pto if pto < rtt.rto else rtt.rto)
 
     def arm_persist(self, now: float) -> None:
