@@ -27,7 +27,6 @@ PIPE_BYTES: Final = (
     64 << 20
 )  # most that is on its way at once: a flood into a long delay must not eat the memory
 ETHERNET_HEADER: Final = 14
-_IP_ETHERTYPES: Final = (b"\x08\x00", b"\x86\xdd")
 
 Tap = Callable[[Any, Frame | OutgoingFrame], None]
 _Entry = tuple[float, int, Frame, float]  # due, serial, frame, when its last bit leaves

@@ -19,6 +19,7 @@ from typing import Final
 from asyncstack import StackConfig, TcpConfig
 from asyncstack.testing import Network, run
 from asyncstack.transport.tcp.congestion import Controllers
+from tests.bulk import Sink, Source
 
 GOLDEN: Final = Path(__file__).with_name("goodput.txt")
 RATE: Final = 100e6  # bit/s
@@ -28,7 +29,6 @@ LOSSES: Final = (0.0, 0.001, 0.01, 0.03, 0.10)
 TRIPS: Final = (0.001, 0.020, 0.100)  # RTT, seconds
 SEEDS: Final = 3
 PORT: Final = 5001
-CHUNK: Final = 256 << 10
 NAME, LOSS, TRIP, VALUE = 8, 6, 8, 8  # widths of the columns
 
 HEADER: Final = f"""\
@@ -63,40 +63,6 @@ class Cell:
     def label(self) -> str:
         """The cell's row, up to the numbers."""
         return f"{self.congestion:{NAME}}{f'{self.loss:.1%}':>{LOSS}}{f'{self.trip * 1e3:g} ms':>{TRIP}}"
-
-
-class Source(asyncio.Protocol):
-    """Writes whenever there is room."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self._room = True
-        self._write()
-
-    def pause_writing(self) -> None:
-        self._room = False
-
-    def resume_writing(self) -> None:
-        self._room = True
-        self._write()
-
-    def _write(self) -> None:
-        while self._room:
-            self._transport.write(bytes(CHUNK))
-
-
-class Sink(asyncio.Protocol):
-    """Counts what has come."""
-
-    def __init__(self, opened: asyncio.Future[Sink]) -> None:
-        self.received = 0
-        self._opened = opened
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._opened.set_result(self)
-
-    def data_received(self, data: bytes) -> None:
-        self.received += len(data)
 
 
 async def _transfer(cell: Cell) -> float:

@@ -6,7 +6,8 @@ import pytest
 
 from asyncstack import Network, StackConfig, TcpConfig
 from asyncstack.testing import run
-from tests.simulation.goodput import PORT, Sink, Source, controllers
+from tests.bulk import Sink, Source
+from tests.simulation.goodput import PORT, controllers
 
 RATE = 20e6  # bit/s
 TRIP = 0.020  # seconds

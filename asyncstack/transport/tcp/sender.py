@@ -260,9 +260,8 @@ class Sender:
         if end == self.fin_at and self.edge > end:
             end += 1
         record = board.sent(nxt, end, unit, now, used)
-        if (
-            not limited and end >= self.queue.end
-        ):  # what leaves before all this is delivered leaves behind a bubble
+        if not limited and end >= self.queue.end:
+            # what leaves before all this is delivered leaves behind a bubble
             board.app_limited_until = board.delivered + used
             if self.history.window_limited_since >= 0.0:
                 self.history.limited(False, now)
@@ -397,14 +396,12 @@ class Sender:
     def arm_probe(self, now: float) -> None:
         """RFC 8985 7.2: see `tail_loss`, which moves the timer to where it has to be.
 
-        Where one segment is out, the answer to a request say, the time of a delayed ACK is added here already: else a
-        timer would go off in vain every few milliseconds on each of many connections.
+        Not simply early, for it to move: where one segment is out, the answer to a request say, that would let a timer
+        go off in vain every few milliseconds on each of many connections.
         """
         if self.probes_tails:
-            rtt = self.rtt
-            alone = self.nxt - self.una <= self.mss
-            pto = 2.0 * rtt.srtt + (self.config.min_rto if alone else tail_loss.MIN_TIMEOUT)
-            self.timers[PROBE] = now + (pto if pto < rtt.rto else rtt.rto)
+            pto, rto = tail_loss.timeout(self), self.rtt.rto
+            self.timers[PROBE] = now + (pto if pto < rto else rto)
 
     def arm_persist(self, now: float) -> None:
         """Ask for the window once the retransmission timeout has passed, then ever less often (RFC 9293 3.8.6.1)."""

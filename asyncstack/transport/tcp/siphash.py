@@ -11,7 +11,6 @@ import struct
 from typing import Final
 
 MASK: Final = (1 << 64) - 1
-KEY_SIZE: Final = 16
 # "somepseudorandomlygeneratedbytes"
 INITIAL: Final = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
 

@@ -18,9 +18,9 @@ import uvloop
 from asyncstack import Stack, StackConfig, TcpConfig
 from asyncstack.link.device import BATCH_FRAMES, Device
 from asyncstack.link.frame import Frame, OutgoingFrame
+from tests.bulk import CHUNK, Sink, Source
 
 PORT: Final = 5001
-CHUNK: Final = 256 << 10
 PACKET: Final = 2048
 PATIENCE: Final = 60.0  # seconds for the handshake
 
@@ -116,36 +116,6 @@ class PacketDevice(Device):
             batch.append(Frame(memoryview(data)))
         if batch:
             self.deliver(batch)
-
-
-class Source(asyncio.Protocol):
-    """Writes whenever there is room."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self.resume_writing()
-
-    def pause_writing(self) -> None:
-        self._room = False
-
-    def resume_writing(self) -> None:
-        self._room = True
-        while self._room and not self._transport.is_closing():
-            self._transport.write(bytes(CHUNK))
-
-
-class Sink(asyncio.Protocol):
-    """Counts what has come."""
-
-    def __init__(self, opened: asyncio.Future[Sink]) -> None:
-        self.received = 0
-        self._opened = opened
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._opened.set_result(self)
-
-    def data_received(self, data: bytes) -> None:
-        self.received += len(data)
 
 
 async def stack_end(options: dict[str, Any]) -> None:
