@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from asyncstack.link.memory import MemoryDevice, memory_pair
     from asyncstack.link.tap import TapDevice
     from asyncstack.link.tun import TunDevice
+    from asyncstack.loop.loops import EventLoop, SelectorEventLoop
     from asyncstack.names import ANY_PORT
     from asyncstack.stack import Stack
     from asyncstack.testing.network import Network
@@ -103,6 +104,7 @@ _HOMES = {
     "ConnectionOpened": "asyncstack.events",
     "DatagramSocket": "asyncstack.transport.sockets.datagrams",
     "Device": "asyncstack.link.device",
+    "EventLoop": "asyncstack.loop.loops",
     "EventStream": "asyncstack.watching",
     "Interface": "asyncstack.link.interface",
     "InterfaceDown": "asyncstack.events",
@@ -114,6 +116,7 @@ _HOMES = {
     "RecoveryStarted": "asyncstack.events",
     "RetransmissionTimeout": "asyncstack.events",
     "SegmentRetransmitted": "asyncstack.events",
+    "SelectorEventLoop": "asyncstack.loop.loops",
     "Server": "asyncstack.transport.tcp.server",
     "Stack": "asyncstack.stack",
     "StackConfig": "asyncstack.config",
@@ -135,6 +138,7 @@ __all__ = [
     "ConnectionOpened",
     "DatagramSocket",
     "Device",
+    "EventLoop",
     "EventStream",
     "Interface",
     "InterfaceDown",
@@ -146,6 +150,7 @@ __all__ = [
     "RecoveryStarted",
     "RetransmissionTimeout",
     "SegmentRetransmitted",
+    "SelectorEventLoop",
     "Server",
     "Stack",
     "StackConfig",

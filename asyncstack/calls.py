@@ -46,7 +46,7 @@ class Calls:
     async def create_connection(
         self,
         protocol_factory: Callable[[], ProtocolT],
-        host: Host = None,
+        host: Host | Iterable[Host] = None,
         port: Port = None,
         *,
         ssl: Ssl = None,
@@ -63,7 +63,8 @@ class Calls:
         all_errors: bool = False,
         tcp: TcpConfig | None = None,
     ) -> tuple[asyncio.Transport, ProtocolT]:
-        """Connect to `host` (None: this stack) and `port`; every address of the host is tried, see `connect_any`.
+        """Connect to `host` (None: this stack) and `port`; every address of the host, or of several, is tried, see
+        `connect_any`.
         `tcp`: settings of this connection, instead of the stack's.
 
         Returns (transport, protocol). Raises the OSError that says why no address could be connected to (an
@@ -79,7 +80,7 @@ class Calls:
             if not host:
                 raise ValueError("You must set server_hostname when using ssl without a host")
             server_hostname = str(host)
-        remotes = self.names.resolve("localhost" if host is None else host, family)
+        remotes = self.names.resolve_local("localhost" if host is None else host, family)
         if interleave is None and happy_eyeballs_delay is not None:
             interleave = 1
         targets = self._targets(interleaved(remotes, interleave) if interleave else remotes, port, local_addr)

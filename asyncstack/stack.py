@@ -6,6 +6,7 @@ import asyncio
 import errno
 import random
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from socket import AF_INET, SOCK_STREAM
 from types import TracebackType
 from typing import TypeVar
@@ -18,6 +19,7 @@ from asyncstack.events import Event, InterfaceDown, InterfaceUp
 from asyncstack.link.device import Device
 from asyncstack.link.interface import Interface
 from asyncstack.link.loopback import LoopbackDevice
+from asyncstack.loop.choosing import Stacks, standing_on
 from asyncstack.names import Host, Hosts, Names
 from asyncstack.network.addresses import AddressTable, parse_address, parse_interface
 from asyncstack.network.icmp import Icmp
@@ -99,6 +101,9 @@ class Stack(Calls):
         self._watch = ConnectionWatch(self.tcp)
         self._ping = Ping(clock, self.routes, self.icmp, self.icmpv6, rng)
         self.routes.loopback = self.attach(LoopbackDevice(), ["127.0.0.1/8", "::1/128"], name="lo")
+        self._neighbors: Stacks | None = getattr(self.loop, "stacks", None)  # on a loop that routes
+        if self._neighbors is not None:
+            self._neighbors.add(self)
 
     def _ip(self, family: type[IpT]) -> IpT:
         config = self.config
@@ -279,6 +284,11 @@ class Stack(Calls):
 
     # calls beyond asyncio's
 
+    def current(self) -> AbstractContextManager[None]:
+        """For `with`: calls of the event loop, one of asyncstack's, are made from this stack where there are more.
+        Tasks made inside keep to it."""
+        return standing_on(self)
+
     def socket(
         self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0
     ) -> StreamSocket | DatagramSocket:
@@ -321,6 +331,8 @@ class Stack(Calls):
             await asyncio.shield(self._end)
             return
         self._end = self.loop.create_future()
+        if self._neighbors is not None:
+            self._neighbors.remove(self)
         try:
             for server in list(self.servers):
                 server.close()

@@ -208,6 +208,10 @@ class RoutingTable:
         path.foreign = foreign
         return path
 
+    def reaches(self, destination: bytes) -> bool:
+        """Whether `destination` is ours or a route leads to it."""
+        return self.addresses.is_local(destination) or self._find(destination, b"", None) is not None
+
     def update_path_mtu(self, destination: bytes, mtu: int, now: float) -> bool:
         """A router takes no more than `mtu` bytes. Returns whether that changed anything."""
         changed = self.pmtu.update(destination, mtu, now)

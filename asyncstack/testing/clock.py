@@ -29,6 +29,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+from asyncstack.loop.routing import RoutingLoop
 from asyncstack.testing.blocked import describe_tasks
 
 _T = TypeVar("_T")
@@ -60,8 +61,9 @@ class _Timer(asyncio.TimerHandle):
     _scheduled: bool
 
 
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop in virtual time. `start` and `limit` are seconds on its own clock."""
+class VirtualTimeLoop(RoutingLoop, asyncio.SelectorEventLoop):
+    """An asyncio loop in virtual time that routes by address (see `asyncstack.loop`). `start` and `limit` are
+    seconds on its own clock."""
 
     _ready: deque[asyncio.Handle]
     _selector: selectors.BaseSelector

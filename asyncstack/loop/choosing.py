@@ -1,0 +1,87 @@
+"""Which stack of a loop an address belongs to, or none: then it is the kernel's.
+
+An address belongs to a stack if the stack has it, or has a route to it: a default route takes everything. The loopback
+addresses (127/8 and ::1) stay the kernel's, which every library's helpers rely on, unless `Stacks.loopback` names a
+stack. Several stacks on one loop are hosts of a simulated network, as a rule: then who calls stands on the current one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from asyncstack.network.addresses import is_loopback
+
+if TYPE_CHECKING:
+    from asyncstack.stack import Stack
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
+
+_current: ContextVar[Stack | None] = ContextVar("asyncstack.current", default=None)
+
+
+@contextmanager
+def standing_on(stack: Stack) -> Iterator[None]:
+    """Make `stack` the current one, for this context and for the tasks made in it."""
+    token = _current.set(stack)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class Stacks:
+    """The open stacks of one loop, in the order they were made. `loopback`: the one that has 127/8 and ::1, if any."""
+
+    def __init__(self) -> None:
+        self._open: dict[Stack, None] = {}
+        self.loopback: Stack | None = None
+
+    def __iter__(self) -> Iterator[Stack]:
+        return iter(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, stack: Stack) -> None:
+        """`stack` was made."""
+        self._open[stack] = None
+
+    def remove(self, stack: Stack) -> None:
+        """`stack` is closed."""
+        self._open.pop(stack, None)
+        if self.loopback is stack:
+            self.loopback = None
+
+    @property
+    def current(self) -> Stack | None:
+        """The one that `Stack.current()` says, else the first."""
+        stack = _current.get()
+        return stack if stack in self._open else next(iter(self._open), None)
+
+    def of_local(self, address: bytes) -> Stack | None:
+        """Whose address `address` is; any (all zeros) is the current stack's."""
+        if not any(address):
+            return self.current
+        address = plain(address)
+        if is_loopback(address):
+            return self.loopback
+        return next((stack for stack in self._in_turn() if stack.addresses.is_local(address)), None)
+
+    def of_remote(self, address: bytes) -> Stack | None:
+        """Who has a route to `address`: the current stack rather than another."""
+        address = plain(address)
+        if is_loopback(address) or not any(address):
+            return self.loopback
+        return next((stack for stack in self._in_turn() if stack.routes.reaches(address)), None)
+
+    def _in_turn(self) -> list[Stack]:
+        first = self.current
+        return [] if first is None else [first, *(stack for stack in self._open if stack is not first)]
+
+
+def plain(address: bytes) -> bytes:
+    """The IPv4 address that an IPv6 one maps, or `address`."""
+    return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
