@@ -1,11 +1,14 @@
 """Fixtures that every test may use."""
 
 import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.netns import NetworkNamespace, enter_user_namespace, why_unavailable
+from tests.programs import require_program
 
 _unavailable = pytest.StashKey[str]()
 
@@ -37,3 +40,17 @@ def netns(request: pytest.FixtureRequest) -> Iterator[NetworkNamespace]:
         pytest.skip(reason)
     with NetworkNamespace() as namespace, namespace.entered():
         yield namespace
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(certificate, key): files of a self-signed certificate for the name `server` and the server's addresses."""
+    folder = tmp_path_factory.mktemp("certificate")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = [require_program("openssl"), "req", "-x509", "-nodes", "-days", "36500", "-subj", "/CN=server"]
+    command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command += ["-addext", "subjectAltName=DNS:server,IP:127.0.0.1,IP:10.0.0.2"]
+    subprocess.run(
+        [*command, "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=30
+    )
+    return certificate, key

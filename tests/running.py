@@ -40,7 +40,7 @@ class Running:
     def url(self) -> str:
         """The first URL of the next line."""
         line = self.line()
-        return next((word for word in line.split() if word.startswith("http://")), f"no URL in {line!r}")
+        return next((word for word in line.split() if "://" in word), f"no URL in {line!r}")
 
     def end(self, number: int = signal.SIGINT, timeout: float = 10.0) -> tuple[int, str, str]:
         """Send a signal; (exit status, rest of the output, errors)."""

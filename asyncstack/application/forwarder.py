@@ -25,7 +25,14 @@ class Forwarder:
     """Listens on the kernel's `host` and `port` (0: any free one) and relays to `target_host`, reached from `stack`."""
 
     def __init__(
-        self, stack: Calls, target_host: str, target_port: int, host: str = "127.0.0.1", port: int = 0
+        self,
+        stack: Calls,
+        target_host: str,
+        target_port: int,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        scheme: str = "http",
     ) -> None:
         self._stack = stack
         self._target = target_host, target_port
@@ -33,16 +40,17 @@ class Forwarder:
         self._server: asyncio.AbstractServer | None = None
         self._relays: dict[asyncio.Task[None], None] = {}
         self._sides: dict[_Side, None] = {}
-        self.host, self.port = host, port
+        self.host, self.port, self._scheme = host, port, scheme
 
     @property
     def url(self) -> str:
         """Where a browser finds it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/"
+        return f"{self._scheme}://{host}:{self.port}/"
 
     async def __aenter__(self) -> Forwarder:
         loop = asyncio.get_running_loop()
+        loop = getattr(loop, "kernel", loop)  # of a loop that would give "0.0.0.0" to a stack
         host, port = self._bind
         try:
             self._server = server = await loop.create_server(self._accept, host, port)

@@ -16,6 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 COUNT = click.IntRange(min=0)
 SECONDS = click.FloatRange(min=0.001)
 ECHO_SIZE = click.IntRange(0, 65507)
+FILE = click.Path(exists=True, dir_okay=False)
 
 
 class HostPort(click.ParamType[tuple[str, int]]):
@@ -44,29 +45,42 @@ def cli() -> None:
     "--publish", type=HostPort(), help="Serve in a simulated network, reached through this kernel address."
 )
 @port_option
-def serve(target: str, interface: InterfaceOptions, publish: tuple[str, int] | None, port: int) -> None:
+@click.option("--ssl-certfile", type=FILE, help="Serve HTTPS with the certificates of this file (PEM).")
+@click.option("--ssl-keyfile", type=FILE, help="Their private key, if it is not in the same file.")
+def serve(
+    target: str,
+    interface: InterfaceOptions,
+    publish: tuple[str, int] | None,
+    port: int,
+    ssl_certfile: str | None,
+    ssl_keyfile: str | None,
+) -> None:
     """Serve TARGET: a folder of static files, or module:attribute.
 
-    module:attribute names an async handler(reader, writer) or an asyncstack HTTP application; the module is
-    found from the current folder.
+    module:attribute names an ASGI application (FastAPI, Starlette, Django ...), which uvicorn runs (pip install
+    'asyncstack[serve]'); an async handler(reader, writer); or an asyncstack HTTP application. The module is found from
+    the current folder.
 
     \b
       asyncstack serve ./site --tun as0 --address 10.9.0.2/24 --peer 10.9.0.1/24
-      asyncstack serve app:handler --publish 127.0.0.1:8080
+      asyncstack serve app:app --publish 127.0.0.1:8080
     """
     from asyncstack.cli.running import run
-    from asyncstack.cli.serve import serve_on_interface, serve_published
+    from asyncstack.cli.serve import Service, serve_on_interface, serve_published
     from asyncstack.cli.target import load_target
+
+    if ssl_keyfile and not ssl_certfile:
+        raise click.UsageError("--ssl-keyfile is of no use without --ssl-certfile")
 
     if publish is None:
         interface.check()
     else:
         interface.check_unused("--publish is for the simulated network")
-    handler = load_target(target)
+    service = Service(load_target(target), port, ssl_certfile, ssl_keyfile)
     if publish is None:
-        run(serve_on_interface(handler, interface, port))
+        run(serve_on_interface(service, interface))
     else:
-        run(serve_published(handler, publish, port, interface))
+        run(serve_published(service, publish, interface))
 
 
 @cli.command()

@@ -55,10 +55,10 @@ class InterfaceOptions:
         """The next hops of the default routes: `--gateway`, or else each `--peer`."""
         return [self.gateway] if self.gateway else [peer.partition("/")[0] for peer in self.peer]
 
-    def urls(self, port: int) -> list[str]:
+    def urls(self, port: int, scheme: str = "http") -> list[str]:
         """Where a browser finds what listens on `port` of each address."""
         hosts = [address.partition("/")[0] for address in self.address]
-        return [f"http://{f'[{host}]' if ':' in host else host}:{port}/" for host in hosts]
+        return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/" for host in hosts]
 
     @asynccontextmanager
     async def stack(self) -> AsyncIterator[Stack]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NoReturn
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, NoReturn
 
 import click
 
 USAGE_ERROR = 2
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def fail(message: str) -> NoReturn:
@@ -37,10 +38,10 @@ def invoke(command: click.Command, name: str) -> NoReturn:
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` to its end, or until SIGINT or SIGTERM cancels it; what it holds is given back either way."""
-    import uvloop
+    from asyncstack.loop import new_event_loop
 
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_until_signal(main))
     except (OSError, ValueError) as exc:
         fail(_explain(exc))
@@ -55,19 +56,30 @@ def _explain(exc: OSError | ValueError) -> str:
 async def _until_signal(main: Coroutine[Any, Any, None]) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(main)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         loop.add_signal_handler(number, task.cancel)
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await task
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def on_signal(callback: Callable[[int], object]) -> Iterator[None]:
+    """Have SIGINT and SIGTERM call `callback(number)` meanwhile, instead of cancelling the command's task, this one."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in SIGNALS:
+        loop.add_signal_handler(number, callback, number)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.add_signal_handler(number, task.cancel)
 
 
 async def forever() -> None:
     """Wait until cancelled."""
     await asyncio.get_running_loop().create_future()
-
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

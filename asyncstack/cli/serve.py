@@ -1,27 +1,68 @@
-"""`asyncstack serve`: a folder, a handler or an HTTP application on a stack."""
+"""`asyncstack serve`: a folder, a handler or an application on a stack."""
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from asyncstack.cli.interface import InterfaceOptions
-from asyncstack.cli.running import Handler, forever
+from asyncstack.cli.running import forever
+from asyncstack.cli.target import AsgiApplication, Handler
+
+if TYPE_CHECKING:
+    from asyncstack.stack import Stack
 
 
-async def serve_on_interface(handler: Handler, interface: InterfaceOptions, port: int) -> None:
-    """Serve on a TUN or TAP until cancelled."""
-    async with interface.stack() as stack:
-        server = await stack.start_server(handler, None, port)
-        for url in interface.urls(server.sockets[0].getsockname()[1]):
-            click.echo(f"asyncstack: serving {url} (Ctrl-C ends it)")
+@dataclass(slots=True)
+class Service:
+    """What to serve on which port, and the files of its certificate."""
+
+    target: Handler | AsgiApplication
+    port: int
+    certfile: str | None = None
+    keyfile: str | None = None
+
+    @property
+    def scheme(self) -> str:
+        """Of the URLs."""
+        return "https" if self.certfile else "http"
+
+    async def serve(self, stack: Stack, listening: Callable[[int], Awaitable[None]]) -> None:
+        """Serve on every address of `stack` until SIGINT or SIGTERM; `listening(port)` is awaited once it does."""
+        if isinstance(self.target, AsgiApplication):
+            from asyncstack.cli.asgi import serve_asgi
+
+            await serve_asgi(self.target.app, stack, self.port, self.certfile, self.keyfile, listening)
+            return
+        server = await stack.start_server(self.target, None, self.port, ssl=self._tls())
+        await listening(server.sockets[0].getsockname()[1])
         await forever()
 
+    def _tls(self) -> ssl.SSLContext | None:
+        if self.certfile is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.certfile, self.keyfile)
+        return context
 
-async def serve_published(
-    handler: Handler, publish: tuple[str, int], port: int, options: InterfaceOptions
-) -> None:
+
+async def serve_on_interface(service: Service, interface: InterfaceOptions) -> None:
+    """Serve on a TUN or TAP until cancelled."""
+    async with interface.stack() as stack:
+
+        async def listening(port: int) -> None:
+            for url in interface.urls(port, service.scheme):
+                click.echo(f"asyncstack: serving {url} (Ctrl-C ends it)")
+
+        await service.serve(stack, listening)
+
+
+async def serve_published(service: Service, publish: tuple[str, int], options: InterfaceOptions) -> None:
     """Serve in a simulated network and publish it on a kernel socket, until cancelled. Needs no privileges."""
     from asyncstack.application.forwarder import Forwarder
     from asyncstack.testing.network import Network
@@ -32,8 +73,10 @@ async def serve_published(
         network.link(client, server, mtu=options.mtu)
         if options.capture is not None:
             await closing.enter_async_context(network.capture(options.capture))
-        listener = await server.start_server(handler, "10.9.0.2", port)
-        port = listener.sockets[0].getsockname()[1]
-        forwarder = await closing.enter_async_context(Forwarder(client, "10.9.0.2", port, *publish))
-        click.echo(f"asyncstack: serving {forwarder.url} (Ctrl-C ends it)")
-        await forever()
+
+        async def listening(port: int) -> None:
+            forwarder = Forwarder(client, "10.9.0.2", port, *publish, scheme=service.scheme)
+            await closing.enter_async_context(forwarder)
+            click.echo(f"asyncstack: serving {forwarder.url} (Ctrl-C ends it)")
+
+        await service.serve(server, listening)

@@ -6,13 +6,26 @@ import importlib
 import inspect
 import os
 import sys
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
-from asyncstack.cli.running import Handler, fail
+from asyncstack.cli.running import fail
+
+Handler = Callable[[StreamReader, StreamWriter], Awaitable[None]]
 
 
-def load_target(target: str) -> Handler:
-    """`handler(reader, writer)` for `target`: a folder of static files, a coroutine function, or an HTTP application.
+@dataclass(slots=True)
+class AsgiApplication:
+    """What uvicorn is to run."""
+
+    app: Any
+
+
+def load_target(target: str) -> Handler | AsgiApplication:
+    """What `target` names: a folder of static files, `handler(reader, writer)`, an asyncstack HTTP application, or an
+    ASGI application.
 
     Modules are found from the current folder first. Ends the program with one line when there is no such thing.
     """
@@ -28,14 +41,38 @@ def load_target(target: str) -> Handler:
     found = _load(module_name, attribute)
     if isinstance(found, Application):
         return found.handle
+    if _is_asgi(found):
+        return AsgiApplication(found)
     if not inspect.iscoroutinefunction(found):
         fail(
-            f"{target} is no async handler(reader, writer) and no asyncstack HTTP application, but {found!r}"
+            f"{target} is no async handler(reader, writer), no ASGI application and no asyncstack HTTP application, "
+            f"but {found!r}"
         )
-    if len(inspect.signature(found).parameters) != 2:
-        fail(f"{target} takes other arguments than (reader, writer)")
+    if not _takes(found, 2):
+        fail(f"{target} takes other arguments than (reader, writer), or (scope, receive, send) of ASGI")
     handler: Handler = found
     return handler
+
+
+def _is_asgi(found: Any) -> bool:
+    """Whether `found` is an ASGI application: a coroutine function, an object whose `__call__` is one, or a class that
+    can be awaited, of (scope, receive, send); or ASGI 2's class of (scope,) with `__call__(receive, send)`."""
+    if inspect.isclass(found):
+        if hasattr(found, "__await__"):
+            return _takes(found, 3)
+        return inspect.iscoroutinefunction(found.__call__) and _takes(found, 1)
+    if not callable(found) or not _takes(found, 3):
+        return False
+    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(found.__call__)
+
+
+def _takes(found: Any, count: int) -> bool:
+    """Whether `found` can be called with `count` positional arguments."""
+    try:
+        inspect.signature(found).bind(*[None] * count)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _load(module_name: str, attribute: str) -> Any:

@@ -28,6 +28,11 @@ class RoutingLoop(asyncio.AbstractEventLoop):
         super().__init__(*args, **kwds)
         self.stacks = Stacks()
 
+    @property
+    def kernel(self) -> Any:
+        """The calls of the loop below, for who means the kernel whatever the address says."""
+        return super()
+
     # names
 
     async def getaddrinfo(

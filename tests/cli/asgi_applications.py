@@ -1,0 +1,86 @@
+"""What the tests have `asyncstack serve` run: ASGI applications of every shape."""
+
+import os
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+
+async def function(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise NotImplementedError("no lifespan")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+class Instance:
+    async def __call__(self, scope, receive, send):
+        await function(scope, receive, send)
+
+
+class Awaited:
+    def __init__(self, scope, receive, send):
+        self.arguments = scope, receive, send
+
+    def __await__(self):
+        return function(*self.arguments).__await__()
+
+
+class Asgi2:
+    def __init__(self, scope):
+        self.scope = scope
+
+    async def __call__(self, receive, send):
+        await function(self.scope, receive, send)
+
+
+async def failing(scope, receive, send):
+    """Its lifespan does not begin."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database today"})
+
+
+instance = Instance()
+
+
+def wsgi(environ, start_response):
+    """Not for us."""
+
+
+def fastapi_application():
+    """With a lifespan that leaves marks in the current folder, HTTP and a WebSocket."""
+    import fastapi
+
+    @asynccontextmanager
+    async def lifespan(app):
+        Path("begun").touch()
+        yield
+        Path("over").touch()
+
+    app = fastapi.FastAPI(lifespan=lifespan)
+
+    @app.get("/who/{name}")
+    async def who(name: str, request: fastapi.Request):
+        url = request.url
+        return {"name": name, "client": request.client.host, "scheme": url.scheme, "pid": os.getpid()}
+
+    @app.post("/length")
+    async def length(request: fastapi.Request):
+        return {"length": len(await request.body())}
+
+    @app.get("/large")
+    async def large():
+        return fastapi.Response(b"x" * 3_000_000)
+
+    @app.websocket("/shout")
+    async def shout(websocket: fastapi.WebSocket):
+        await websocket.accept()
+        while True:
+            await websocket.send_text((await websocket.receive_text()).upper())
+
+    return app
+
+
+def __getattr__(name):
+    if name == "fast":  # only who asks for it needs FastAPI
+        return fastapi_application()
+    raise AttributeError(name)
