@@ -1,0 +1,47 @@
+"""What is run in every column: a library, what of it, and how it comes to the stack."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+
+from tests.ecosystem.columns import Column, Medium
+from tests.ecosystem.site import Exchange
+
+LOOP = "the loop's calls"  # which the library makes anyway
+
+
+@dataclass(frozen=True)
+class Row:
+    """`exchange`: "module:name" in `exchanges`. `without`: why a medium, or a loop, can not have this row.
+    `filters`: warnings that the library itself causes, as for `pytest.mark.filterwarnings`."""
+
+    library: str
+    what: str
+    exchange: str
+    packages: tuple[str, ...]
+    way: str = LOOP
+    without: Mapping[Medium | str, str] = field(default_factory=dict, hash=False)
+    filters: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.exchange.replace(":", "-")
+
+    def why_not(self, column: Column) -> str:
+        """Why there is no such cell; "" if there is one."""
+        return self.without.get(column.medium, "") or self.without.get(column.loop, "")
+
+
+def load(exchange: str) -> Exchange:
+    """The exchange that a row names. Raises ImportError where its libraries are not installed."""
+    module, _, name = exchange.partition(":")
+    found: Exchange = getattr(import_module(f"tests.ecosystem.exchanges.{module}"), name)
+    return found
+
+
+ROWS = (
+    Row("uvicorn + FastAPI", "HTTP", "uvicorn_fastapi:http", ("uvicorn", "fastapi", "httpx")),
+    Row("uvicorn + FastAPI", "WebSocket", "uvicorn_fastapi:websocket", ("uvicorn", "fastapi")),
+    Row("uvicorn + FastAPI", "HTTPS", "uvicorn_fastapi:https", ("uvicorn", "fastapi", "httpx")),
+    Row("websockets", "ws, permessage-deflate", "websockets_peers:plain", ("websockets",)),
+    Row("websockets", "wss", "websockets_peers:secure", ("websockets",)),
+)

@@ -1,0 +1,36 @@
+"""Every cell of the matrix."""
+
+import pytest
+
+from tests.ecosystem.columns import Column
+from tests.ecosystem.matrix import cells
+from tests.ecosystem.places import run
+from tests.ecosystem.rows import Row
+from tests.programs import require_package
+
+
+def parametrized(kernel: bool) -> pytest.MarkDecorator:
+    """All cells with, or without, the kernel on one side."""
+    found = [
+        pytest.param(
+            row, column, id=f"{row}-{column}", marks=[pytest.mark.filterwarnings(one) for one in row.filters]
+        )
+        for row, column in cells()
+        if column.medium.kernel == kernel
+    ]
+    return pytest.mark.parametrize(("row", "column"), found)
+
+
+@parametrized(kernel=False)
+def test_stack_to_stack(row: Row, column: Column, isolated, site_files):
+    for package in row.packages:
+        require_package(package)
+    run(row, column, site_files)
+
+
+@pytest.mark.tun
+@parametrized(kernel=True)
+def test_over_tun(row: Row, column: Column, netns, peers, site_files):
+    for package in row.packages:
+        require_package(package)
+    run(row, column, site_files, peers, netns.fd)
