@@ -1,8 +1,8 @@
 """Which stack of a loop an address belongs to, or none: then it is the kernel's.
 
 An address belongs to a stack if the stack has it, or has a route to it: a default route takes everything. The loopback
-addresses (127/8 and ::1) stay the kernel's, which every library's helpers rely on, unless `Stacks.loopback` names a
-stack. Several stacks on one loop are hosts of a simulated network, as a rule: then who calls stands on the current one.
+addresses (127/8 and ::1) stay the kernel's, which every library's helpers rely on, unless `Stacks.loopback` says that
+they are the current stack's. Several stacks on one loop are hosts of a simulated network, as a rule: then who calls stands on the current one.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def standing_on(stack: Stack) -> Iterator[None]:
 
 
 class Stacks:
-    """The open stacks of one loop, in the order they were made. `loopback`: the one that has 127/8 and ::1, if any."""
+    """The open stacks of one loop, in the order they were made. `loopback`: 127/8 and ::1 are theirs."""
 
     def __init__(self) -> None:
         self._open: dict[Stack, None] = {}
-        self.loopback: Stack | None = None
+        self.loopback = False
 
     def __iter__(self) -> Iterator[Stack]:
         return iter(self._open)
@@ -52,8 +52,6 @@ class Stacks:
     def remove(self, stack: Stack) -> None:
         """`stack` is closed."""
         self._open.pop(stack, None)
-        if self.loopback is stack:
-            self.loopback = None
 
     @property
     def current(self) -> Stack | None:
@@ -67,14 +65,14 @@ class Stacks:
             return self.current
         address = plain(address)
         if is_loopback(address):
-            return self.loopback
+            return self.current if self.loopback else None
         return next((stack for stack in self._in_turn() if stack.addresses.is_local(address)), None)
 
     def of_remote(self, address: bytes) -> Stack | None:
         """Who has a route to `address`: the current stack rather than another."""
         address = plain(address)
         if is_loopback(address) or not any(address):
-            return self.loopback
+            return self.current if self.loopback else None
         return next((stack for stack in self._in_turn() if stack.routes.reaches(address)), None)
 
     def _in_turn(self) -> list[Stack]:

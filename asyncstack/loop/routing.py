@@ -73,11 +73,11 @@ class RoutingLoop(asyncio.AbstractEventLoop):
     ) -> tuple[asyncio.Transport, ProtocolT]:
         """As asyncio's."""
         kwds |= {"ssl": ssl, "family": family, "local_addr": local_addr, "server_hostname": server_hostname}
-        if sock is None and host and self.stacks:
-            addresses = await self._addresses(host, family, socket.SOCK_STREAM)
+        if sock is None and self.stacks and (host is not None or port is not None):
+            addresses = await self._addresses(host or "localhost", family, socket.SOCK_STREAM)
             stack = await self._stack_towards(addresses, local_addr)
             if stack is not None:
-                if ssl and server_hostname is None:
+                if ssl and server_hostname is None and host:
                     kwds["server_hostname"] = str(host)
                 return await stack.create_connection(
                     protocol_factory, [format_address(one) for one in addresses], port, **kwds
@@ -88,8 +88,8 @@ class RoutingLoop(asyncio.AbstractEventLoop):
         """The stack that has the local address, if one is asked for; else the one with a route to the first remote."""
         if local_addr is not None and local_addr[0]:
             for local in await self._addresses(local_addr[0], 0, socket.SOCK_STREAM):
-                if any(local):
-                    return self.stacks.of_local(local)
+                if any(local) and (stack := self.stacks.of_local(local)) is not None:
+                    return stack
         return next(filter(None, map(self.stacks.of_remote, remotes)), None)
 
     async def create_server(

@@ -90,7 +90,7 @@ test_kernel = on_every_loop(_kernel)
 
 async def _loopback(a: Stack, b: Stack) -> None:
     """Unless a stack is told to have them."""
-    asyncio.get_running_loop().stacks.loopback = b
+    asyncio.get_running_loop().stacks.loopback = True
     async with await asyncio.start_server(echo, "127.0.0.1", 7) as server:
         assert server.sockets[0].getsockname() == ("127.0.0.1", 7)
         answer, writer = await ask("127.0.0.1", 7)

@@ -1,8 +1,9 @@
-"""The four media that every test of the contract runs on.
+"""The media that every test of the contract runs on.
 
     kernel    asyncio's own transports over the loopback interface: the reference
     memory    two stacks joined by a memory link, on asyncio's selector loop, in real time
     uvloop    the same on uvloop
+    routed    the same, by asyncio's own calls on `asyncstack.EventLoop`, which is uvloop's with routing
     virtual   two hosts of a simulated network with a delay, in virtual time
 
 A test is written once, against asyncio's calls; `contract` runs it on every medium and then looks at what it left
@@ -20,12 +21,15 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from asyncstack import Network, Stack, memory_pair
+from asyncstack import EventLoop, Network, Stack, memory_pair
 from asyncstack.testing import VirtualTimeLoop
 from tests.transport.asyncio_contract.recorders import PATIENCE, Recorder
 
-ALL = ("kernel", "memory", "uvloop", "virtual")
-OURS = ALL[1:]
+ALL = ("kernel", "memory", "uvloop", "virtual", "routed")
+OURS = ALL[1:4]
+DIRECT = ALL[
+    :4
+]  # without the routing: an address of nobody is the kernel's there, and its loop's error uvloop's
 KERNEL = ALL[:1]
 
 # Names of the simulated hosts table; the kernel's loop knows them too, so that no test asks a DNS server.
@@ -53,6 +57,26 @@ class KernelHost:
         self.create_datagram_endpoint = loop.create_datagram_endpoint
         self.open_connection = asyncio.open_connection
         self.start_server = asyncio.start_server
+
+
+class RoutedHost:
+    """asyncio's calls, made from one of several stacks on a loop; what asyncio has not is asked of the stack."""
+
+    def __init__(self, loop, stack):
+        self.stack = stack
+        for home, names in (
+            (loop, ("create_connection", "create_server", "create_datagram_endpoint")),
+            (asyncio, ("open_connection", "start_server")),
+        ):
+            for name in names:
+                setattr(self, name, functools.partial(self._call, getattr(home, name)))
+
+    async def _call(self, function, *arguments, **keywords):
+        with self.stack.current():
+            return await function(*arguments, **keywords)
+
+    def __getattr__(self, name):
+        return getattr(self.stack, name)
 
 
 class Net:
@@ -168,6 +192,13 @@ async def _memory(loop):
 
 
 @asynccontextmanager
+async def _routed(loop):
+    loop.stacks.loopback = True
+    async with _memory(loop) as (client, server, *rest):
+        yield RoutedHost(loop, client), RoutedHost(loop, server), *rest
+
+
+@asynccontextmanager
 async def _virtual(loop):
     async with Network(seed=1) as network:
         client = network.host("client", "10.0.0.1/24", "fd00::1/64")
@@ -182,8 +213,9 @@ LOOPS = {
     "memory": asyncio.SelectorEventLoop,
     "uvloop": uvloop.new_event_loop,
     "virtual": VirtualTimeLoop,
+    "routed": EventLoop,
 }
-HOSTS = {"kernel": _kernel, "memory": _memory, "uvloop": _memory, "virtual": _virtual}
+HOSTS = {"kernel": _kernel, "memory": _memory, "uvloop": _memory, "virtual": _virtual, "routed": _routed}
 
 
 def timers_left(loop):

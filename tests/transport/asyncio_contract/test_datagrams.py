@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from asyncstack import Stack, memory_pair
-from tests.transport.asyncio_contract.media import KERNEL, OURS, contract
+from tests.transport.asyncio_contract.media import DIRECT, KERNEL, OURS, contract
 from tests.transport.asyncio_contract.recorders import Datagrams
 
 
@@ -224,7 +224,7 @@ async def test_a_connected_endpoint_keeps_its_port(net):
     assert caught.value.errno == errno.EADDRINUSE
 
 
-@contract
+@contract(media=DIRECT)
 async def test_errors_of_binding(net):
     with pytest.raises(OSError) as caught:
         await net.server.create_datagram_endpoint(Datagrams, ("192.0.2.1", 0))

@@ -8,7 +8,12 @@ import pytest
 from tests.transport.asyncio_contract.media import contract
 from tests.transport.asyncio_contract.recorders import Buffered, Recorder
 
-STDLIB_LOOPS = ("kernel", "memory", "virtual")  # uvloop's start_tls() takes its own transports only
+NOT_UVLOOP = (
+    "kernel",
+    "memory",
+    "virtual",
+    "routed",
+)  # uvloop's own start_tls() takes its own transports only
 
 
 @pytest.fixture
@@ -199,7 +204,7 @@ async def test_abort(net, server_tls, client_tls):
     assert client.lost is None
 
 
-@contract(media=STDLIB_LOOPS)
+@contract(media=NOT_UVLOOP)
 async def test_start_tls_of_the_streams(net, server_tls, client_tls):
     async def handler(reader, writer):
         assert await reader.readline() == b"STARTTLS\n"
@@ -221,7 +226,7 @@ async def test_start_tls_of_the_streams(net, server_tls, client_tls):
     await writer.wait_closed()
 
 
-@contract(media=STDLIB_LOOPS)
+@contract(media=NOT_UVLOOP)
 async def test_start_tls_of_the_loop(net, server_tls, client_tls):
     class Upgrading(Recorder):
         def data_received(self, data):
@@ -255,3 +260,109 @@ async def test_start_tls_of_uvloop_takes_its_own_only(net, client_tls):
     client, _ = await net.pair()
     with pytest.raises(TypeError):
         await net.loop.start_tls(client.transport, client, client_tls, server_hostname="server")
+
+
+# what a context asks for
+
+
+@contract
+async def test_alpn(net, server_tls, client_tls):
+    server_tls.set_alpn_protocols(["h2", "http/1.1"])
+    client_tls.set_alpn_protocols(["http/1.1"])
+    _, port, accepted = await net.serve(ssl=server_tls)
+    client = await net.connect(port, ssl=client_tls)
+    await net.until(lambda: accepted and accepted[0].transport)
+    for one in (client, accepted[0]):
+        assert one.transport.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+
+
+@contract
+async def test_sni(net, server_tls, client_tls):
+    asked = []
+    server_tls.sni_callback = lambda ssl_object, name, context: asked.append(name)
+    _, port, _ = await net.serve(ssl=server_tls)
+    await net.connect(port, ssl=client_tls, server_hostname="server")
+    assert asked == ["server"]
+
+
+@contract
+async def test_a_certificate_of_the_client(net, server_tls, client_tls, certificate):
+    server_tls.load_verify_locations(certificate[0])
+    server_tls.verify_mode = ssl.CERT_REQUIRED
+    client_tls.load_cert_chain(*certificate)
+    _, port, accepted = await net.serve(ssl=server_tls)
+    await net.connect(port, ssl=client_tls)
+    await net.until(lambda: accepted and accepted[0].transport)
+    subject = accepted[0].transport.get_extra_info("peercert")["subject"]
+    assert (("commonName", "server"),) in subject
+
+
+@contract
+async def test_no_certificate_of_the_client(net, server_tls, client_tls, certificate):
+    server_tls.load_verify_locations(certificate[0])
+    server_tls.verify_mode = ssl.CERT_REQUIRED
+    _, port, accepted = await net.serve(ssl=server_tls)
+    client = await net.connect(port, ssl=client_tls)  # in TLS 1.3 done before the server has looked
+    await client.called("connection_lost")
+    assert not accepted[0].callbacks
+    net.take_errors()
+
+
+class Resuming(ssl.SSLContext):
+    """asyncio has no argument for the session to go on with."""
+
+    session = None
+
+    def wrap_bio(self, *arguments, **keywords):
+        return super().wrap_bio(*arguments, **keywords, session=self.session)
+
+
+@contract(media=("kernel", "memory", "virtual"))  # uvloop keeps its own way into OpenSSL
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_goes_on(net, server_tls, certificate, version):
+    client_tls = Resuming(ssl.PROTOCOL_TLS_CLIENT)
+    client_tls.load_verify_locations(certificate[0])
+    client_tls.maximum_version = version
+    _, port, accepted = await net.serve(ssl=server_tls)
+    for turn in range(2):
+        client = await net.connect(port, ssl=client_tls)
+        await net.until(lambda turn=turn: len(accepted) > turn and accepted[turn].transport)
+        accepted[turn].transport.write(b"x")  # the ticket of TLS 1.3 comes with the first data
+        await client.received(1)
+        ssl_object = client.transport.get_extra_info("ssl_object")
+        assert ssl_object.session_reused == bool(turn)
+        client_tls.session = ssl_object.session
+        client.transport.close()
+        await accepted[turn].called("connection_lost")
+
+
+@contract
+async def test_close_notify(net, server_tls, client_tls):
+    """A server that closes says so inside of TLS, before the FIN: what was cut off could be told from what has ended."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    _, port, accepted = await net.serve(ssl=server_tls)
+    reader, writer = await net.open_connection(port)
+    peer = client_tls.wrap_bio(incoming, outgoing, server_hostname="server")
+
+    async def until_done(call, *arguments):
+        while True:
+            try:
+                return call(*arguments)
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                data = await reader.read(65536)
+                incoming.write(data) if data else incoming.write_eof()
+            finally:
+                writer.write(outgoing.read())
+
+    await until_done(peer.do_handshake)
+    await net.until(lambda: accepted and accepted[0].transport)
+    accepted[0].transport.write(b"bye")
+    accepted[0].transport.close()
+    assert await until_done(peer.read, 100) == b"bye"
+    assert await until_done(peer.read, 100) == b""  # SSLEOFError, had there been a FIN alone
+    await until_done(peer.unwrap)
+    await accepted[0].called("connection_lost")
+    assert accepted[0].lost is None
+    writer.close()
+    await net.quiet()
