@@ -77,7 +77,7 @@ class Calls:
             raise ValueError("create_connection() needs a host or a port")
         _check_tls(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
         if ssl and server_hostname is None:
-            if not host:
+            if not host or (isinstance(host, Iterable) and not isinstance(host, str)):
                 raise ValueError("You must set server_hostname when using ssl without a host")
             server_hostname = str(host)
         remotes = self.names.resolve_local("localhost" if host is None else host, family)

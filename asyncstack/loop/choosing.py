@@ -2,7 +2,8 @@
 
 An address belongs to a stack if the stack has it, or has a route to it: a default route takes everything. The loopback
 addresses (127/8 and ::1) stay the kernel's, which every library's helpers rely on, unless `Stacks.loopback` says that
-they are the current stack's. Several stacks on one loop are hosts of a simulated network, as a rule: then who calls stands on the current one.
+they are the current stack's. Several stacks on one loop are hosts of a simulated network, as a rule: then who calls
+stands on the current one.
 """
 
 from __future__ import annotations

@@ -338,7 +338,7 @@ async def test_a_session_goes_on(net, server_tls, certificate, version):
 
 @contract
 async def test_close_notify(net, server_tls, client_tls):
-    """A server that closes says so inside of TLS, before the FIN: what was cut off could be told from what has ended."""
+    """A server that closes says so inside of TLS, before the FIN: an end is no cut."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     _, port, accepted = await net.serve(ssl=server_tls)
     reader, writer = await net.open_connection(port)
