@@ -80,10 +80,13 @@ class Calls:
             if not host or (isinstance(host, Iterable) and not isinstance(host, str)):
                 raise ValueError("You must set server_hostname when using ssl without a host")
             server_hostname = str(host)
-        remotes = self.names.resolve_local("localhost" if host is None else host, family)
+        remotes = await self.names.lookup_local("localhost" if host is None else host, family)
         if interleave is None and happy_eyeballs_delay is not None:
             interleave = 1
-        targets = self._targets(interleaved(remotes, interleave) if interleave else remotes, port, local_addr)
+        if interleave:
+            remotes = interleaved(remotes, interleave)
+        targets = await self._targets(remotes, port, local_addr)
+        self._check_open()  # the stack may have been closed while a name was asked for
         protocol: ProtocolT
         tls: asyncio.Future[None] | None = self.loop.create_future() if ssl else None
 
@@ -104,13 +107,15 @@ class Calls:
         finally:
             tls = None  # it holds its exception, whose traceback holds this frame
 
-    def _targets(self, remotes: list[bytes], port: Port, local_addr: tuple[Any, ...] | None) -> list[Target]:
+    async def _targets(
+        self, remotes: list[bytes], port: Port, local_addr: tuple[Any, ...] | None
+    ) -> list[Target]:
         """Every address with the local one to use for it."""
         number = port_number(port)
         if local_addr is None:
             return [(remote, number, b"", 0) for remote in remotes]
         found: dict[int, bytes] = {}
-        for address in self.names.resolve_local(local_addr[0]):
+        for address in await self.names.lookup_local(local_addr[0]):
             found.setdefault(len(address), address if any(address) else b"")
         targets = [
             (remote, number, found[len(remote)], port_number(local_addr[1]))
@@ -203,14 +208,14 @@ class Calls:
 
         server = Server(self.loop, self._server_closed, keep_alive=keep_alive)
         acceptor = ServerAcceptor(server, factory, backlog)
-        for listener in self._listen(host, port, family, acceptor, bool(reuse_port), tcp):
+        for listener in await self._listen(host, port, family, acceptor, bool(reuse_port), tcp):
             server.add(listener)
         self.servers[server] = None
         if start_serving:
             await server.start_serving()
         return server
 
-    def _listen(
+    async def _listen(
         self,
         host: Host | Network | Iterable[Host | Network],
         port: Port | range,
@@ -219,7 +224,8 @@ class Calls:
         reuse_port: bool,
         config: TcpConfig | None,
     ) -> list[Listener]:
-        places = self.names.resolve_networks(host, family)
+        places = await self.names.lookup_networks(host, family)
+        self._check_open()
         if not isinstance(port, range) and all(length < 0 for _, length in places):
             addresses = [address for address, _ in places]
             return self.tcp.listen(
@@ -256,7 +262,7 @@ class Calls:
             raise ValueError("reuse_port is not supported: one endpoint has a port of a stack")
         if not local_addr and not remote_addr and family == 0:
             raise ValueError("unexpected address family: give local_addr, remote_addr or family")
-        binding = self._bind(local_addr, remote_addr, family)
+        binding = await self._bind(local_addr, remote_addr, family)
         waiter: asyncio.Future[None] = self.loop.create_future()
         protocol = protocol_factory()
         transport = DatagramTransport(
@@ -273,13 +279,14 @@ class Calls:
             raise
         return transport, protocol
 
-    def _bind(
+    async def _bind(
         self, local_addr: tuple[Any, ...] | None, remote_addr: tuple[Any, ...] | None, family: int
     ) -> Binding:
         """The first pair of local and remote addresses of one family that works; raises the error of the first."""
-        locals_, local_port = self._pair(local_addr, self.names.resolve_local, family)
-        remotes, remote_port = self._pair(remote_addr, self.names.resolve, family)
-        locals_ = locals_ or self.names.resolve_local(None, family)
+        locals_, local_port = await self._pair(local_addr, self.names.lookup_local, family)
+        remotes, remote_port = await self._pair(remote_addr, self.names.lookup, family)
+        locals_ = locals_ or await self.names.lookup_local(None, family)
+        self._check_open()
         pairs = [(a, b) for b in remotes or [b""] for a in locals_ if not b or len(a) == len(b)]
         if not pairs:
             raise ValueError(
@@ -299,15 +306,15 @@ class Calls:
             errors.clear()  # their tracebacks hold this frame
 
     @staticmethod
-    def _pair(
-        address: tuple[Any, ...] | None, resolve: Callable[[Any, int], list[bytes]], family: int
+    async def _pair(
+        address: tuple[Any, ...] | None, lookup: Callable[[Any, int], Awaitable[list[bytes]]], family: int
     ) -> tuple[list[bytes], int]:
         """(addresses, port) of an address of asyncio's."""
         if not address:
             return [], 0
         if not isinstance(address, tuple) or len(address) != 2:
             raise TypeError(f"2-tuple is expected, (host, port), not {address!r}")
-        return resolve(address[0], family), port_number(address[1])
+        return await lookup(address[0], family), port_number(address[1], "udp")
 
     async def open_connection(
         self, host: Host = None, port: Port = None, *, limit: int = STREAM_LIMIT, **kwds: Any

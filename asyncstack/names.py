@@ -1,82 +1,181 @@
-"""Host names to addresses: literal addresses, a hosts table, `localhost`. DNS is asked by nobody here."""
+"""Host names to addresses: literal addresses, a hosts table, `localhost`, and then whoever answers for DNS.
+
+A name of the table is never asked for. What has to be asked is asked of `Names.dns`, which is handed in: the resolver
+is an application of the stack (`asyncstack.application.dns`), above this module.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from asyncstack.network.addresses import LOOPBACK_IPV4, LOOPBACK_IPV6, parse_address, parse_network
 
 Hosts = Mapping[str, list[str] | str]
-Host = str | ipaddress.IPv4Address | ipaddress.IPv6Address | None
+Host = str | bytes | ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Port = int | str | None
 ANY_PORT: Final = range(1, 65536)
 
-_SIZES = {socket.AF_UNSPEC: (4, 16), socket.AF_INET: (4,), socket.AF_INET6: (16,)}
+SIZES: Final[Mapping[int, tuple[int, ...]]] = {
+    socket.AF_UNSPEC: (4, 16),
+    socket.AF_INET: (4,),
+    socket.AF_INET6: (16,),
+}
+
+
+class Found(NamedTuple):
+    """The addresses of a name, 4 or 16 bytes each, the one to try first in front; and its canonical name."""
+
+    name: str
+    addresses: list[bytes]
+
+
+class Dns(Protocol):
+    """Who is asked for a name that is not known here."""
+
+    async def addresses(self, name: str, family: int) -> Found:
+        """The addresses of `name`, which ends in a dot if it is not to be searched for. Raises socket.gaierror."""
+
+    async def name_of(self, address: bytes) -> str:
+        """The name of `address`. Raises socket.gaierror."""
 
 
 class Names:
-    """A hosts table. `table` maps a name, in lower case, to its address or addresses; it may be shared by many stacks,
-    and may change."""
+    """The names one stack knows. `table` maps a name, in lower case, to its address or addresses; it may be shared by
+    many stacks, and may change. `dns` is asked for all others; None: there are no others."""
 
     def __init__(self, table: Hosts | None = None) -> None:
         self.table: Hosts = {} if table is None else table
+        self.dns: Dns | None = None
+
+    # names to addresses
+
+    async def lookup(self, host: Host, family: int = 0) -> list[bytes]:
+        """The addresses of `host`, 4 or 16 bytes each, the one to try first in front. It waits only for DNS.
+
+        Raises socket.gaierror: EAI_NONAME for a name that does not exist, EAI_NODATA for one without an address of
+        `family`, EAI_AGAIN if nobody could be asked; EAI_ADDRFAMILY for a literal of the other family.
+        """
+        known = self.known(host)
+        if known is None:
+            known = await self.ask(host, family)
+        return of_family(known.addresses, host, family)
 
     def resolve(self, host: Host, family: int = 0) -> list[bytes]:
-        """The addresses of `host`, 4 or 16 bytes each, in the order of the table.
+        """`lookup` for who can not wait: DNS is not asked. Raises socket.gaierror."""
+        known = self.known(host)
+        if known is None:
+            raise _unknown(host, "is no address and not in the stack's hosts table")
+        return of_family(known.addresses, host, family)
 
-        Raises socket.gaierror for a name that is not in the table or has no address of `family`.
-        """
-        sizes = _SIZES.get(socket.AddressFamily(family), ())
-        found = [address for address in self._find(host) if len(address) in sizes]
-        if not found:
-            detail = f"Name or service not known: {host!r} is no address and not in the stack's hosts table"
-            raise socket.gaierror(socket.EAI_NONAME, detail)
-        return found
-
-    def _find(self, host: Host) -> list[bytes]:
-        if not isinstance(host, str):
-            return [] if host is None else [host.packed]
-        try:
-            return [parse_address(host)]
-        except ValueError:
-            pass
-        name = host.lower().rstrip(".")
+    def known(self, host: Host) -> Found | None:
+        """What is known without asking anybody: a literal, a name of the table, localhost (RFC 6761 6.3)."""
+        if host is None:
+            return None
+        text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+        address = parse_literal(text)
+        if address:
+            return Found(text, [address])
+        name = text.lower().rstrip(".")
         if name in self.table:
             found = self.table[name]
-            return [parse_address(address) for address in ([found] if isinstance(found, str) else found)]
-        return [LOOPBACK_IPV4, LOOPBACK_IPV6] if name == "localhost" else []
+            return Found(name, [parse_address(one) for one in ([found] if isinstance(found, str) else found)])
+        if name == "localhost" or name.endswith(".localhost"):
+            return Found(name, [LOOPBACK_IPV4, LOOPBACK_IPV6])
+        return None
 
-    def resolve_local(self, host: Host | Iterable[Host], family: int = 0) -> list[bytes]:
+    async def ask(self, host: Host, family: int = 0) -> Found:
+        """What DNS has for `host`. Raises socket.gaierror; UnicodeError for what can be no name, as `socket` does."""
+        text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
+        if not text or ":" in text or "%" in text or family not in SIZES:
+            raise _unknown(host, "is neither an address nor a name")
+        name = text.encode("idna").decode("ascii")
+        if self.dns is None:
+            raise _unknown(
+                host, "is no address and not in the stack's hosts table, and it has no nameservers"
+            )
+        return await self.dns.addresses(name, family)
+
+    async def lookup_local(self, host: Host | Iterable[Host], family: int = 0) -> list[bytes]:
         """The addresses to listen on: None or "" is any address of each family, a list is all of its members."""
         if host is None or host == "":
-            return [bytes(size) for size in _SIZES.get(socket.AddressFamily(family), ())]
-        if isinstance(host, (str, ipaddress.IPv4Address, ipaddress.IPv6Address)):
-            return self.resolve(host, family)
+            return [bytes(size) for size in SIZES.get(family, ())]
+        if isinstance(host, Host):
+            return await self.lookup(host, family)
         found: dict[bytes, None] = {}
         for one in host:
-            found.update(dict.fromkeys(self.resolve_local(one, family)))
+            found.update(dict.fromkeys(await self.lookup_local(one, family)))
         return list(found)
 
-    def resolve_networks(
+    async def lookup_networks(
         self, host: Host | Network | Iterable[Host | Network], family: int = 0
     ) -> list[tuple[bytes, int]]:
         """(prefix, prefix length) for networks ("10.0.0.0/8", or of `ipaddress`) among what may be listened on, and
-        (address, -1) for everything else, as `resolve_local` has it. Raises ValueError for what is no network."""
-        if isinstance(host, (ipaddress.IPv4Network, ipaddress.IPv6Network)) or (
-            isinstance(host, str) and "/" in host
-        ):
+        (address, -1) for everything else, as `lookup_local` has it. Raises ValueError for what is no network."""
+        if isinstance(host, Network) or (isinstance(host, str) and "/" in host):
             prefix, length = parse_network(str(host))
-            if len(prefix) not in _SIZES.get(socket.AddressFamily(family), ()):
+            if len(prefix) not in SIZES.get(family, ()):
                 raise ValueError(f"{host} is a network of the other address family")
             return [(prefix, length)]
-        if host is None or isinstance(host, (str, ipaddress.IPv4Address, ipaddress.IPv6Address)):
-            return [(address, -1) for address in self.resolve_local(host, family)]
-        return list(dict.fromkeys(found for one in host for found in self.resolve_networks(one, family)))
+        if isinstance(host, Host):
+            return [(address, -1) for address in await self.lookup_local(host, family)]
+        found: dict[tuple[bytes, int], None] = {}
+        for one in host:
+            found.update(dict.fromkeys(await self.lookup_networks(one, family)))
+        return list(found)
+
+    # addresses to names
+
+    async def name_of(self, address: bytes) -> str:
+        """A name of `address`: the first of the table that has it, localhost, or what DNS says.
+
+        Raises socket.gaierror.
+        """
+        for name, addresses in self.table.items():
+            if address in map(parse_address, [addresses] if isinstance(addresses, str) else addresses):
+                return name
+        if address in (LOOPBACK_IPV4, LOOPBACK_IPV6):
+            return "localhost"
+        if self.dns is None:
+            raise _unknown(ipaddress.ip_address(address), "has no name in the stack's hosts table")
+        return await self.dns.name_of(address)
+
+
+def parse_literal(text: str) -> bytes:
+    """The address that `text` spells, also in the short and the hexadecimal forms of inet_aton(3), which
+    `socket.getaddrinfo` takes; b"" if it spells none."""
+    try:
+        return parse_address(text)
+    except ValueError:
+        pass
+    if text[:1].isdigit() and text.replace(".", "").isalnum():  # inet_aton stops at a space and is content
+        try:
+            return socket.inet_aton(text)
+        except OSError:
+            pass
+    return b""
+
+
+def of_family(addresses: list[bytes], host: Host, family: int) -> list[bytes]:
+    """Those of the `addresses` of `host` that are of `family`. Raises socket.gaierror if there are none."""
+    sizes = SIZES.get(family)
+    if sizes is None:
+        raise socket.gaierror(socket.EAI_FAMILY, f"ai_family not supported: {family!r}")
+    found = [address for address in addresses if len(address) in sizes]
+    if not found:
+        if host is not None and parse_literal(host.decode() if isinstance(host, bytes) else str(host)):
+            text = f"Address family for hostname not supported: {host!r} is no address of {family!r}"
+            raise socket.gaierror(socket.EAI_ADDRFAMILY, text)
+        raise _unknown(host, f"has no address of {family!r}")
+    return found
+
+
+def _unknown(host: object, why: str) -> socket.gaierror:
+    return socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host!r} {why}")
 
 
 def ports_of(port: Port | range) -> range:
@@ -87,12 +186,17 @@ def ports_of(port: Port | range) -> range:
     return ports
 
 
-def port_number(port: Port) -> int:
-    """`port` as a number, None as 0 (any). Raises socket.gaierror for a text that is no number."""
+def port_number(port: Port, protocol: str = "tcp") -> int:
+    """`port` as a number, None as 0 (any); the name of a service is looked up in the system's table of them.
+
+    Raises socket.gaierror for a name of none.
+    """
     if isinstance(port, str):
-        if not port.isdecimal():
-            raise socket.gaierror(
-                socket.EAI_SERVICE, f"{port!r} is no port number; a stack knows no service names"
-            )
-        return int(port)
+        if port.isdecimal():
+            return int(port)
+        try:
+            return socket.getservbyname(port, protocol)
+        except OSError:
+            text = f"Servname not supported for ai_socktype: no {protocol} service is called {port!r}"
+            raise socket.gaierror(socket.EAI_SERVICE, text) from None
     return 0 if port is None else port

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from socket import AF_INET, SOCK_STREAM
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from asyncstack.addrinfo import AddressInfo, AddrInfo
 from asyncstack.calls import Calls
 from asyncstack.config import StackConfig
 from asyncstack.counters import Counters
@@ -80,6 +81,7 @@ class Stack(Calls):
         self._end: asyncio.Future[None] | None = None  # since close() was called
         self.addresses = AddressTable()
         self.routes = RoutingTable(self.addresses)
+        self._address_info = AddressInfo(self.names, self.addresses, self.interfaces)
         self.ipv4 = self._ip(Ipv4)
         self.ipv6 = self._ip(Ipv6)
         self.icmp = Icmp(self.ipv4, errors_per_second=self.config.icmp_errors_per_second)
@@ -298,7 +300,28 @@ class Stack(Calls):
         Raises OSError EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT.
         """
         self._check_open()
-        return make_socket(self.tcp, self.udp, self._sockets, self.names.resolve, family, type, proto)
+        return make_socket(self.tcp, self.udp, self._sockets, self.names, family, type, proto)
+
+    async def getaddrinfo(
+        self,
+        host: str | bytes | None,
+        port: str | bytes | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[AddrInfo]:
+        """The loop's call of this name, with the arguments, results, order and errors of `socket.getaddrinfo`, from
+        literals, the hosts table and DNS. Raises socket.gaierror; EAI_AGAIN if no nameserver answered."""
+        self._check_open()
+        return await self._address_info.getaddrinfo(host, port, family, type, proto, flags)
+
+    async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
+        """(host, service) of (host, port[, flowinfo, scope_id]): the loop's call of this name, as
+        `socket.getnameinfo`. Raises socket.gaierror."""
+        self._check_open()
+        return await self._address_info.getnameinfo(sockaddr, flags)
 
     async def ping(
         self,
@@ -312,8 +335,9 @@ class Stack(Calls):
         """One ICMP echo of `size` bytes to `host`. Raises TimeoutError after `timeout` seconds, or the OSError
         that came back instead."""
         self._check_open()
-        remote = self.names.resolve(host)[0]
-        local = b"" if source is None else self.names.resolve(source)[0]
+        remote = (await self.names.lookup(host))[0]
+        local = b"" if source is None else (await self.names.lookup(source))[0]
+        self._check_open()  # it may have been closed while a name was asked for
         return await self._ping.ping(remote, source=local, sequence=sequence, timeout=timeout, size=size)
 
     # the end

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "asyncstack"
 # What every layer may use, then the layers from the bottom up, then what is put on top of them. Applications
 # program against asyncio's calls, so `names` and `calls` lie below them.
 FOUNDATION = {"config", "counters", "errors", "timing", "version"}
-LAYERS = ["wire", "link", "network", "transport", "names", "calls", "application"]
+LAYERS = ["wire", "link", "network", "transport", "names", "addrinfo", "calls", "application"]
 BOTTOM, TOP = 0, len(LAYERS) + 1
 
 # These read no clock and do no I/O: `now` comes in; bytes, events and deadlines come out.

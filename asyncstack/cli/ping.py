@@ -15,7 +15,7 @@ async def ping(
 ) -> None:
     """Ping `host` and print what `ping` prints. Ends with status 1 when no reply came."""
     async with interface.stack() as stack:
-        address = stack.names.resolve(host)[0]
+        address = (await stack.names.lookup(host))[0]
         click.echo(f"PING {host} ({format_address(address)}) {size} bytes of data.")
         times: list[float] = []
         sent = 0
@@ -23,7 +23,9 @@ async def ping(
             while count == 0 or sent < count:
                 sent += 1
                 try:
-                    reply = await stack.ping(host, sequence=sent & 0xFFFF, timeout=timeout, size=size)
+                    reply = await stack.ping(
+                        format_address(address), sequence=sent & 0xFFFF, timeout=timeout, size=size
+                    )
                     times.append(reply.rtt)
                     where = f"{reply.size + 8} bytes from {reply.source}"
                     click.echo(f"{where}: icmp_seq={sent} ttl={reply.ttl} time={reply.rtt * 1000:.3f} ms")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from asyncstack.errors import os_error
 from asyncstack.network.addresses import ANY_IPV4, ANY_IPV6, LOOPBACK_IPV4, LOOPBACK_IPV6, format_address
@@ -18,13 +17,22 @@ from asyncstack.transport.ports import check_port
 
 MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
 
-Resolve = Callable[[Any, int], list[bytes]]  # host, family -> addresses
+
+class SocketNames(Protocol):
+    """Who knows the addresses of a host. Both raise socket.gaierror."""
+
+    def resolve(self, host: Any, family: int) -> list[bytes]:
+        """What is known at once."""
+
+    async def lookup(self, host: Any, family: int) -> list[bytes]:
+        """What can be found out."""
 
 
-def split(address: Any, family: int, resolve: Resolve) -> tuple[bytes, int]:
+def split(address: Any, family: int, names: SocketNames) -> tuple[bytes, int]:
     """(address, port) of what an application gives for `family`; the address may be IPv4's for an IPv6 socket.
 
-    "" is any address. Raises TypeError, OverflowError, socket.gaierror as the kernel's sockets do.
+    "" is any address. Raises socket.gaierror for a name that is not known at once: see `looked_up`;
+    TypeError, OverflowError as the kernel's sockets do.
     """
     most = 2 if family == socket.AF_INET else 4
     if not isinstance(address, tuple) or not 2 <= len(address) <= most:
@@ -36,11 +44,25 @@ def split(address: Any, family: int, resolve: Resolve) -> tuple[bytes, int]:
     check_port(port)
     if host == "":
         return (ANY_IPV4 if family == socket.AF_INET else ANY_IPV6), port
+    return _best(names.resolve(host, _asked(family)), family), port
+
+
+async def looked_up(address: tuple[Any, ...], family: int, names: SocketNames) -> tuple[Any, ...]:
+    """`address` with a literal one for its name, which may take a question to DNS. Raises socket.gaierror."""
+    found = await names.lookup(address[0], _asked(family))
+    return (format_address(_best(found, family)), *address[1:])
+
+
+def _asked(family: int) -> int:
+    return family if family == socket.AF_INET else 0
+
+
+def _best(found: list[bytes], family: int) -> bytes:
+    """The one to use on a socket of `family`; without its ::ffff: if it is an IPv4 address."""
     if family == socket.AF_INET:
-        return resolve(host, family)[0], port
-    found = resolve(host, 0)
+        return found[0]
     best = next((one for one in found if len(one) == 16), found[0])
-    return (best[12:] if best[:12] == MAPPED else best), port
+    return best[12:] if best[:12] == MAPPED else best
 
 
 def join(address: bytes, port: int, family: int) -> SocketAddress:

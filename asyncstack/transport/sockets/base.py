@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import SocketAddress
 from asyncstack.transport.options import Options
-from asyncstack.transport.sockets.addresses import Resolve, join
+from asyncstack.transport.sockets.addresses import SocketNames, join, looked_up
 from asyncstack.transport.sockets.readiness import ALWAYS, Readiness
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class StackSocket(Options):
         self,
         loop: asyncio.AbstractEventLoop,
         registry: dict[StackSocket, None],
-        resolve: Resolve,
+        names: SocketNames,
         family: int,
         kind: int,
         proto: int,
@@ -41,7 +41,7 @@ class StackSocket(Options):
         super().__init__(socket.AddressFamily(family), socket.SocketKind(kind), proto)
         self._loop = loop
         self._registry = registry
-        self._resolve = resolve
+        self._names = names
         self._timeout: float | None = None
         self._readiness = Readiness(loop)
         self._closed = False
@@ -130,6 +130,15 @@ class StackSocket(Options):
         return -1 if self._closed else self._readiness.fileno(self._mask())
 
     # names
+
+    async def _named(self, call: Callable[[Any], T], address: Any) -> T:
+        """What `call(address)` returns; if that does not know the name, `call` of the address that lookup finds."""
+        try:
+            return call(address)
+        except socket.gaierror:
+            address = await looked_up(address, self.family, self._names)
+        self._check_open()
+        return call(address)
 
     def _name(self, address: bytes, port: int) -> SocketAddress:
         return join(address, port, self.family)

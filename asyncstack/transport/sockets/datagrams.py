@@ -19,7 +19,7 @@ from asyncstack.transport.claims import Claim
 from asyncstack.transport.datagram_queue import DatagramQueue
 from asyncstack.transport.endpoint_socket import SocketAddress
 from asyncstack.transport.options import IP_PKTINFO, UDP_OPTIONS
-from asyncstack.transport.sockets.addresses import Resolve, destination, hosts_of, split
+from asyncstack.transport.sockets.addresses import SocketNames, destination, hosts_of, looked_up, split
 from asyncstack.transport.sockets.base import Ancillary, StackSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.udp import Binding
@@ -49,9 +49,9 @@ class DatagramSocket(StackSocket):
     table = UDP_OPTIONS
 
     def __init__(
-        self, layer: UdpLayer, registry: dict[StackSocket, None], resolve: Resolve, family: int
+        self, layer: UdpLayer, registry: dict[StackSocket, None], names: SocketNames, family: int
     ) -> None:
-        super().__init__(layer.loop, registry, resolve, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP)
+        super().__init__(layer.loop, registry, names, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP)
         self._layer = layer
         self._claim: Claim | None = None
         self._bindings: list[Binding] = []
@@ -141,7 +141,7 @@ class DatagramSocket(StackSocket):
         self._check_open()
         if self._claim is not None:
             raise os_error(errno.EINVAL, "the socket is bound")
-        self._bind(*split(address, self.family, self._resolve))
+        self._bind(*split(address, self.family, self._names))
 
     def _bind(self, host: bytes, port: int) -> Claim:
         settings = self.settings
@@ -182,7 +182,7 @@ class DatagramSocket(StackSocket):
             self._peer = None
             self._rebind([(one, claim.port, b"", 0) for one in claim.hosts])
             return
-        remote, port, path = self._way(address)
+        remote, port, path = await self._named(self._way, address)
         self._peer = (remote, port)
         self._rebind([(path.source, claim.port, remote, port)])
 
@@ -190,7 +190,7 @@ class DatagramSocket(StackSocket):
         """(remote address, port, path) for an address of the application's."""
         claim, queue = self._bound(), self._queue
         assert queue is not None
-        remote, port = split(address, self.family, self._resolve)
+        remote, port = split(address, self.family, self._names)
         remote = destination(remote, self.family, self.settings.v6_only)
         local = next((host for host in claim.hosts if len(host) == len(remote)), b"")
         if not local:
@@ -216,6 +216,10 @@ class DatagramSocket(StackSocket):
             flags, address = 0, flags
         self._check_flags(flags)
         payload = bytes(memoryview(data).cast("B"))
+        try:
+            return await self._until(lambda: self._send(payload, address), OUT, flags)
+        except socket.gaierror:
+            address = await looked_up(address, self.family, self._names)
         return await self._until(lambda: self._send(payload, address), OUT, flags)
 
     async def sendmsg(

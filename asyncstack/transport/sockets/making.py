@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
-from asyncstack.transport.sockets.addresses import Resolve
+from asyncstack.transport.sockets.addresses import SocketNames
 from asyncstack.transport.sockets.base import StackSocket
 from asyncstack.transport.sockets.datagrams import DatagramSocket
 from asyncstack.transport.sockets.stream import StreamSocket
@@ -24,7 +24,7 @@ def make_socket(
     tcp: TcpLayer,
     udp: UdpLayer,
     registry: dict[StackSocket, None],
-    resolve: Resolve,
+    names: SocketNames,
     family: int,
     kind: int,
     proto: int,
@@ -39,10 +39,10 @@ def make_socket(
         raise os_error(errno.EPROTONOSUPPORT, f"protocol {proto} of type {kind}")
     made: StreamSocket | DatagramSocket
     if kind == socket.SOCK_DGRAM:
-        made = DatagramSocket(udp, registry, resolve, family)
+        made = DatagramSocket(udp, registry, names, family)
     else:
         # asyncio sets TCP_NODELAY on its sockets; a plain one begins without
-        made = StreamSocket(tcp, registry, resolve, family, replace(tcp.config.tcp, nodelay=False))
+        made = StreamSocket(tcp, registry, names, family, replace(tcp.config.tcp, nodelay=False))
     made.default_ttl = tcp.config.ttl
     if flags & socket.SOCK_NONBLOCK:
         made.setblocking(False)

@@ -16,7 +16,7 @@ from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.transport.claims import Claim
 from asyncstack.transport.endpoint_socket import SocketAddress
-from asyncstack.transport.sockets.addresses import Resolve, destination, hosts_of, split
+from asyncstack.transport.sockets.addresses import SocketNames, destination, hosts_of, split
 from asyncstack.transport.sockets.base import StackSocket
 from asyncstack.transport.sockets.listening import AcceptQueue
 from asyncstack.transport.sockets.readiness import IN, OUT
@@ -43,11 +43,11 @@ class OpeningSocket(StackSocket, Owner):
         self,
         layer: TcpLayer,
         registry: dict[StackSocket, None],
-        resolve: Resolve,
+        names: SocketNames,
         family: int,
         config: TcpConfig,
     ) -> None:
-        super().__init__(layer.loop, registry, resolve, family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        super().__init__(layer.loop, registry, names, family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._layer = layer
         self._config = config
         self._claim: Claim | None = None
@@ -61,7 +61,7 @@ class OpeningSocket(StackSocket, Owner):
 
     def _child(self, endpoint: TcpEndpoint) -> Self:
         """The socket of a connection that this one accepts, with its options."""
-        made = type(self)(self._layer, self._registry, self._resolve, self.family, self._config)
+        made = type(self)(self._layer, self._registry, self._names, self.family, self._config)
         made.settings = replace(self.settings)
         made._endpoint, made._stage = endpoint, CONNECTED
         endpoint.owner = made
@@ -148,7 +148,7 @@ class OpeningSocket(StackSocket, Owner):
         self._check_open()
         if self._claim is not None or self._endpoint is not None:
             raise os_error(errno.EINVAL, "the socket is bound")
-        host, port = split(address, self.family, self._resolve)
+        host, port = split(address, self.family, self._names)
         self._bind(host, port)
 
     def _bind(self, host: bytes, port: int) -> None:
@@ -227,7 +227,7 @@ class OpeningSocket(StackSocket, Owner):
             raise os_error(errno.EISCONN)
         waiting = errno.EALREADY
         if self._stage == UNCONNECTED:
-            self._open(address)
+            await self._named(self._open, address)
             waiting = errno.EINPROGRESS
         if self._timeout == 0.0 and self._connected() is None:
             raise os_error(waiting)
@@ -235,7 +235,9 @@ class OpeningSocket(StackSocket, Owner):
 
     def _open(self, address: Any, data_follows: bool = False) -> None:
         family = self.family
-        remote, port = split(address, family, self._resolve)
+        if self._stage != UNCONNECTED or self._queue is not None:
+            raise os_error(errno.EALREADY, "while its name was looked up")
+        remote, port = split(address, family, self._names)
         remote = destination(remote, family, self.settings.v6_only)
         local, local_port = b"", 0
         if self._claim is not None:

@@ -11,6 +11,7 @@ import errno
 import select
 import socket
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from asyncstack.errors import os_error
@@ -158,7 +159,7 @@ class StreamSocket(OpeningSocket):
             raise os_error(errno.EALREADY if self._stage == CONNECTING else errno.EISCONN)
         if address is None:
             raise os_error(errno.EDESTADDRREQ)
-        self._open(address, data_follows=True)
+        await self._named(partial(self._open, data_follows=True), address)
         endpoint = self._endpoint
         assert endpoint is not None
         taken = len(view[: room_on_syn(endpoint.connection)])
