@@ -88,6 +88,13 @@ class Names:
             return Found(name, [LOOPBACK_IPV4, LOOPBACK_IPV6])
         return None
 
+    def answers(self, host: str | bytes) -> bool:
+        """Whether `host` is a name that this table or DNS answers for; if not, only the system may know it."""
+        text = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+        if text.lower().rstrip(".") in self.table:
+            return True
+        return self.dns is not None and text != "" and self.known(text) is None
+
     async def ask(self, host: Host, family: int = 0) -> Found:
         """What DNS has for `host`. Raises socket.gaierror; UnicodeError for what can be no name, as `socket` does."""
         text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")

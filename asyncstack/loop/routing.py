@@ -41,11 +41,8 @@ class RoutingLoop(asyncio.AbstractEventLoop):
         """As asyncio's. Names are looked up by the current stack; one without name servers asks the system for
         what it does not know."""
         stack = self.stacks.current
-        if stack is not None and isinstance(host, str) and host.lower() in stack.names.table:
-            found = [format_address(address) for address in stack.names.resolve(host, family)]
-            return [
-                info for one in found for info in socket.getaddrinfo(one, port, family, type, proto, flags)
-            ]
+        if stack is not None and isinstance(host, (str, bytes)) and stack.names.answers(host):
+            return await stack.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
         return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
 
     async def _addresses(self, host: Any, family: int, type: int) -> list[bytes]:
