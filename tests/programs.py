@@ -1,5 +1,6 @@
 """Programs of the system, and packages, that some tests talk to."""
 
+import glob
 import importlib
 import os
 import shutil
@@ -10,7 +11,8 @@ import pytest
 
 def require_program(name: str) -> str:
     """The path of program `name`. Where it is missing the test is skipped; under CI=true it fails."""
-    path = shutil.which(name)
+    places = [os.environ.get("PATH", os.defpath), *sorted(glob.glob("/usr/lib/postgresql/*/bin"))]
+    path = shutil.which(name, path=os.pathsep.join(places))
     return path if path is not None else _missing(f"the program {name} is not installed")
 
 

@@ -21,6 +21,7 @@ class Row:
     packages: tuple[str, ...]
     way: str = LOOP
     without: Mapping[Medium | str, str] = field(default_factory=dict, hash=False)
+    programs: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -38,10 +39,37 @@ def load(exchange: str) -> Exchange:
     return found
 
 
+NOT_ASYNCIO = dict.fromkeys(
+    (Medium.SIMULATED, Medium.VIRTUAL, Medium.KERNEL_CLIENT),
+    "the server is a program in C with kernel sockets, so only the client can be on the stack",
+)
+
 ROWS = (
     Row("uvicorn + FastAPI", "HTTP", "uvicorn_fastapi:http", ("uvicorn", "fastapi", "httpx")),
     Row("uvicorn + FastAPI", "WebSocket", "uvicorn_fastapi:websocket", ("uvicorn", "fastapi")),
     Row("uvicorn + FastAPI", "HTTPS", "uvicorn_fastapi:https", ("uvicorn", "fastapi", "httpx")),
     Row("websockets", "ws, permessage-deflate", "websockets_peers:plain", ("websockets",)),
     Row("websockets", "wss", "websockets_peers:secure", ("websockets",)),
+    Row("grpclib", "unary and streamed calls", "grpclib_peers:plain", ("grpclib", "google.protobuf")),
+    Row("grpclib", "the same over TLS", "grpclib_peers:secure", ("grpclib", "google.protobuf")),
+    Row("asyncssh", "shell", "ssh:shell", ("asyncssh",)),
+    Row("asyncssh", "SFTP", "ssh:sftp", ("asyncssh",)),
+    Row("aiosmtpd, aiosmtplib", "SMTP with STARTTLS", "smtp:starttls", ("aiosmtpd", "aiosmtplib")),
+    Row("dnspython", "resolver, UDP and TCP", "dns_resolver:resolver", ("dns",)),
+    Row(
+        "asyncpg",
+        "pool, TLS, COPY, NOTIFY with PostgreSQL",
+        "databases:postgres",
+        ("asyncpg",),
+        programs=("postgres",),
+        without=NOT_ASYNCIO,
+    ),
+    Row(
+        "redis-py",
+        "pipeline, publish, TLS with Redis",
+        "databases:redis",
+        ("redis",),
+        programs=("redis-server",),
+        without=NOT_ASYNCIO,
+    ),
 )

@@ -6,7 +6,7 @@ from tests.ecosystem.columns import Column
 from tests.ecosystem.matrix import cells
 from tests.ecosystem.places import run
 from tests.ecosystem.rows import Row
-from tests.programs import require_package
+from tests.programs import require_package, require_program
 
 
 def parametrized(kernel: bool) -> pytest.MarkDecorator:
@@ -21,16 +21,22 @@ def parametrized(kernel: bool) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("row", "column"), found)
 
 
-@parametrized(kernel=False)
-def test_stack_to_stack(row: Row, column: Column, isolated, site_files):
+def require(row: Row) -> None:
+    """Skip, or under CI=true fail, where something is not installed."""
     for package in row.packages:
         require_package(package)
+    for program in row.programs:
+        require_program(program)
+
+
+@parametrized(kernel=False)
+def test_stack_to_stack(row: Row, column: Column, isolated, site_files):
+    require(row)
     run(row, column, site_files)
 
 
 @pytest.mark.tun
 @parametrized(kernel=True)
 def test_over_tun(row: Row, column: Column, netns, peers, site_files):
-    for package in row.packages:
-        require_package(package)
+    require(row)
     run(row, column, site_files, peers, netns.fd)
