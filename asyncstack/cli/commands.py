@@ -47,6 +47,14 @@ def cli() -> None:
 @port_option
 @click.option("--ssl-certfile", type=FILE, help="Serve HTTPS with the certificates of this file (PEM).")
 @click.option("--ssl-keyfile", type=FILE, help="Their private key, if it is not in the same file.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes, each on a queue of the TUN or TAP; who dies is replaced.",
+)
+@click.option("--seat", hidden=True)  # what one of several workers is told
 def serve(
     target: str,
     interface: InterfaceOptions,
@@ -54,6 +62,8 @@ def serve(
     port: int,
     ssl_certfile: str | None,
     ssl_keyfile: str | None,
+    workers: int,
+    seat: str | None,
 ) -> None:
     """Serve TARGET: a folder of static files, or module:attribute.
 
@@ -76,8 +86,16 @@ def serve(
         interface.check()
     else:
         interface.check_unused("--publish is for the simulated network")
+    if workers > 1:
+        from asyncstack.cli.workers import serve_as_worker, supervise
+
+        if seat is None:
+            run(supervise(interface, port, workers, published=publish is not None, tls=bool(ssl_certfile)))
+            return
     service = Service(load_target(target), port, ssl_certfile, ssl_keyfile)
-    if publish is None:
+    if seat is not None:
+        run(serve_as_worker(service, interface, seat))
+    elif publish is None:
         run(serve_on_interface(service, interface))
     else:
         run(serve_published(service, publish, interface))

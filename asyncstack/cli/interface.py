@@ -12,7 +12,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from asyncstack.config import StackConfig
     from asyncstack.link.device import Device
+    from asyncstack.link.tuntap import TunTapDevice
     from asyncstack.stack import Stack
 
 
@@ -42,13 +44,17 @@ class InterfaceOptions:
             if getattr(self, name):
                 raise click.UsageError(f"{reason}: leave out --{name}")
 
-    def device(self) -> Device:
-        """The device, not yet open."""
+    def kind(self) -> tuple[type[TunTapDevice], str]:
+        """The class of the device, and the name of the kernel's interface."""
         from asyncstack.link.tap import TapDevice
         from asyncstack.link.tun import TunDevice
 
-        kind, name = (TapDevice, self.tap) if self.tap is not None else (TunDevice, self.tun)
-        return kind(name or "", peer=list(self.peer) or None, mtu=self.mtu, offload=self.offload)
+        return (TunDevice, self.tun or "") if self.tap is None else (TapDevice, self.tap)
+
+    def device(self) -> Device:
+        """The device, not yet open."""
+        kind, name = self.kind()
+        return kind(name, peer=list(self.peer) or None, mtu=self.mtu, offload=self.offload)
 
     @property
     def gateways(self) -> list[str]:
@@ -61,13 +67,15 @@ class InterfaceOptions:
         return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/" for host in hosts]
 
     @asynccontextmanager
-    async def stack(self) -> AsyncIterator[Stack]:
-        """A stack with that interface."""
+    async def stack(
+        self, device: Device | None = None, config: StackConfig | None = None
+    ) -> AsyncIterator[Stack]:
+        """A stack with that interface; `device` instead of one of its own."""
         from asyncstack.link.capture import Capture
         from asyncstack.stack import Stack
 
-        async with Stack() as stack:
-            interface = await stack.add_interface(self.device(), self.address, self.gateways)
+        async with Stack(config) as stack:
+            interface = await stack.add_interface(device or self.device(), self.address, self.gateways)
             if self.capture is None:
                 yield stack
                 return

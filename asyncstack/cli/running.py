@@ -14,9 +14,14 @@ USAGE_ERROR = 2
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
+def say(message: str) -> None:
+    """Write `message` to stderr, in one line."""
+    click.echo(f"asyncstack: {' '.join(message.split())}", err=True)
+
+
 def fail(message: str) -> NoReturn:
     """Say `message` in one line and end with exit status 2."""
-    click.echo(f"asyncstack: {' '.join(message.split())}", err=True)
+    say(message)
     raise SystemExit(USAGE_ERROR)
 
 

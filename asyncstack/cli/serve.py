@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
@@ -26,6 +26,19 @@ class Service:
     port: int
     certfile: str | None = None
     keyfile: str | None = None
+    tls: ssl.SSLContext | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Raises click.UsageError for files that hold no certificate or not its key."""
+        if self.certfile is None:
+            return
+        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            self.tls.load_cert_chain(self.certfile, self.keyfile)
+        except OSError as exc:  # SSLError is one
+            raise click.UsageError(
+                f"no certificate with its key (PEM) in {self.certfile} {self.keyfile or ''}: {exc.strerror}"
+            ) from None
 
     @property
     def scheme(self) -> str:
@@ -39,16 +52,9 @@ class Service:
 
             await serve_asgi(self.target.app, stack, self.port, self.certfile, self.keyfile, listening)
             return
-        server = await stack.start_server(self.target, None, self.port, ssl=self._tls())
+        server = await stack.start_server(self.target, None, self.port, ssl=self.tls)
         await listening(server.sockets[0].getsockname()[1])
         await forever()
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if self.certfile is None:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.certfile, self.keyfile)
-        return context
 
 
 async def serve_on_interface(service: Service, interface: InterfaceOptions) -> None:

@@ -37,9 +37,10 @@ NAME_LIMIT: Final = 15
 CLONE_DEVICE: Final = "/dev/net/tun"
 
 _IFREQ: Final = struct.Struct("16sH22x")
+_MADE_FOR_YOU: Final = "`ip tuntap add dev {name} mode {mode} user $USER`"
 _NO_CAPABILITY: Final = (
     "this needs the capability CAP_NET_ADMIN: run as root, or attach to a device made for you with "
-    "`ip tuntap add dev {name} mode {mode} user $USER`, or work in a namespace of your own with `unshare -Urn`"
+    f"{_MADE_FOR_YOU}, or work in a namespace of your own with `unshare -Urn`"
 )
 
 
@@ -62,8 +63,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def attach(name: str, kind: int, offload: bool) -> Attachment:
-    """Open interface `name`, made if it is not there. `kind` is IFF_TUN or IFF_TAP.
+def attach(name: str, kind: int, offload: bool, *, queue: bool = False) -> Attachment:
+    """Open interface `name`, made if it is not there. `kind` is IFF_TUN or IFF_TAP. `queue`: as one of several
+    queues, over which the kernel spreads the flows; see `attach_queues`.
 
     Raises OSError that says what is missing and what to do.
     """
@@ -72,11 +74,28 @@ def attach(name: str, kind: int, offload: bool) -> Attachment:
     except OSError as exc:
         _explain_open(exc)
     try:
-        _set_interface(fd, name, kind, offload)
+        _set_interface(fd, name, kind, offload, queue)
         return _adopt(fd, kind, offload)
     except BaseException:
         os.close(fd)
         raise
+
+
+def attach_queues(name: str, kind: int, offload: bool, count: int) -> list[Attachment]:
+    """`count` queues of interface `name`, made if it is not there. A flow's packets keep to one of them while none is
+    closed: its queue is that from which we sent on it last, or else, after some seconds, what its hash says.
+
+    Raises OSError as `attach`.
+    """
+    made: list[Attachment] = []
+    try:
+        while len(made) < count:
+            made.append(attach(made[0].name if made else name, kind, offload, queue=True))
+    except BaseException:
+        for attachment in made:
+            os.close(attachment.fd)
+        raise
+    return made
 
 
 def adopt(fd: int, kind: int, offload: bool) -> Attachment:
@@ -104,18 +123,20 @@ def _adopt(fd: int, kind: int, offload: bool) -> Attachment:
     return Attachment(fd, name, vnet_header, bool(flags & IFF_PERSIST))
 
 
-def _set_interface(fd: int, name: str, kind: int, offload: bool) -> None:
+def _set_interface(fd: int, name: str, kind: int, offload: bool, queue: bool) -> None:
     """TUNSETIFF. A persistent interface may insist on flags that it was made with, hence the variants."""
     plain = kind | IFF_NO_PI
     variants = [plain | IFF_VNET_HDR, plain | IFF_VNET_HDR | IFF_MULTI_QUEUE] if offload else []
     variants += [plain, plain | IFF_MULTI_QUEUE]
+    if queue:
+        variants = [flags for flags in variants if flags & IFF_MULTI_QUEUE]
     for flags in variants:
         try:
             fcntl.ioctl(fd, TUNSETIFF, _IFREQ.pack(os.fsencode(name), flags))
             return
         except OSError as exc:
             if exc.errno != errno.EINVAL or flags == variants[-1]:
-                _explain_attach(exc, name, kind)
+                _explain_attach(exc, name, kind, queue)
 
 
 def _set_offload(fd: int, offload: bool) -> None:
@@ -144,13 +165,19 @@ def _explain_open(exc: OSError) -> NoReturn:
     raise OSError(exc.errno, detail) from exc
 
 
-def _explain_attach(exc: OSError, name: str, kind: int) -> NoReturn:
+def _explain_attach(exc: OSError, name: str, kind: int, queue: bool) -> NoReturn:
     shown = name or f"a new {_mode(kind)} interface"
+    made = {"name": name or "NAME", "mode": _mode(kind) + (" multi_queue" if queue else "")}
     if exc.errno in (errno.EPERM, errno.EACCES):
-        advice = _NO_CAPABILITY.format(name=name or "NAME", mode=_mode(kind))
+        advice = _NO_CAPABILITY.format(**made)
         detail = f"no permission to attach to {shown}: {advice}"
     elif exc.errno == errno.EBUSY:
         detail = f"{shown} is in use by another program"
+    elif exc.errno == errno.EINVAL and queue:
+        detail = (
+            f"{shown} can not have several queues: it is no {_mode(kind)}, or was not made with them, as by "
+            + _MADE_FOR_YOU.format(**made)
+        )
     elif exc.errno == errno.EINVAL:
         detail = f"{shown} can not be attached to: an interface of that name is no {_mode(kind)}"
     else:

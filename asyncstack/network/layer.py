@@ -60,6 +60,8 @@ class NetworkLayer:
         self.handlers: dict[int, ProtocolHandler] = {}
         self._wants: dict[int, Callable[[Packet], bool]] = {}
         self.icmp: ErrorSender | None = None  # set by Icmp or Icmpv6
+        # asked for what was put together; True: it is taken, and nothing is left to do
+        self.on_reassembled: Callable[[Packet], bool] = lambda packet: False
         self.reassembly = Reassembly(
             self.name,
             counters,
@@ -207,7 +209,7 @@ class NetworkLayer:
             return None
         packet.interface = interface
         self.counters[f"{self.name}.reassembled"] += 1
-        return packet
+        return None if self.on_reassembled(packet) else packet
 
     def _rebuild(self, first: Packet, payload: bytes) -> Packet:
         """A packet that was never cut. Raises WireError."""

@@ -41,6 +41,22 @@ MISTAKES = {
     "a peer without length": (("serve", ".", *TUN, "--peer", "10.9.0.1"), "10.9.0.1/24"),
     "too long a name": (("serve", ".", "--tun", "a" * 16, "--address", "10.9.0.2/24"), "15 bytes"),
     "a simulated network on a TUN": (("serve", ".", *TUN, "--publish", "127.0.0.1:0"), "leave out --tun"),
+    "workers without a TUN": (
+        ("serve", ".", "--publish", "127.0.0.1:0", "--workers", "2"),
+        "--workers needs the queues of a --tun or --tap",
+    ),
+    "workers without an interface": (("serve", ".", "--workers", "2"), "one of --tun NAME and --tap NAME"),
+    "workers on any port": (("serve", ".", *TUN, "--workers", "2", "--port", "0"), "--port 80"),
+    "workers with a capture": (
+        ("serve", ".", *TUN, "--workers", "2", "--capture", "all.pcapng"),
+        "--capture is for one process",
+    ),
+    "no workers": (("serve", ".", *TUN, "--workers", "0"), "--workers"),
+    "a key without certificate": (("serve", ".", *TUN, "--ssl-keyfile", __file__), "--ssl-certfile"),
+    "a certificate that is none": (
+        ("serve", ".", "--publish", "127.0.0.1:0", "--ssl-certfile", __file__),
+        "test_misuse.py",
+    ),
     "no port to publish on": (("serve", ".", "--publish", "127.0.0.1"), "'127.0.0.1' is not HOST:PORT"),
     "a port too large": (("serve", ".", "--port", "65536", "--publish", "127.0.0.1:0"), "65535"),
     "nowhere to write": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
-from typing import Final
+from typing import Final, Protocol
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import WireError, os_error
@@ -44,6 +44,16 @@ HEADERS_MAX: Final = 60  # a TCP header with all its options
 SOFTWARE_SEGMENTS: Final = 16  # MSS in a super-segment that software below us will cut
 
 
+class Register(Protocol):
+    """Who keeps a list of the connections, outside this process perhaps."""
+
+    def add(self, key: Key) -> None:
+        """A connection begins."""
+
+    def remove(self, key: Key) -> None:
+        """It is over."""
+
+
 class TcpLayer:
     """The TCP of one stack. Registered with both IP layers."""
 
@@ -62,6 +72,7 @@ class TcpLayer:
         self.controllers = Controllers()
         self.cookies = SynCookies(context.rng)
         self.observer: Observer | None = None
+        self.register: Register | None = None
         self.claims = Claims()  # what sockets have bound
         self._initial = InitialNumbers(context.rng)
         self.fast_open_keys = Keys(self._initial.key(b"fast open"))
@@ -253,6 +264,8 @@ class TcpLayer:
         if len(self.connections) >= self.config.connection_limit:
             raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
         endpoint = self.connections[key] = TcpEndpoint(self, connection, key, path, owner)
+        if self.register is not None:
+            self.register.add(key)
         if self.observer is not None:
             connection.sender.trace = []
         return endpoint
@@ -371,6 +384,8 @@ class TcpLayer:
         """The endpoint has ended; TIME-WAIT, if due, is kept in a table of a few numbers."""
         if self.connections.get(endpoint.key) is endpoint:
             del self.connections[endpoint.key]
+            if self.register is not None:
+                self.register.remove(endpoint.key)
             if not self.connections and self._drained is not None and not self._drained.done():
                 self._drained.set_result(None)
         entry = entry_of(endpoint.connection)
