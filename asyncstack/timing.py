@@ -35,6 +35,9 @@ class LoopTimer:
     Moving the deadline later, or away, touches only a float; the handle re-arms itself when it fires early.
     `callback(now)` runs once the deadline has passed. `background` is for housekeeping that repeats for ever: a
     loop in virtual time does not go on for its sake alone.
+
+    `deadline` and `fires_at` are `math.inf` while there is none. Who moves the deadline of very many timers may assign
+    it without a call, and has to call `arm` only if it lies before `fires_at`.
     """
 
     __slots__ = (
@@ -42,10 +45,10 @@ class LoopTimer:
         "_callback",
         "_clock",
         "_exact",
-        "_fires_at",
         "_handle",
         "_loop",
         "deadline",
+        "fires_at",
     )
 
     def __init__(
@@ -63,18 +66,18 @@ class LoopTimer:
         self._exact = clock == loop.time
         self._background = background and hasattr(loop, "call_at_background")
         self._handle: asyncio.TimerHandle | None = None
-        self._fires_at = math.inf
+        self.fires_at = math.inf
         self.deadline = math.inf
 
     def arm(self, deadline: float) -> None:
         """Fire at `deadline` (clock seconds; `math.inf` for never) instead of the last one given."""
         self.deadline = deadline
-        if deadline < self._fires_at:
+        if deadline < self.fires_at:
             self._schedule(deadline)
 
     def cancel(self) -> None:
         """Forget the deadline and free the handle."""
-        self.deadline = self._fires_at = math.inf
+        self.deadline = self.fires_at = math.inf
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -87,7 +90,7 @@ class LoopTimer:
     def _schedule(self, deadline: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._fires_at = deadline
+        self.fires_at = deadline
         if self._background:
             self._handle = self._loop.call_at_background(deadline, self._fire)  # type: ignore[attr-defined]
             return
@@ -101,7 +104,7 @@ class LoopTimer:
 
     def _fire(self) -> None:
         self._handle = None
-        self._fires_at = math.inf
+        self.fires_at = math.inf
         now = self._clock()
         if self.deadline > now:
             if self.deadline < math.inf:

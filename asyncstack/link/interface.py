@@ -144,17 +144,16 @@ class Interface:
             return False
         for tap in self.taps:
             tap(self, frame)
-        link_header = 14 if device.ethernet else 0
-        # a device that cuts none gets none: one that fits it may still be more than the path takes
-        if frame.gso_size and (
-            device.max_segment <= device.mtu or len(frame) > device.max_segment + link_header
-        ):
-            for piece in segment(frame, link_header, partial=device.checksum_offload):
-                if device.writable:
-                    device.send(piece)
-                else:
-                    self._backlog.append(piece)
-            return True
+        if frame.gso_size:
+            link_header = 14 if device.ethernet else 0
+            # a device that cuts none gets none: one that fits it may still be more than the path takes
+            if device.max_segment <= device.mtu or len(frame) > device.max_segment + link_header:
+                for piece in segment(frame, link_header, partial=device.checksum_offload):
+                    if device.writable:
+                        device.send(piece)
+                    else:
+                        self._backlog.append(piece)
+                return True
         if frame.checksum_start and not device.checksum_offload:
             frame = complete_checksum(frame)
         return device.send(frame)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.link.frame import Frame, OutgoingFrame
 from asyncstack.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface, Sender
+
+
+ETHERTYPES: Final = tuple({4: ETHERTYPE_IPV4, 6: ETHERTYPE_IPV6}.get(version, 0) for version in range(16))
 
 
 class IpLink:
@@ -22,14 +25,12 @@ class IpLink:
 
     async def receive(self, frame: Frame) -> None:
         """Pass `frame` to the handler of its IP version."""
-        data = frame.data
-        version = data[0] >> 4 if data else 0
-        ethertype = ETHERTYPE_IPV4 if version == 4 else ETHERTYPE_IPV6 if version == 6 else 0
-        handler = self._interface.handlers.get(ethertype)
+        data, interface = frame.data, self._interface
+        handler = interface.handlers.get(ETHERTYPES[data[0] >> 4] if data else 0)
         if handler is None:
-            self._interface.counters["ip_link.unknown_version"] += 1
+            interface.counters["ip_link.unknown_version"] += 1
             return
-        await handler(data, frame, self._interface)
+        await handler(data, frame, interface)
 
     def resolve(self, next_hop: bytes, now: float) -> bytes | None:
         """b"": frames carry no link address."""

@@ -155,8 +155,11 @@ class Ipv4(NetworkLayer):
         words = path.address_sum + 0x4500 + tos + length + ident + fragment + (ttl << 8) + protocol
         header = _pack(0x45, tos, length, ident, fragment, ttl, protocol, -words % 0xFFFF, path.addresses)
         if checksum_offset < 0:
-            return self.transmit(path, OutgoingFrame([header, *parts]))
-        return self.transmit(path, OutgoingFrame([header, *parts], 20, checksum_offset, gso_size))
+            frame = OutgoingFrame([header, *parts])
+        else:
+            frame = OutgoingFrame([header, *parts], 20, checksum_offset, gso_size)
+        interface = path.interface
+        return interface.transmit(frame) if interface.point_to_point else self.transmit(path, frame)
 
     def _send_fragments(
         self,

@@ -160,8 +160,11 @@ class Ipv6(NetworkLayer):
             )
         header = _pack(0x60000000 | tos << 20, length, protocol, ttl or self.ttl, path.addresses)
         if checksum_offset < 0:
-            return self.transmit(path, OutgoingFrame([header, *parts]))
-        return self.transmit(path, OutgoingFrame([header, *parts], 40, checksum_offset, gso_size))
+            frame = OutgoingFrame([header, *parts])
+        else:
+            frame = OutgoingFrame([header, *parts], 40, checksum_offset, gso_size)
+        interface = path.interface
+        return interface.transmit(frame) if interface.point_to_point else self.transmit(path, frame)
 
     def _send_fragments(
         self,

@@ -54,39 +54,32 @@ def send_buffer_limit(config: TcpConfig, cwnd: int) -> int:
 class ReceiveTuning:
     """Made by the first data: an idle connection does without. Times in seconds, sizes and positions in bytes."""
 
-    __slots__ = ("_fastest", "_since", "_start", "_window", "rtt")
+    __slots__ = ("_window", "fastest", "rtt", "since", "start")
 
     def __init__(self, position: int, window: int, mss: int, rtt: float, now: float) -> None:
         """`position`: read so far; `rtt`: of the handshake, 0.0 if it gave none."""
         self.rtt = rtt
-        self._start = position
-        self._since = now
+        self.start = position  # of this round trip
+        self.since = now
         self._window = window
-        self._fastest = min(window, 10 * mss)  # bytes read in one round trip
+        self.fastest = min(window, 10 * mss)  # bytes read in one round trip
 
     def look(self, position: int, unread: int, mss: int, rtt: float, now: float) -> int:
         """How large the buffer should be, given that the application has read up to `position`; 0: as it is.
 
         `rtt` is a sample from timestamps, below 0 if there is none.
         """
-        copied = position - self._start
+        copied = position - self.start
         if not self._measure(copied, unread, rtt, now):
             return 0
-        fastest = self._fastest
-        self._start = position
-        self._since = now
+        fastest = self.fastest
+        self.start = position
+        self.since = now
         if copied <= fastest:
             return 0
-        self._fastest = copied
+        self.fastest = copied
         wanted = 2 * copied + EXTRA_SEGMENTS * mss
         return wanted + 2 * (wanted * (copied - fastest) // fastest)
-
-    def slow(self, position: int, now: float) -> bool:
-        """Whether no more was read in this round trip than in the fastest one: nothing is to be learnt of it."""
-        if not self.rtt or position - self._start > self._fastest:
-            return False
-        self._start, self._since = position, now
-        return True
 
     def due(self, now: float) -> float:
         """When to look again."""
@@ -103,5 +96,5 @@ class ReceiveTuning:
         elif not self.rtt:
             if copied < self._window:
                 return False
-            self.rtt = max(now - self._since, TICK)
+            self.rtt = max(now - self.since, TICK)
         return True

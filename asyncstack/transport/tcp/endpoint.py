@@ -18,7 +18,15 @@ from asyncstack.timing import LoopTimer
 from asyncstack.transport.endpoint_socket import socket_address
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.info import TcpInfo
-from asyncstack.transport.tcp.state import CLOSED, TIME_WAIT, Event
+from asyncstack.transport.tcp.state import (
+    CLOSED,
+    CLOSED_BIT,
+    EOF_BIT,
+    OPENED_BIT,
+    READABLE_BIT,
+    TIME_WAIT,
+    WRITABLE_BIT,
+)
 from asyncstack.wire.tcp import Segment, build, header_size
 
 if TYPE_CHECKING:
@@ -26,13 +34,6 @@ if TYPE_CHECKING:
 
 PROTOCOL_TCP: Final = 6
 CHECKSUM_OFFSET: Final = 16
-# Globals: a look-up on the Enum costs more, and these are compared for each segment.
-READABLE: Final = Event.READABLE
-WRITABLE: Final = Event.WRITABLE
-EOF: Final = Event.EOF
-OPENED: Final = Event.OPENED
-CLOSED_EVENT: Final = Event.CLOSED
-
 ENDED: Final = (CLOSED, TIME_WAIT)  # of TIME-WAIT the layer keeps a few numbers
 ROUTE_INTERVAL: Final = 3.0  # seconds between two looks for a route
 HEADER_ESTIMATE: Final = 60  # charged to the sender's quantum for each segment beside its payload
@@ -235,22 +236,20 @@ class TcpEndpoint:
     def settle(self) -> None:
         """Carry out what the machine says after any input or command: events, timer, a turn to send."""
         connection = self.connection
-        for event in connection.events():
-            if event is READABLE:
-                self.owner.readable()
-            elif event is WRITABLE:
-                held = connection.queued
-                self.layer.memory.held += held - self.held
-                self.held = held
-                self.path.interface.link.confirm(self.path.next_hop, connection.heard_at)  # RFC 4861 7.3.1
-                self.owner.writable()
-            elif event is EOF:
-                self.owner.ended()
-            elif event is OPENED:
+        happened = connection.happened  # `connection.events()` as bits, in its order
+        if happened:
+            connection.happened = 0
+            if happened & OPENED_BIT:
                 if self.layer.observer is not None:
                     self.layer.observer.established(self)
                 self.owner.opened(self)
-            elif event is CLOSED_EVENT:
+            if happened & READABLE_BIT:
+                self.owner.readable()
+            if happened & EOF_BIT:
+                self.owner.ended()
+            if happened & WRITABLE_BIT:
+                self._acknowledged()
+            if happened & CLOSED_BIT:
                 self._end()
         if self.layer.observer is not None:
             self.layer.observer.settled(self)
@@ -263,10 +262,20 @@ class TcpEndpoint:
         if not self.queued:
             interface.mark_ready(self)
 
+    def _acknowledged(self) -> None:
+        connection, path = self.connection, self.path
+        held = connection.queued
+        self.layer.memory.held += held - self.held
+        self.held = held
+        if not path.interface.point_to_point:
+            path.interface.link.confirm(path.next_hop, connection.heard_at)  # RFC 4861 7.3.1
+        self.owner.writable()
+
     def _arm(self) -> None:
-        deadline = min(self.connection.timers)  # `connection.deadline`, a call less
-        if deadline != self._timer.deadline:
-            self._timer.arm(deadline)
+        timer = self._timer
+        timer.deadline = deadline = min(self.connection.timers)  # `connection.deadline`, a call less
+        if deadline < timer.fires_at:
+            timer.arm(deadline)
 
     def _end(self) -> None:
         self.layer.memory.held -= self.held
@@ -325,7 +334,8 @@ class TcpEndpoint:
                 tos=segment.ecn,
             )
             if connection.drained:
-                return self._sent_all()
+                self._arm()
+                return False
         self._arm()
         return True
 

@@ -174,8 +174,9 @@ def describe(conn: Connection, now: float) -> TcpInfo:
         rcv_ssthresh=rcv.buffer,
         rcv_rtt=rcv.rtt,
         max_pacing_rate=config.max_pacing_rate,
-        busy_time=history.busy_time(now),
-        rwnd_limited=history.limited_time(now),
+        busy_time=snd.busy + (now - snd.busy_since if snd.busy_since >= 0.0 else 0.0),
+        rwnd_limited=snd.window_limited
+        + (now - snd.window_limited_since if snd.window_limited_since >= 0.0 else 0.0),
         sndbuf_limited=0.0,
         delivered_ce=0 if accurate is None else accurate.delivered_ce,
         delivered_ce_bytes=delivered[CE],

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from asyncstack.config import TcpConfig
-from asyncstack.transport.tcp.buffers import ReceiveTuning, initial_receive_buffer, largest_window
+from asyncstack.transport.tcp.buffers import TICK, ReceiveTuning, initial_receive_buffer, largest_window
 from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.reassembly import CROWDED, SMALL, Reassembly, compact
 from asyncstack.transport.tcp.sequence import NO_FIN
@@ -141,11 +141,13 @@ class Receiver:
         """A round trip has passed: whether there is anything for `tune` to do. Not where less was read in it than in
         the fastest one, as in an exchange of small messages, for which it would cost a tenth of all the work."""
         tuning = self._tuning
-        if tuning is None or now - self.tune_at > QUIET + tuning.rtt:
+        if tuning is None:
             return True
-        if not tuning.slow(self.nxt - self.unread, now):
+        rtt, position = tuning.rtt, self.nxt - self.unread
+        if not rtt or now - self.tune_at > QUIET + rtt or position - tuning.start > tuning.fastest:
             return True
-        self.tune_at = tuning.due(now)
+        tuning.start, tuning.since = position, now
+        self.tune_at = now + (rtt if rtt > TICK else TICK)  # `tuning.due`, a call less
         return False
 
     def tune(self, sample: float, srtt: float, now: float) -> None:

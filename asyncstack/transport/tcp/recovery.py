@@ -128,7 +128,8 @@ def _tell(snd: Sender, acked: int, delivered: int, lost: int, limited: bool, now
     sample.sent = snd.nxt - snd.queue_start + snd.bytes_sent_again
     delivered = max(delivered, 0)
     # where reordering is usual SACKed data counts at once (Linux: tcp_may_raise_cwnd)
-    grows = acked or snd.rack.reordering > snd.rack.dup_thresh
+    rack = snd.rack
+    grows = acked or rack.reordering > rack.dup_thresh
     snd.tell(delivered if grows and not sample.recovering else 0, delivered, limited, now)
     sample.recovering = False
     sample.lost = sample.ce = 0
@@ -209,8 +210,8 @@ def _after_timeout(snd: Sender, acked: int, sacked: int, duplicate: bool, now: f
 def detect_losses(snd: Sender, now: float) -> None:
     """RACK_detect_loss and its timer (RFC 8985 6.2 step 5, 6.3)."""
     recovering = snd.phase is RECOVERY or snd.phase is LOSS
-    window = snd.rack.window(snd.rtt, snd.board.sacked_segments, recovering)
-    wait = snd.rack.find_lost(snd.board, window, now)
+    rack, board = snd.rack, snd.board
+    wait = rack.find_lost(board, rack.window(snd.rtt, board.sacked_segments, recovering), now)
     snd.timers[REORDER] = now + wait + tail_loss.MIN_TIMEOUT if wait else NEVER
 
 

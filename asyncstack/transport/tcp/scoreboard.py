@@ -233,6 +233,13 @@ class Scoreboard:
         """
         records = self.records
         first = records[0]
+        if first.end == una and first.state == FLYING:  # one flying segment, whole: mostly it is that
+            self.delivered += una - first.start
+            self.newest = first
+            del records[0]
+            if not records:
+                self._reported = ()
+            return first
         newest, newest_at = None, -1.0
         gone = 0
         for record in records:

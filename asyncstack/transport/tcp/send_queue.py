@@ -37,10 +37,16 @@ class SendQueue:
 
     def slice(self, start: int, stop: int) -> Buffer:
         """The bytes from `start` up to `stop`, which are in the queue."""
-        at = self._find(start)
-        chunk = self._chunks[at]
-        offset = start - self._starts[at]
-        stop -= self._starts[at]
+        starts, at = self._starts, self._cursor
+        if at < len(starts) and starts[at] == start:  # the next piece as it was written
+            chunk = self._chunks[at]
+            if len(chunk) == stop - start:
+                return chunk
+        else:
+            at = self._find(start)
+            chunk = self._chunks[at]
+        offset = start - starts[at]
+        stop -= starts[at]
         if stop <= len(chunk):
             self._cursor = at
             if offset == 0 and stop == len(chunk):
@@ -75,16 +81,17 @@ class SendQueue:
         """Everything before `position` is acknowledged."""
         self.una = position
         chunks, starts = self._chunks, self._starts
+        if not chunks:
+            return
+        if position >= self.end:
+            chunks.clear()
+            starts.clear()
+            self._head = self._cursor = 0
+            return
         head, count = self._head, len(starts)
-        while head < count and starts[head] + len(chunks[head]) <= position:
+        while starts[head] + len(chunks[head]) <= position:
             chunks[head] = b""
             head += 1
-        if head == count:
-            if count:
-                chunks.clear()
-                starts.clear()
-                self._head = self._cursor = 0
-            return
         if head >= COMPACT_AT and 2 * head >= count:
             del chunks[:head]
             del starts[:head]

@@ -17,11 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.config import TcpConfig
-from asyncstack.transport.tcp import pacing, recovery, spurious, tail_loss
+from asyncstack.transport.tcp import pacing, portion, recovery, spurious, tail_loss
 from asyncstack.transport.tcp.congestion import AckSample, CongestionControl, Controllers
 from asyncstack.transport.tcp.delivery_rate import take_sample
 from asyncstack.transport.tcp.history import History
 from asyncstack.transport.tcp.phase import OPEN, Phase
+from asyncstack.transport.tcp.portion import CORK, NAGLE, NODELAY
 from asyncstack.transport.tcp.rack import Rack
 from asyncstack.transport.tcp.rtt import RttEstimator
 from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
@@ -35,21 +36,22 @@ if TYPE_CHECKING:
     from asyncstack.transport.tcp.black_hole import MtuSearch
 
 TICK: Final = 0.002  # of two timestamp clocks, seconds
-BURST_SECONDS: Final = 0.001
-CORK_SECONDS: Final = 0.2  # Linux: a corked segment waits so long, or the RTO if that is longer
-
 Traced = tuple[str, float, int, int]  # "retransmit", "recovery" or "rto"; time, position, bytes
-
-NODELAY, NAGLE, CORK = range(3)  # patience with what does not fill a segment
 
 
 class Sender:
     """Owns the send queue, the scoreboard, the congestion controller and the RTT estimator."""
 
     __slots__ = (
+        "_history",
+        "_rack",
+        "_sample",
+        "_spurious",
         "accecn",
         "alert",
         "board",
+        "busy",
+        "busy_since",
         "bytes_sent_again",
         "config",
         "congestion",
@@ -57,7 +59,6 @@ class Sender:
         "edge",
         "fin_at",
         "held_at",
-        "history",
         "largest",
         "last_sent",
         "limit",
@@ -81,21 +82,20 @@ class Sender:
         "progress_at",
         "queue",
         "queue_start",
-        "rack",
         "recover",
         "rtt",
         "sack_ok",
-        "sample",
         "scale",
         "search",
         "segments_sent_again",
         "shut_at",
-        "spurious",
         "timeouts",
         "timers",
         "trace",
         "una",
         "used_until",
+        "window_limited",
+        "window_limited_since",
         "window_seq",
     )
 
@@ -122,14 +122,11 @@ class Sender:
         self.board = Scoreboard()
         self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
         self.congestion = self._make(congestion or Controllers().find(config.congestion), iss)
-        self.sample = AckSample()
         self.sack_ok = False
         self.accecn: AccurateEcn | None = None  # counts the marks that ACKs tell of
         # recovery's
         self.phase: Phase = OPEN
         self.alert = False  # an ACK may mean more than that data has arrived in order
-        self.rack = Rack(config.reordering)
-        self.spurious = Spurious()
         self.probe_end = -1  # TLP.end_seq of the probe that is out (RFC 8985 7.3), below 0: none is
         self.probe_from = -1  # a probe is owed while SND.NXT stands here
         self.probe_repeats = False  # TLP.is_retrans
@@ -154,9 +151,46 @@ class Sender:
         self.last_sent = 0.0
         self.progress_at = 0.0  # since when the peer owes us an answer: the user timeout counts from here
         self.probes = 0
-        self.history = History()
+        # what has been, for TCP_INFO
+        self.busy = 0.0  # seconds in which something was sent and not acknowledged, or waited to be sent
+        self.busy_since = -1.0  # below 0.0: it is not
+        self.window_limited = 0.0  # ... and it was the peer's window that did not let it go
+        self.window_limited_since = -1.0
+        # made by the first that needs them, which is nobody on many connections
+        self._sample: AckSample | None = None
+        self._rack: Rack | None = None
+        self._spurious: Spurious | None = None
+        self._history: History | None = None
         self.trace: list[Traced] | None = None  # what an observer wants to hear of
         self.overdue = False  # the persist timer expired on a small window: silly or not, use it
+
+    @property
+    def sample(self) -> AckSample:
+        """What the controller hears of an ACK."""
+        if self._sample is None:
+            self._sample = AckSample()
+        return self._sample
+
+    @property
+    def rack(self) -> Rack:
+        """What ACKs have told about times and order, since there was reason to look."""
+        if self._rack is None:
+            self._rack = Rack(self.config.reordering)
+        return self._rack
+
+    @property
+    def spurious(self) -> Spurious:
+        """Whether the last reduction was a mistake."""
+        if self._spurious is None:
+            self._spurious = Spurious()
+        return self._spurious
+
+    @property
+    def history(self) -> History:
+        """The accidents."""
+        if self._history is None:
+            self._history = History()
+        return self._history
 
     @property
     def pipe(self) -> int:
@@ -242,9 +276,9 @@ class Sender:
         if size > largest:
             size = largest
         if size > room:
-            size = self._fitting(size, room, pipe, unit, now)
+            size = portion.fitting(self, size, room, pipe, unit, now)
         elif size % unit and self.patience:
-            size = self._whole_segments(size, unit, now)
+            size = portion.whole_segments(self, size, unit, now)
         if size <= 0:
             size = min(unit, self.queue.end - nxt, self.edge - nxt)
             if nxt != self.probe_from or size <= 0:
@@ -263,8 +297,8 @@ class Sender:
         if not limited and end >= self.queue.end:
             # what leaves before all this is delivered leaves behind a bubble
             board.app_limited_until = board.delivered + used
-            if self.history.window_limited_since >= 0.0:
-                self.history.limited(False, now)
+            if self.window_limited_since >= 0.0:
+                self.limited_by_window(False, now)
         self.nxt = end
         self.last_sent = now
         if self.timers[RETRANSMIT] == NEVER:
@@ -308,9 +342,8 @@ class Sender:
 
     def _leave_idle(self, now: float) -> None:
         """Nothing is outstanding, and something would leave."""
-        history = self.history
-        if history.busy_since < 0.0:
-            history.busy_since = now
+        if self.busy_since < 0.0:
+            self.busy_since = now
         if self.timers[PERSIST] == NEVER:
             self.progress_at = now
             self.timers[RETRANSMIT] = NEVER  # of `held_up`
@@ -319,52 +352,14 @@ class Sender:
             self.congestion.on_idle(idle, rto, now)
             self.last_sent = now
 
-    def _fitting(self, size: int, room: int, pipe: int, unit: int, now: float) -> int:
-        """How much of `size` bytes may leave where `room` does not hold all of it."""
-        if room >= unit:
-            self.history.limited(False, now)
-            return 0 if self._worth_waiting(size, room, pipe) else room - room % unit
-        window = self.edge - self.nxt
-        self.history.limited(window < unit, now)
-        if min(unit, size) > self.congestion.cwnd - pipe:
-            self.limited_until = self.nxt
-            # whatever a controller says, a segment may leave where no ACK would come otherwise
-            return min(unit, size) if not pipe and not self.board.records and window >= min(unit, size) else 0
-        if window >= self.max_window // 2 > 0 or (self.overdue and window > 0):
-            self.overdue = False
-            return window
-        if self.nxt == self.una:
-            self.arm_persist(now)
-        return 0
-
-    def _whole_segments(self, size: int, unit: int, now: float) -> int:
-        """How much of `size` bytes, which end in a part of a segment, leaves at once. Nagle (RFC 896): the part waits
-        while anything is outstanding; corked: until it is full, or the time of a window probe has come."""
-        if self.una != self.held_at:
-            self.hold(False)
-        if self.fin_at != NO_FIN or not self.patience or (self.patience == NAGLE and self.nxt == self.una):
-            return size
-        if self.patience == CORK and self.overdue:
-            self.overdue = False
-            return size
-        whole = size - size % unit
-        if not whole and self.nxt == self.una and self.timers[PERSIST] == NEVER:
-            self.timers[PERSIST] = now + max(CORK_SECONDS, self.rtt.rto)
-        return whole
-
-    def _worth_waiting(self, size: int, room: int, pipe: int) -> bool:
-        """Whether a larger super-segment is near: the congestion window is the limit and ACKs are on their way.
-
-        Linux's rules for deferring (tcp_tso_should_defer, tcp_tso_autosize): not for more than a third of the
-        window, nor for more than leaves in a millisecond at the present rate. A longer wait would leave the path idle.
-        """
-        cwnd = self.congestion.cwnd
-        if room != cwnd - pipe or 2 * pipe < cwnd or self.phase is not OPEN:
-            return False
-        self.limited_until = self.nxt
-        srtt = self.rtt.srtt
-        burst = cwnd if srtt <= BURST_SECONDS else int(cwnd * BURST_SECONDS / srtt)
-        return room < min(self.limit, cwnd // 3, size, burst)
+    def limited_by_window(self, limited: bool, now: float) -> None:
+        """Whether the peer's window is what keeps us from sending, from now on."""
+        if limited:
+            if self.window_limited_since < 0.0:
+                self.window_limited_since = now
+        elif self.window_limited_since >= 0.0:
+            self.window_limited += now - self.window_limited_since
+            self.window_limited_since = -1.0
 
     def _fin_or_probe(self, unit: int, now: float) -> Transmission | None:
         """All data has been sent: the FIN, or a probe."""
@@ -449,12 +444,11 @@ class Sender:
         self.timeouts = 0
         if una == self.nxt:
             self.timers[RETRANSMIT] = self.timers[PROBE] = NEVER
-            history = self.history  # `busy` ends: written out, as this runs for every answer to a request
-            if history.busy_since >= 0.0:
-                history.busy += now - history.busy_since
-                history.busy_since = -1.0
-            if history.window_limited_since >= 0.0:
-                history.limited(False, now)
+            if self.busy_since >= 0.0:
+                self.busy += now - self.busy_since
+                self.busy_since = -1.0
+            if self.window_limited_since >= 0.0:
+                self.limited_by_window(False, now)
         else:
             due = now + self.rtt.rto
             last = now + self.config.user_timeout
@@ -472,7 +466,7 @@ class Sender:
 
     def tell(self, acked: int, delivered: int, limited: bool, now: float) -> None:
         """The controller hears what an ACK brought; see `AckSample`."""
-        sample, board, rtt = self.sample, self.board, self.rtt
+        sample, board, rtt = self._sample or self.sample, self.board, self.rtt
         sample.acked = acked
         sample.delivered_now = delivered
         sample.limited = limited

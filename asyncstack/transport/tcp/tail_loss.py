@@ -33,8 +33,9 @@ def timeout(snd: Sender) -> float:
     if not srtt:
         return snd.config.initial_rto
     records = snd.board.records
-    alone = len(records) == 1 and records[0].end - records[0].start <= records[0].unit
-    return 2.0 * srtt + (snd.config.min_rto if alone else MIN_TIMEOUT)
+    if len(records) == 1 and records[0].end - records[0].start <= records[0].unit:
+        return 2.0 * srtt + snd.config.min_rto
+    return 2.0 * srtt + MIN_TIMEOUT
 
 
 def allowed(snd: Sender) -> bool:

@@ -43,7 +43,7 @@ class Rounds:
 
     @property
     def conservative(self):
-        return self.control._start.conservative
+        return self.control._start is not None and self.control._start.conservative
 
 
 @both

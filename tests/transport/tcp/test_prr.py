@@ -93,8 +93,7 @@ def test_an_ack_that_shows_more_loss_is_not_safe():
 
 
 def test_the_fast_retransmission_leaves_in_any_case():
-    reduction = ProportionalRateReduction()
-    reduction.start(100 * MSS)
+    reduction = ProportionalRateReduction(100 * MSS)
     sample = AckSample()
     sample.pipe, sample.sent = 98 * MSS, 7000
     assert reduction.window(sample, 50 * MSS, MSS) == 99 * MSS
@@ -119,8 +118,7 @@ def test_an_ecn_echo_reduces_by_the_same_rule():
 @pytest.mark.parametrize("pipe", range(21))
 @pytest.mark.parametrize("delivered", [0, 1, 3, 20])
 def test_never_more_leaves_than_ssthresh_and_what_arrives_allow(pipe, delivered):
-    reduction = ProportionalRateReduction()
-    reduction.start(20 * MSS)
+    reduction = ProportionalRateReduction(20 * MSS)
     sample = AckSample()
     sample.pipe, sample.delivered_now, sample.sent = pipe * MSS, delivered * MSS, 0
     cwnd = reduction.window(sample, 14 * MSS, MSS)

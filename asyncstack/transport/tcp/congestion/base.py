@@ -149,21 +149,33 @@ class CongestionControl:
 class LossBased(CongestionControl, ABC):
     """What Reno and its successors share: slow start, and what happens to the window around a loss."""
 
-    __slots__ = ("_before", "_fraction", "_reduction", "_start", "full_at", "usage")
+    __slots__ = (
+        "_before",
+        "_fraction",
+        "_reduction",
+        "_start",
+        "full_at",
+        "judge_at",
+        "most_used",
+        "unused_since",
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self._fraction = 0.0  # of a byte, of growth so far
-        self._reduction = ProportionalRateReduction()
+        self._reduction: ProportionalRateReduction | None = None  # of the last loss
         self._before = (0, 0)  # window and ssthresh before the last reduction
-        self._start = HyStart()
+        self._start: HyStart | None = None  # made when the first slow start finds its window full
+        # see `validation`
         self.full_at = 0.0  # when an ACK last found the window in use
-        self.usage = validation.Usage()
+        self.most_used = 0  # bytes in flight since then
+        self.unused_since = -1.0  # below 0: never
+        self.judge_at = 0.0  # no earlier than that is there anything to judge
 
     def take_over(self, before: CongestionControl, srtt: float, now: float) -> None:
         """Also in the middle of recovery: the reduction goes on from the present window."""
         super().take_over(before, srtt, now)
-        self._reduction.start(self.cwnd)
+        self._reduction = ProportionalRateReduction(self.cwnd)
 
     def on_ack(self, sample: AckSample, now: float) -> None:
         """Slow start below ssthresh (RFC 5681 3.1), else `avoid_congestion`; PRR while the window goes down.
@@ -173,32 +185,43 @@ class LossBased(CongestionControl, ABC):
         pieces gain nothing.
         """
         if sample.recovering:
+            if self._reduction is None:
+                self._reduction = ProportionalRateReduction(self.cwnd)
             self.cwnd = self._reduction.window(sample, self.ssthresh, self.mss)
             return
         acked = sample.acked
         if not acked:
             return
-        usage = self.usage
         if not sample.limited:
             self.on_unused_window(now)
             used = sample.pipe + sample.delivered_now
-            if used > usage.most:
-                usage.most = used
-            if now >= usage.due:
+            if used > self.most_used:
+                self.most_used = used
+            if now >= self.judge_at:
                 validation.after_unused(self, sample, now)
             return
         self.full_at = now
-        usage.most = 0
+        self.most_used = 0
+        if self.ssthresh == INFINITE:
+            self._first_slow_start(sample)
+            return
         if self.cwnd < self.ssthresh:
-            grown = self.cwnd + (acked if self.ssthresh < INFINITE else self._start.growth(sample, self.mss))
+            grown = self.cwnd + acked
             if grown <= self.ssthresh:
                 self.cwnd = grown
-                if self._start.over and self.ssthresh == INFINITE:
-                    self.ssthresh = grown
                 return
             acked = grown - self.ssthresh
             self.cwnd = self.ssthresh
         self.avoid_congestion(acked, sample.srtt, now)
+
+    def _first_slow_start(self, sample: AckSample) -> None:
+        """No loss has found ssthresh yet."""
+        start = self._start
+        if start is None:
+            start = self._start = HyStart()
+        self.cwnd += start.growth(sample, self.mss)
+        if start.over:
+            self.ssthresh = self.cwnd
 
     @abstractmethod
     def avoid_congestion(self, acked: int, srtt: float, now: float) -> None:
@@ -230,7 +253,7 @@ class LossBased(CongestionControl, ABC):
     def on_congestion_event(self, flight: int, now: float) -> None:
         """Multiplicative decrease (RFC 5681 3.2 step 2); the ACKs of the next round trip bring the window there."""
         self._before = (self.cwnd, self.ssthresh)
-        self._reduction.start(self.cwnd)
+        self._reduction = ProportionalRateReduction(self.cwnd)
         self.ssthresh = self._decreased(flight)
         self.cwnd = self.ssthresh
         self._fraction = 0.0

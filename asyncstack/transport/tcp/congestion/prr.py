@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 
 
 class ProportionalRateReduction:
-    """One reduction after the other, each begun by `start`. Sizes in bytes."""
+    """One reduction, of a window that was `prior` bytes until now."""
 
     __slots__ = ("_delivered", "_prior", "_sent_before")
 
-    def __init__(self) -> None:
-        self._prior = 0
-        self._delivered = 0  # since `start`
-        self._sent_before = -1
-
-    def start(self, prior: int) -> None:
-        """The window was `prior` until now."""
+    def __init__(self, prior: int) -> None:
         self._prior = max(prior, 1)
         self._delivered = 0
         self._sent_before = -1

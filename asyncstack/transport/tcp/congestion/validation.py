@@ -23,32 +23,20 @@ VARIATION: Final = 0.2  # seconds: the RTO of a steady path is SRTT and this (se
 UNVALIDATED: Final = 300.0  # seconds, RFC 7661 4.4.2: the non-validated period
 
 
-class Usage:
-    """How much of the window was in use since it was full for the last time."""
-
-    __slots__ = ("due", "most", "since")
-
-    def __init__(self) -> None:
-        self.most = 0  # bytes in flight
-        self.since = -1.0  # below 0: never
-        self.due = 0.0  # no earlier than that is there anything to judge
-
-
 def after_unused(control: LossBased, sample: AckSample, now: float) -> None:
     """An ACK came while the application sends less than the window allows, and `due` has passed."""
-    usage = control.usage
-    if control.full_at > usage.since or usage.since < 0.0:
-        usage.since = control.full_at if control.full_at > 0.0 else now
+    if control.full_at > control.unused_since or control.unused_since < 0.0:
+        control.unused_since = control.full_at if control.full_at > 0.0 else now
     period = sample.srtt + VARIATION if control.slow_start_after_idle else UNVALIDATED
-    if now - usage.since < period:
-        usage.due = usage.since + period
+    if now - control.unused_since < period:
+        control.judge_at = control.unused_since + period
         return
-    used = max(usage.most, control.initial) if control.slow_start_after_idle else control.initial
+    used = max(control.most_used, control.initial) if control.slow_start_after_idle else control.initial
     if used < control.cwnd:
         control.shrink(
             (control.cwnd + used) // 2 if control.slow_start_after_idle else max(control.cwnd // 2, used)
         )
-    usage.since, usage.most, usage.due = now, 0, now + period
+    control.unused_since, control.most_used, control.judge_at = now, 0, now + period
 
 
 def after_idle(control: LossBased, idle: float, rto: float) -> None:
@@ -64,7 +52,6 @@ def after_idle(control: LossBased, idle: float, rto: float) -> None:
 
 def at_loss(control: LossBased, flight: int) -> int:
     """The window to reduce from: where it was kept unused (RFC 7661 4.4.1), what was in use."""
-    usage = control.usage
-    if control.slow_start_after_idle or control.full_at > usage.since or not usage.most:
+    if control.slow_start_after_idle or control.full_at > control.unused_since or not control.most_used:
         return control.cwnd
-    return min(control.cwnd, max(usage.most, flight))
+    return min(control.cwnd, max(control.most_used, flight))
