@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from asyncstack.link.tap import TapDevice
     from asyncstack.link.tun import TunDevice
     from asyncstack.loop.loops import EventLoop, SelectorEventLoop
+    from asyncstack.loop.running import run
+    from asyncstack.loop.tables import SettingsError
     from asyncstack.names import ANY_PORT
     from asyncstack.stack import Stack
     from asyncstack.testing.network import Network
@@ -118,6 +120,7 @@ _HOMES = {
     "SegmentRetransmitted": "asyncstack.events",
     "SelectorEventLoop": "asyncstack.loop.loops",
     "Server": "asyncstack.transport.tcp.server",
+    "SettingsError": "asyncstack.loop.tables",
     "Stack": "asyncstack.stack",
     "StackConfig": "asyncstack.config",
     "StreamSocket": "asyncstack.transport.sockets.stream",
@@ -126,6 +129,7 @@ _HOMES = {
     "TcpInfo": "asyncstack.transport.tcp.info",
     "TunDevice": "asyncstack.link.tun",
     "memory_pair": "asyncstack.link.memory",
+    "run": "asyncstack.loop.running",
 }
 
 __all__ = [
@@ -152,6 +156,7 @@ __all__ = [
     "SegmentRetransmitted",
     "SelectorEventLoop",
     "Server",
+    "SettingsError",
     "Stack",
     "StackConfig",
     "StreamSocket",
@@ -161,6 +166,7 @@ __all__ = [
     "TunDevice",
     "__version__",
     "memory_pair",
+    "run",
 ]
 
 

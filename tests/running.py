@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 CHECKOUT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error", "COLUMNS": "200"}
@@ -15,9 +16,16 @@ ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error", "COLUMNS": "200"}
 class Running:
     """A program in the checkout (or `cwd`), killed at the end of the `with` if it has not ended by itself."""
 
-    def __init__(self, *command: str, cwd: Path = CHECKOUT) -> None:
+    def __init__(
+        self, *command: str, cwd: Path = CHECKOUT, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.process = subprocess.Popen(
-            command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=cwd,
+            env={**ENVIRONMENT, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.lines: list[str] = []
 
@@ -49,9 +57,15 @@ class Running:
         return self.process.returncode, out, err
 
 
-def run(*command: str, cwd: Path = CHECKOUT, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str,
+    cwd: Path = CHECKOUT,
+    timeout: float = 30.0,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end."""
-    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+    variables = {**ENVIRONMENT, **environment}
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout)
 
 
 def cli(*arguments: str) -> Sequence[str]:

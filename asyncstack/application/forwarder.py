@@ -22,7 +22,10 @@ RESET: Final = struct.pack("ii", 1, 0)  # of SO_LINGER: on, for no time
 
 
 class Forwarder:
-    """Listens on the kernel's `host` and `port` (0: any free one) and relays to `target_host`, reached from `stack`."""
+    """Listens on the kernel's `host` and `port` (0: any free one) and relays to `target_host`, reached from `stack`.
+
+    sock: a kernel socket that is bound already, instead of `host` and `port`.
+    """
 
     def __init__(
         self,
@@ -33,10 +36,12 @@ class Forwarder:
         port: int = 0,
         *,
         scheme: str = "http",
+        sock: socket.socket | None = None,
     ) -> None:
         self._stack = stack
         self._target = target_host, target_port
         self._bind = host, port
+        self._sock = sock
         self._server: asyncio.AbstractServer | None = None
         self._relays: dict[asyncio.Task[None], None] = {}
         self._sides: dict[_Side, None] = {}
@@ -53,7 +58,10 @@ class Forwarder:
         loop = getattr(loop, "kernel", loop)  # of a loop that would give "0.0.0.0" to a stack
         host, port = self._bind
         try:
-            self._server = server = await loop.create_server(self._accept, host, port)
+            if self._sock is not None:
+                self._server = server = await loop.create_server(self._accept, sock=self._sock)
+            else:
+                self._server = server = await loop.create_server(self._accept, host, port)
         except socket.gaierror as exc:
             raise socket.gaierror(exc.errno, f"{host}: {exc.strerror}") from None
         except OSError as exc:

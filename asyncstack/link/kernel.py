@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import time
+from asyncio import SelectorEventLoop  # the standard library's own, whatever stands in its place later
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -153,7 +154,7 @@ def _netlink() -> Iterator[Any]:
     uvloop's can not poll a netlink socket."""
     from pyroute2 import IPRoute
 
-    loop = asyncio.SelectorEventLoop()
+    loop = SelectorEventLoop()
     try:
         with IPRoute(use_event_loop=loop) as route:
             yield route

@@ -1,10 +1,17 @@
 """Event loops that route by address: asyncio's calls go to a stack when the address belongs to it, else to the kernel.
 
 `EventLoop` is uvloop's with that; `SelectorEventLoop` the standard library's; `testing.VirtualTimeLoop` has it too.
+
+- `routing`      the calls that name an address
+- `choosing`     whose address it is
+- `opening`      a stack that a loop has from its first turn to its end
+- `settings`     what that stack is, in environment variables or TOML; `tables` reads them
+- `running`      `asyncstack.run`
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +19,14 @@ if TYPE_CHECKING:
 
 
 def new_event_loop() -> EventLoop:
-    """An `EventLoop`, in the shape that `asyncio.Runner(loop_factory=…)` and `uvicorn --loop` ask for."""
-    from asyncstack.loop.loops import EventLoop
+    """An `EventLoop`, in the shape that `asyncio.Runner(loop_factory=…)` and `uvicorn --loop` ask for.
 
-    return EventLoop()
+    Its stack is what the environment says, see `asyncstack.loop.settings`; without such variables it has none, until
+    one is made on it. Raises SettingsError, OSError.
+    """
+    from asyncstack.loop.loops import EventLoop
+    from asyncstack.loop.opening import Opening
+    from asyncstack.loop.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    return EventLoop(opening=None if settings is None else Opening(settings))

@@ -6,12 +6,13 @@ import asyncio
 
 import uvloop
 
+from asyncstack.loop.opening import OpeningLoop
 from asyncstack.loop.routing import RoutingLoop
 
 
-class EventLoop(RoutingLoop, uvloop.Loop):  # type: ignore[misc]
+class EventLoop(OpeningLoop, RoutingLoop, uvloop.Loop):  # type: ignore[misc]
     """uvloop's loop, with the stacks made on it."""
 
 
-class SelectorEventLoop(RoutingLoop, asyncio.SelectorEventLoop):
+class SelectorEventLoop(OpeningLoop, RoutingLoop, asyncio.SelectorEventLoop):
     """The standard library's loop, with the stacks made on it."""

@@ -1,0 +1,202 @@
+"""A loop that has its stack from the first turn on to its end, as its settings say.
+
+Whoever makes a loop (`asyncio.Runner`, uvicorn) has the program's first task made before anything runs, so a stack that
+was opened by a task would come too late. It is opened before the loop turns at all: what has to be waited for, the
+kernel's side of a TUN or TAP, is waited for by a thread. It is closed when nothing of the program is left to run: with
+the default executor, whose threads write captures, else with the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from asyncio import SelectorEventLoop  # the standard library's own, whatever stands in its place later
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from asyncstack.application.forwarder import Forwarder
+from asyncstack.errors import os_error
+from asyncstack.link.capture import Capture
+from asyncstack.link.device import Device
+from asyncstack.link.tap import TapDevice
+from asyncstack.link.tun import TunDevice
+from asyncstack.loop.settings import host_port
+from asyncstack.stack import Stack
+from asyncstack.testing.network import Network
+
+if TYPE_CHECKING:
+    from asyncstack.loop.settings import InterfaceSettings, NetworkSettings, PublishSettings, Settings
+
+
+class Opening:
+    """What settings open, once. `stack` is the program's own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stack: Stack | None = None
+        self._network: Network | None = None
+        self._devices: list[Device] = []  # open and not yet a stack's
+        self._captures: list[Capture] = []
+        self._listening: list[tuple[PublishSettings, socket.socket]] = []
+        self._published = AsyncExitStack()
+        self._starting: asyncio.Task[None] | None = None
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open all of it; the loop does not run yet. What was opened before an error is given back by `close`.
+
+        Raises OSError, ValueError: see `Stack.add_interface`, `Network.link`.
+        """
+        settings, network = self.settings, self.settings.network
+        if settings.interface:
+            self._devices = [_device(one) for one in settings.interface]
+            _in_thread(self._open_devices, loop)
+        with _running(loop):
+            if network is None:
+                self.stack = Stack(settings.stack)
+            else:
+                self.stack = self._make_network(network)
+            names = cast("dict[str, list[str]]", self.stack.names.table)
+            names.update({name.lower(): addresses for name, addresses in settings.hosts.items()})
+            for one in settings.interface:
+                interface = self.stack.attach(self._devices.pop(0), one.addresses, one.gateway)
+                if one.capture is not None:
+                    self._capture(one.capture).attach(interface)
+            stacks = getattr(loop, "stacks", None)
+            if settings.loopback and stacks is not None:
+                stacks.loopback = self.stack
+        if network is not None:
+            self._listening = [(one, _listen(*host_port(one.at))) for one in network.publish]
+        self._starting = loop.create_task(self._start())
+
+    async def _open_devices(self, loop: asyncio.AbstractEventLoop) -> None:
+        for device in self._devices:
+            await device.open(loop)
+
+    def _make_network(self, settings: NetworkSettings) -> Stack:
+        """The hosts and links; the program's host is the first stack of the loop, hence its current one."""
+        self._network = network = Network(settings.seed, config=self.settings.stack)
+        order = sorted(settings.hosts, key=lambda name: name != settings.program)
+        hosts = {name: network.host(name, *settings.hosts[name]) for name in order}
+        for link in settings.links:
+            a, b = link.between
+            network.link(hosts[a], hosts[b], mtu=link.mtu, ethernet=link.ethernet, **link.impairments())
+        if settings.capture is not None:
+            self._captures.append(network.capture(_writable(settings.capture)))
+        return hosts[settings.program]
+
+    def _capture(self, path: str) -> Capture:
+        capture = Capture(_writable(path))
+        self._captures.append(capture)
+        return capture
+
+    async def _start(self) -> None:
+        """What needs the loop to run, and keeps nobody waiting: what comes meanwhile is kept."""
+        for capture in self._captures:
+            await capture.start()
+        while self._listening:
+            publish, sock = self._listening.pop()
+            forwarder = Forwarder(self._via(publish), *host_port(publish.to), sock=sock)
+            await self._published.enter_async_context(forwarder)
+
+    def _via(self, publish: PublishSettings) -> Stack:
+        """The host that connects in the place of the kernel's clients."""
+        assert self._network is not None
+        hosts = self._network.hosts
+        if publish.via is not None:
+            return hosts[publish.via]
+        target = hosts[next(iter(hosts))].names.resolve(host_port(publish.to)[0])[0]
+        others = [host for host in hosts.values() if not host.addresses.is_local(target)]
+        return next((host for host in others if host.routes.reaches(target)), next(iter(hosts.values())))
+
+    async def close(self) -> None:
+        """Give everything back; connections end in order within `StackConfig.close_timeout` seconds."""
+        async with AsyncExitStack() as closing:
+            for device in self._devices:
+                closing.push_async_callback(device.close)
+            for capture in self._captures:
+                closing.push_async_callback(capture.close)
+            for end in (self._network or self.stack, self.stack):
+                if end is not None:
+                    closing.push_async_callback(end.close)
+            closing.push_async_callback(self._published.aclose)
+            for _, sock in self._listening:
+                sock.close()
+            if self._starting is not None:
+                await asyncio.wait([self._starting])
+
+
+class OpeningLoop(asyncio.AbstractEventLoop):
+    """A mix-in before a loop class: `opening` is opened before the loop's first turn, and closed at its end."""
+
+    def __init__(self, *args: Any, opening: Opening | None = None, **kwds: Any) -> None:
+        super().__init__(*args, **kwds)
+        self._opening = opening
+        self._opened: Opening | None = None
+
+    def run_forever(self) -> None:
+        """As asyncio's. The first time, `opening` is opened before anything else, which may raise its errors."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            self._opened = opening
+            opening.open(self)
+        super().run_forever()
+
+    async def shutdown_default_executor(self, *args: Any) -> None:
+        """As asyncio's; the loop's own stack is closed before."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.close()
+        await super().shutdown_default_executor(*args)
+
+    def close(self) -> None:
+        """As asyncio's. Connections of the loop's own stack end in order before, which takes a moment."""
+        opened = None if self.is_running() else self._opened
+        if opened is not None:
+            self._opened = None
+            self.run_until_complete(opened.close())
+        super().close()
+
+
+@contextmanager
+def _running(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """`loop` is the running one for those who ask, as a stack does."""
+    before = asyncio._get_running_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(before)
+
+
+def _in_thread(work: Any, *args: Any) -> None:
+    """Run the coroutine function `work` to its end, in a thread: this one's loop is not to turn."""
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=SelectorEventLoop) as runner:
+            runner.run(work(*args))
+
+    with ThreadPoolExecutor(1, "asyncstack-opening") as pool:
+        pool.submit(run).result()
+
+
+def _device(settings: InterfaceSettings) -> Device:
+    kind, name = (TapDevice, settings.tap) if settings.tap is not None else (TunDevice, settings.tun)
+    return kind(name or "", peer=settings.peer or None, mtu=settings.mtu, offload=settings.offload)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A kernel socket that listens, so that a port that is taken is known at once."""
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server(infos[0][4][:2], family=infos[0][0], backlog=100)
+    except OSError as exc:
+        reason = exc.strerror if isinstance(exc, socket.gaierror) else os_error(exc.errno or 0).strerror
+        raise OSError(exc.errno, f"{reason}: publish on {host} port {port}") from None
+
+
+def _writable(path: str) -> str:
+    """`path`, which can be written to. Raises OSError now, rather than when nobody looks any more."""
+    with open(path, "wb"):
+        return path
