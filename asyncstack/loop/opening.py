@@ -60,7 +60,8 @@ class Opening:
             names = cast("dict[str, list[str]]", self.stack.names.table)
             names.update({name.lower(): addresses for name, addresses in settings.hosts.items()})
             for one in settings.interface:
-                interface = self.stack.attach(self._devices.pop(0), one.addresses, one.gateway)
+                interface = self.stack.attach(self._devices[0], one.addresses, one.gateway)
+                del self._devices[0]
                 if one.capture is not None:
                     self._capture(one.capture).attach(interface)
             stacks = getattr(loop, "stacks", None)
