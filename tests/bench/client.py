@@ -40,6 +40,7 @@ def main() -> None:
             "ping_pong": held.ping_pong,
             "upload": loads.upload,
             "download": loads.download,
+            "download_https": loads.download_https,
             "connect_and_close": loads.connect_and_close,
             "flood": loads.flood,
             "http": loads.http,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 
@@ -47,18 +48,33 @@ def upload(host: str, port: int, seconds: float) -> dict[str, float]:
     return {"bytes": sent, "seconds": taken}
 
 
+def download_https(host: str, port: int, seconds: float) -> dict[str, float]:
+    """GET /bulk over TLS for so long: bytes (headers and chunk sizes too) and seconds."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(connect(host, port)) as connection:
+        connection.sendall(f"GET /bulk HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
+            raise ConnectionError("no answer to GET /bulk")
+        return _receive_for(connection, seconds)
+
+
 def download(host: str, port: int, seconds: float) -> dict[str, float]:
     """Receive for so long: bytes and seconds."""
-    buffer = bytearray(1 << 20)
     with connect(host, port) as connection:
-        start = time.perf_counter()
-        end = start + seconds
-        received = 0
-        while (now := time.perf_counter()) < end:
-            size = connection.recv_into(buffer)
-            if not size:
-                raise ConnectionError("the server closed during the download")
-            received += size
+        return _receive_for(connection, seconds)
+
+
+def _receive_for(connection: socket.socket, seconds: float) -> dict[str, float]:
+    buffer = bytearray(1 << 20)
+    start = time.perf_counter()
+    end = start + seconds
+    received = 0
+    while (now := time.perf_counter()) < end:
+        size = connection.recv_into(buffer)
+        if not size:
+            raise ConnectionError("the server closed during the download")
+        received += size
     return {"bytes": received, "seconds": now - start}
 
 

@@ -58,6 +58,8 @@ ROWS = (
     Row("http-1", "HTTP keep-alive, 1 connection", "Protocol", RATE, False, KERNEL, 0.35, 0.8, PEER),
     Row("http-50", "HTTP keep-alive, 50 connections", "Protocol", RATE, False, KERNEL, 0.3, 0.8, PEER),
     Row("http-200", "HTTP keep-alive, 200 connections", "Protocol", RATE, False, KERNEL, 0.3, 0.8, PEER),
+    Row("asgi-50", "uvicorn and FastAPI, 50 connections", "ASGI", RATE, False, KERNEL, 0.5, 0.9),
+    Row("https-download", "one answer over HTTPS, uvicorn", "ASGI", GBIT),
     Row("connections", "connect, 1 byte, close: 50 at once", "Protocol", RATE, False, KERNEL, 0.15, 0.5, PEER),
     Row("memory", "memory per idle connection", "Protocol", "bytes", True, ITSELF, 16384, 6144),
     Row("segments-received", "segments received per CPU second", "BufferedProtocol", RATE, False, ITSELF, 30e3, 100e3),

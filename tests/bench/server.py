@@ -12,10 +12,12 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import uvloop
 
+from . import asgi
 from .applications import PROTOCOLS, STREAMS, Totals
 from .lines import open_many_files, serve_lines_async, usage
 
@@ -73,7 +75,9 @@ class Commands:
 
     async def serve(self, app: str, host: str, port: int) -> None:
         """Start an application."""
-        if app in STREAMS:
+        if app.startswith("asgi"):
+            server = await asgi.start(host, port, tls=app == "asgi-tls")
+        elif app in STREAMS:
             server = await self.network.start_server(STREAMS[app], host, port)
         else:
             factory = PROTOCOLS[app]
@@ -115,5 +119,15 @@ async def main() -> None:
         os._exit(0)  # no orderly end of 10,000 connections; the kernel takes back device and sockets
 
 
+def loop_of(subject: str) -> asyncio.AbstractEventLoop:
+    """uvloop; for the stack the one that routes to it."""
+    if subject == "kernel":
+        return uvloop.new_event_loop()
+    import asyncstack
+
+    return asyncstack.EventLoop()
+
+
 if __name__ == "__main__":
-    uvloop.run(main())
+    with asyncio.Runner(loop_factory=partial(loop_of, sys.argv[1])) as runner:
+        runner.run(main())

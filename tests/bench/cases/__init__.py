@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .asgi import ASGI
 from .bulk import BULK
 from .case import Case, Scale
 from .connections import CONNECTIONS
@@ -14,6 +15,6 @@ from .one_process import ONE_PROCESS
 from .segments import SEGMENTS
 
 CASES: tuple[Case, ...] = (
-    *BULK, *LATENCY, *HTTP, CONNECTIONS, MEMORY, *SEGMENTS, *ONE_PROCESS, GROWTH, FLOOD,
+    *BULK, *LATENCY, *HTTP, *ASGI, CONNECTIONS, MEMORY, *SEGMENTS, *ONE_PROCESS, GROWTH, FLOOD,
 )  # fmt: skip
 __all__ = ["CASES", "Case", "Scale"]

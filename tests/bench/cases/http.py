@@ -18,8 +18,12 @@ def requests(subject: Subject, scale: Scale, *, connections: int, row: str) -> d
     """Requests answered per second."""
     with subject.server() as server:
         server.ask("serve", app="http", host=ADDRESS, port=PORT)
-        load = _wrk if WRK else _own
         return {row: load(subject, connections, scale.seconds)}
+
+
+def load(subject: Subject, connections: int, seconds: float) -> float:
+    """Requests per second, of GET /."""
+    return (_wrk if WRK else _own)(subject, connections, seconds)
 
 
 def _wrk(subject: Subject, connections: int, seconds: float) -> float:
