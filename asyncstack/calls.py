@@ -16,13 +16,15 @@ from typing import Any, TypeVar, cast
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.names import Host, Names, Network, Port, port_number, ports_of
-from asyncstack.transport.datagram import DatagramTransport
+from asyncstack.transport.options import Settings
 from asyncstack.transport.tcp.connecting import Target, connect_any, interleaved
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.server import Server, ServerAcceptor
-from asyncstack.transport.udp import Binding, UdpLayer
+from asyncstack.transport.udp.layer import UdpLayer
+from asyncstack.transport.udp.opening import Backlog, open_endpoint, take_over
+from asyncstack.transport.udp.transport import DatagramTransport
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 Ssl = ssl_module.SSLContext | bool | None
@@ -249,29 +251,42 @@ class Calls:
         flags: int = 0,
         reuse_port: bool | None = None,
         allow_broadcast: bool | None = None,
-        sock: None = None,
+        sock: Any = None,
     ) -> tuple[asyncio.DatagramTransport, ProtocolT]:
-        """A UDP endpoint, bound to `local_addr` and connected to `remote_addr` where given.
+        """A UDP endpoint, bound to `local_addr` and connected to `remote_addr` where given. With `allow_broadcast` it
+        only sends to `remote_addr`, and hears everybody. With `reuse_port` several share a place: each gets its part of
+        the peers. An endpoint of "::" receives IPv4 too, from ::ffff:a.b.c.d.
 
-        Returns (transport, protocol). Raises OSError EADDRINUSE, EADDRNOTAVAIL, ENETUNREACH.
+        `sock`: a datagram socket of this stack, which hands its endpoint over with all that it is; what waited there
+        is the first that the protocol receives. Its names and options can still be used.
+
+        Returns (transport, protocol). Raises OSError EADDRINUSE, EADDRNOTAVAIL, ENETUNREACH; ValueError for `sock` with
+        any of the others, or for none of `sock`, `local_addr`, `remote_addr` and `family`.
         """
         self._check_open()
+        backlog: Backlog = []
+        address = None
         if sock is not None:
-            raise ValueError("create_datagram_endpoint() of a stack takes no sock")
-        if reuse_port:
-            raise ValueError("reuse_port is not supported: one endpoint has a port of a stack")
-        if not local_addr and not remote_addr and family == 0:
-            raise ValueError("unexpected address family: give local_addr, remote_addr or family")
-        binding = await self._bind(local_addr, remote_addr, family)
+            modifiers = {
+                "local_addr": local_addr,
+                "remote_addr": remote_addr,
+                "family": family,
+                "proto": proto,
+            }
+            modifiers |= {"flags": flags, "reuse_port": reuse_port, "allow_broadcast": allow_broadcast}
+            endpoint, backlog = take_over(self.udp, sock, modifiers)
+        else:
+            pairs, ports = await self._pairs(local_addr, remote_addr, family)
+            settings = Settings(reuse_port=bool(reuse_port), broadcast=bool(allow_broadcast))
+            endpoint, address = open_endpoint(self.udp, pairs, ports, settings)
         waiter: asyncio.Future[None] = self.loop.create_future()
-        protocol = protocol_factory()
-        transport = DatagramTransport(
-            self.udp,
-            binding,
-            cast(asyncio.DatagramProtocol, protocol),
-            broadcast=bool(allow_broadcast),
-            waiter=waiter,
-        )
+        try:
+            protocol = protocol_factory()
+            made = cast(asyncio.DatagramProtocol, protocol)
+            transport = DatagramTransport(endpoint, made, address=address, backlog=backlog, waiter=waiter)
+        except BaseException:
+            endpoint.close()
+            raise
         try:
             await waiter
         except BaseException:
@@ -279,31 +294,28 @@ class Calls:
             raise
         return transport, protocol
 
-    async def _bind(
+    async def _pairs(
         self, local_addr: tuple[Any, ...] | None, remote_addr: tuple[Any, ...] | None, family: int
-    ) -> Binding:
-        """The first pair of local and remote addresses of one family that works; raises the error of the first."""
+    ) -> tuple[list[tuple[bytes, bytes]], tuple[int, int]]:
+        """The pairs of local and remote address, b"" for none, that are of one family, and the two ports."""
+        if not local_addr and not remote_addr and family == 0:
+            raise ValueError("unexpected address family: give local_addr, remote_addr or family")
         locals_, local_port = await self._pair(local_addr, self.names.lookup_local, family)
         remotes, remote_port = await self._pair(remote_addr, self.names.lookup, family)
-        locals_ = locals_ or await self.names.lookup_local(None, family)
+        if not locals_ and not remotes:
+            locals_ = await self.names.lookup_local(None, family)
         self._check_open()
-        pairs = [(a, b) for b in remotes or [b""] for a in locals_ if not b or len(a) == len(b)]
+        pairs = [
+            (local, remote)
+            for remote in remotes or [b""]
+            for local in locals_ or [b""]
+            if not local or not remote or len(local) == len(remote)
+        ]
         if not pairs:
             raise ValueError(
                 "can not get address information: local_addr and remote_addr have no family in common"
             )
-        errors: list[OSError] = []
-        try:
-            for local, remote in pairs:
-                try:
-                    if remote:
-                        local = self.udp.routes.lookup(remote, local if any(local) else b"").source
-                    return self.udp.bind(local, local_port, remote, remote_port)
-                except OSError as exc:
-                    errors.append(exc)
-            raise errors[0]
-        finally:
-            errors.clear()  # their tracebacks hold this frame
+        return pairs, (local_port, remote_port)
 
     @staticmethod
     async def _pair(

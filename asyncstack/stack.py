@@ -40,7 +40,7 @@ from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.info import TcpInfo
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.server import Server
-from asyncstack.transport.udp import UdpLayer
+from asyncstack.transport.udp.layer import UdpLayer
 from asyncstack.watching import ConnectionWatch, EventStream
 from asyncstack.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
 

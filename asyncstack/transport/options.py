@@ -199,15 +199,6 @@ def _get_mtu(holder: Options) -> int:
     return mtu
 
 
-def _buffer(name: str, least: int) -> Option:
-    """A buffer of a datagram socket, told doubled as Linux does, which counts its own overhead in."""
-
-    def put(holder: Options, value: int) -> None:
-        setattr(holder.settings, name, max(2 * value, least))
-
-    return Option(lambda holder: int(getattr(holder.settings, name)), put)
-
-
 COMMON: Final[Table] = {
     (SOL_SOCKET, socket.SO_TYPE): Option(lambda holder: int(holder.type)),
     (SOL_SOCKET, socket.SO_PROTOCOL): Option(lambda holder: int(holder.proto)),
@@ -237,9 +228,4 @@ COMMON: Final[Table] = {
     (IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT): flag("receive_ttl"),
     (IPPROTO_IPV6, socket.IPV6_RECVTCLASS): flag("receive_tos"),
     (IPPROTO_IPV6, socket.IPV6_RECVPKTINFO): flag("packet_info"),
-}
-
-UDP_OPTIONS: Final[Table] = {
-    (SOL_SOCKET, socket.SO_RCVBUF): _buffer("receive_buffer", 2304),
-    (SOL_SOCKET, socket.SO_SNDBUF): _buffer("send_buffer", 4608),
 }

@@ -1,10 +1,12 @@
-"""Ephemeral ports (RFC 6056): an off-path attacker must not be able to guess the next one."""
+"""Ports: which to take, the ephemeral ones (RFC 6056: an off-path attacker must not be able to guess the next one), and
+who of several that share one is meant."""
 
 from __future__ import annotations
 
 import errno
 import random
 from collections.abc import Callable
+from hashlib import blake2b
 
 from asyncstack.errors import os_error
 
@@ -29,3 +31,10 @@ def check_port(port: int) -> int:
     if not 0 <= port <= 0xFFFF:
         raise OverflowError(f"port {port} is not in 0 to 65535")
     return port
+
+
+def spread(secret: bytes, local: bytes, port: int, remote: bytes, remote_port: int) -> int:
+    """A number that is the same for every packet of two ends, and that no peer who does not know `secret` can choose:
+    by it those who share a port get their parts of the peers (SO_REUSEPORT)."""
+    ends = b"%b%b%d %d" % (local, remote, port, remote_port)
+    return int.from_bytes(blake2b(ends, digest_size=4, key=secret).digest(), "big")

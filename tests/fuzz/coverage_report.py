@@ -22,7 +22,7 @@ PARSERS = (
     "link/arp", "link/ethernet", "link/ip", "link/neighbors", "link/reachability", "link/tuntap",
     "network/fragments", "network/icmp", "network/icmpv6", "network/ipv4", "network/ipv6", "network/layer",
     "network/ndp", "network/pmtu", "network/rate_limit",
-    "transport/udp", "transport/tcp/arrival", "transport/tcp/handshake", "transport/tcp/reassembly",
+    "transport/udp/layer", "transport/tcp/arrival", "transport/tcp/handshake", "transport/tcp/reassembly",
     "transport/tcp/receiver", "transport/tcp/reset", "transport/tcp/time_wait",
 )  # fmt: skip
 

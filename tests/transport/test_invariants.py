@@ -78,8 +78,8 @@ async def test_a_layer_that_waits_is_found_out(waits_for):
 
 
 def test_flush_and_transmit_are_no_coroutines():
-    from asyncstack.transport.datagram_queue import DatagramQueue
     from asyncstack.transport.tcp.endpoint import TcpEndpoint
+    from asyncstack.transport.udp.queue import DatagramQueue
 
     for function in (Interface.flush, Interface.transmit, TcpEndpoint.transmit, DatagramQueue.transmit):
         assert not function.__code__.co_flags & (

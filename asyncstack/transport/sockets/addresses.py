@@ -18,17 +18,21 @@ from asyncstack.transport.ports import check_port
 MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
 
 
-class SocketNames(Protocol):
-    """Who knows the addresses of a host. Both raise socket.gaierror."""
+class KnownNames(Protocol):
+    """Who knows the addresses of a host without asking anybody."""
 
     def resolve(self, host: Any, family: int) -> list[bytes]:
-        """What is known at once."""
+        """What is known at once. Raises socket.gaierror."""
+
+
+class SocketNames(KnownNames, Protocol):
+    """Who can also ask."""
 
     async def lookup(self, host: Any, family: int) -> list[bytes]:
-        """What can be found out."""
+        """What can be found out. Raises socket.gaierror."""
 
 
-def split(address: Any, family: int, names: SocketNames) -> tuple[bytes, int]:
+def split(address: Any, family: int, names: KnownNames) -> tuple[bytes, int]:
     """(address, port) of what an application gives for `family`; the address may be IPv4's for an IPv6 socket.
 
     "" is any address. Raises socket.gaierror for a name that is not known at once: see `looked_up`;

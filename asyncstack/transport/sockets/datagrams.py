@@ -15,18 +15,17 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asyncstack.errors import os_error
-from asyncstack.transport.claims import Claim
-from asyncstack.transport.datagram_queue import DatagramQueue
 from asyncstack.transport.endpoint_socket import SocketAddress
-from asyncstack.transport.options import IP_PKTINFO, UDP_OPTIONS
-from asyncstack.transport.sockets.addresses import SocketNames, destination, hosts_of, looked_up, split
+from asyncstack.transport.options import IP_PKTINFO
+from asyncstack.transport.sockets.addresses import SocketNames, looked_up, split
 from asyncstack.transport.sockets.base import Ancillary, StackSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
-from asyncstack.transport.udp import Binding
+from asyncstack.transport.udp.endpoint import UdpEndpoint
+from asyncstack.transport.udp.options import UDP_OPTIONS
 from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
-    from asyncstack.transport.udp import UdpLayer
+    from asyncstack.transport.udp.layer import UdpLayer
 
 OVERHEAD: Final = 256  # charged to the receive buffer for a datagram beside its bytes
 
@@ -52,43 +51,37 @@ class DatagramSocket(StackSocket):
         self, layer: UdpLayer, registry: dict[StackSocket, None], names: SocketNames, family: int
     ) -> None:
         super().__init__(layer.loop, registry, names, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP)
-        self._layer = layer
-        self._claim: Claim | None = None
-        self._bindings: list[Binding] = []
-        self._peer: tuple[bytes, int] | None = None
-        self._queue: DatagramQueue | None = None
+        self.endpoint = UdpEndpoint(layer, family, names, self.settings)
+        self.endpoint.hand_to(self)
         self._received: deque[Received] = deque()
         self._received_size = 0
         self._shut = 0
         self._error = 0
 
-    # what the layer tells (`DatagramEndpoint`)
+    # what the endpoint tells (`DatagramOwner`)
 
     def receive(self, data: bytes, packet: Packet, port: int) -> None:
         """A datagram for this socket."""
         size = len(data) + OVERHEAD
         if self._received_size + size > self.settings.receive_buffer:
-            self._layer.counters["udp.receive_queue_full"] += 1
+            self.endpoint.layer.counters["udp.receive_queue_full"] += 1
             return
         self._received_size += size
         interface = packet.interface.index if packet.interface is not None else 0
         self._received.append(Received(data, packet.src, port, packet.dst, packet.ttl, packet.tos, interface))
         self._changed()
 
-    def receive_error(self, error: OSError) -> None:
-        """An ICMP error about a datagram of ours."""
-        if self._peer is not None:
-            self._error = error.errno or 0
-            self._changed()
-
-    def interface_down(self, interface: object, error: OSError) -> None:
-        """`interface` is gone."""
-        if self._queue is not None and self._queue.interface_down(interface):
-            self.receive_error(error)
+    def failed(self, error: OSError) -> None:
+        """An ICMP error about a datagram of ours, or one that waited could not be sent."""
+        self._error = error.errno or 0
         self._changed()
 
-    def abort(self) -> None:
-        """Close; what waits is dropped."""
+    def writable(self) -> None:
+        """Fewer datagrams wait."""
+        self._changed()
+
+    def end(self) -> None:
+        """The stack ends."""
         self.close()
 
     # facts
@@ -104,13 +97,18 @@ class DatagramSocket(StackSocket):
             mask |= IN | select.POLLRDHUP
         if self._shut == 3:
             mask |= select.POLLHUP
-        if self._queue is None or self._queue.has_room:
+        if self.endpoint.queue.has_room:
             mask |= OUT
         return mask | select.POLLERR if self._error else mask
 
     def path_mtu(self) -> int | None:
         """Bytes of the largest packet to the peer, None without one."""
-        return None if self._peer is None else int(self._way(self.getpeername())[2].mtu)
+        return self.endpoint.path_mtu()
+
+    def setsockopt(self, level: int, option: int, value: int | bytes | str | None, optlen: int = 0) -> None:
+        """Set the option; see `Options.setsockopt`."""
+        super().setsockopt(level, option, value, optlen)
+        self.endpoint.forget_ways()
 
     @property
     def unread(self) -> int:
@@ -120,56 +118,24 @@ class DatagramSocket(StackSocket):
     @property
     def unsent(self) -> int:
         """Bytes that wait for the interface (SIOCOUTQ)."""
-        return 0 if self._queue is None else self._queue.size
+        return self.endpoint.queue.size
 
     def getsockname(self) -> SocketAddress:
         """(host, port), or (host, port, flowinfo, scope_id) for IPv6; zeros before it is bound."""
-        if self._bindings:
-            return self._name(*self._bindings[0][:2])
-        return self._name(bytes(4 if self.family == socket.AF_INET else 16), 0)
+        return self.endpoint.sockname
 
     def getpeername(self) -> SocketAddress:
         """The peer it is connected to. Raises OSError(ENOTCONN)."""
-        if self._peer is None:
+        if self.endpoint.peername is None:
             raise os_error(errno.ENOTCONN)
-        return self._name(*self._peer)
+        return self.endpoint.peername
 
     # bind and connect
 
     def bind(self, address: Any) -> None:
         """Take a local (host, port); port 0 is any free one. Raises OSError EADDRINUSE, EADDRNOTAVAIL, EINVAL."""
         self._check_open()
-        if self._claim is not None:
-            raise os_error(errno.EINVAL, "the socket is bound")
-        self._bind(*split(address, self.family, self._names))
-
-    def _bind(self, host: bytes, port: int) -> Claim:
-        settings = self.settings
-        claim = self._claim = self._layer.claim(
-            hosts_of(host, self.family, settings.v6_only),
-            port,
-            reuse_address=settings.reuse_address,
-            reuse_port=settings.reuse_port,
-        )
-        self._layer.claims.add(claim)
-        self._queue = DatagramQueue(self._layer, claim.port, self._failed, self._changed)
-        self._rebind([(one, claim.port, b"", 0) for one in claim.hosts])
-        return claim
-
-    def _bound(self) -> Claim:
-        """The claim; made now if there is none yet."""
-        if self._claim is not None:
-            return self._claim
-        return self._bind(bytes(4 if self.family == socket.AF_INET else 16), 0)
-
-    def _rebind(self, bindings: list[Binding]) -> None:
-        for binding in self._bindings:
-            self._layer.remove(binding, self)
-        self._bindings = bindings
-        for binding in bindings:
-            self._layer.add(binding, self)
-        if self._queue is not None:
-            self._queue.forget_paths()
+        self.endpoint.bind(*split(address, self.family, self._names))
 
     async def connect(self, address: Any) -> None:
         """Send to (host, port) by default, and receive from there only. None dissolves that, as AF_UNSPEC does in C.
@@ -177,25 +143,13 @@ class DatagramSocket(StackSocket):
         Raises OSError ENETUNREACH, EACCES (a broadcast without SO_BROADCAST).
         """
         self._check_open()
-        claim = self._bound()
         if address is None:
-            self._peer = None
-            self._rebind([(one, claim.port, b"", 0) for one in claim.hosts])
-            return
-        remote, port, path = await self._named(self._way, address)
-        self._peer = (remote, port)
-        self._rebind([(path.source, claim.port, remote, port)])
+            self.endpoint.disconnect()
+        else:
+            await self._named(self._connect, address)
 
-    def _way(self, address: Any) -> tuple[bytes, int, Any]:
-        """(remote address, port, path) for an address of the application's."""
-        claim, queue = self._bound(), self._queue
-        assert queue is not None
-        remote, port = split(address, self.family, self._names)
-        remote = destination(remote, self.family, self.settings.v6_only)
-        local = next((host for host in claim.hosts if len(host) == len(remote)), b"")
-        if not local:
-            raise os_error(errno.ENETUNREACH, "bound to an address of the other family")
-        return remote, port, queue.path(remote, local, self.settings.broadcast)
+    def _connect(self, address: Any) -> None:
+        self.endpoint.connect(*split(address, self.family, self._names))
 
     # send
 
@@ -235,22 +189,11 @@ class DatagramSocket(StackSocket):
             raise os_error(self.take_error())
         if self._shut & 2:
             raise os_error(errno.EPIPE)
-        if address is None and self._peer is None:
-            raise os_error(errno.EDESTADDRREQ)
-        remote, port, path = self._way(self.getpeername() if address is None else address)
-        queue = self._queue
-        assert queue is not None
-        if queue and not queue.has_room:
+        endpoint = self.endpoint
+        if endpoint.queue and not endpoint.queue.has_room:
             return None
-        settings = self.settings
-        if len(remote) == 4:
-            queue.send(path, port, payload, settings.ttl, settings.tos)
-        else:
-            queue.send(path, port, payload, settings.hops, settings.traffic_class)
+        endpoint.send(payload, address)
         return len(payload)
-
-    def _failed(self, error: OSError) -> None:
-        self.receive_error(error)
 
     # receive
 
@@ -309,17 +252,25 @@ class DatagramSocket(StackSocket):
         self._check_open()
         if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise os_error(errno.EINVAL, f"shutdown({how})")
-        if self._peer is None:
+        if self.endpoint.peer is None:
             raise os_error(errno.ENOTCONN)
         self._shut |= how + 1
         self._changed()
 
+    def hand_over(self) -> tuple[UdpEndpoint, list[tuple[bytes, SocketAddress]]]:
+        """Give the endpoint away, with the datagrams that wait and who sent them. Whoever gets it closes it. What
+        still works here are the names and the options. Raises OSError(EBADF)."""
+        self._check_open()
+        self._closed = True
+        self._registry.pop(self, None)
+        self._readiness.close(os_error(errno.EBADF, "the socket became a transport"))
+        waiting = [(got.data, self._name(got.source, got.port)) for got in self._received]
+        self._received.clear()
+        self._received_size = 0
+        return self.endpoint, waiting
+
     def _end(self) -> None:
-        self._rebind([])
-        if self._queue is not None:
-            self._queue.orphan()
-        if self._claim is not None:
-            self._layer.claims.release(self._claim)
+        self.endpoint.close()
 
 
 NOTHING: Final = Received(b"", b"", 0, b"", 0, 0, 0)  # what a socket that is shut down receives

@@ -15,7 +15,7 @@ from asyncstack.transport.sockets.stream import StreamSocket
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.layer import TcpLayer
-    from asyncstack.transport.udp import UdpLayer
+    from asyncstack.transport.udp.layer import UdpLayer
 
 FLAGS: Final = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 

@@ -8,9 +8,9 @@ Who listens on one port comes before who listens on networks or ranges of ports 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from asyncstack.transport.ports import spread
 from asyncstack.transport.tcp.reach import Reach, Reaches
 
 if TYPE_CHECKING:
@@ -72,11 +72,7 @@ class Listeners:
                 return None
         if len(sharing) == 1:
             return sharing[0]
-        return sharing[self._spread(b"%b%b%d %d" % (address, remote, port, remote_port)) % len(sharing)]
-
-    def _spread(self, connection: bytes) -> int:
-        """A number that is the same for every segment of a connection, and that no peer can choose."""
-        return int.from_bytes(blake2b(connection, digest_size=4, key=self._secret).digest(), "big")
+        return sharing[spread(self._secret, address, port, remote, remote_port) % len(sharing)]
 
     def excludes(self, address: bytes, port: int, reuse_port: bool = False) -> bool:
         """Whether somebody listens who does not suffer another on `port` of `address`."""

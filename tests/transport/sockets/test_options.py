@@ -8,9 +8,10 @@ import struct
 import pytest
 
 from asyncstack import Stack
-from asyncstack.transport.options import COMMON, UDP_OPTIONS
+from asyncstack.transport.options import COMMON
 from asyncstack.transport.tcp.linux_info import LAYOUT, SIZE
 from asyncstack.transport.tcp.options import TCP_OPTIONS
+from asyncstack.transport.udp.options import UDP_OPTIONS
 from tests.transport.sockets.conftest import Net
 
 SOL, TCP, IP, IPV6 = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6

@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from asyncstack import Stack, memory_pair
-from asyncstack.transport.datagram_queue import PATHS_KEPT
+from asyncstack.transport.udp.endpoint import WAYS_KEPT
 from tests.transport.asyncio_contract.recorders import Datagrams
 
 pytestmark = pytest.mark.virtual_time
@@ -24,7 +24,7 @@ async def endpoints(network, **link):
 async def test_ipv6(network):
     _, b, _, _, _ = await endpoints(network)
     a = network.hosts["a"]
-    _, far = await b.create_datagram_endpoint(Datagrams, ("::", 7))
+    _, far = await b.create_datagram_endpoint(Datagrams, ("fd00::2", 7))
     transport, near = await a.create_datagram_endpoint(Datagrams, remote_addr=("b", 7), family=10)
     transport.sendto(b"six")
     assert await far.received(1) == [b"six"]
@@ -65,9 +65,9 @@ async def test_a_neighbour_that_does_not_answer(network):
 
 async def test_paths_remembered_are_bounded_and_follow_the_routes(network):
     a, _, _, near, far = await endpoints(network)
-    for number in range(3 * PATHS_KEPT):
+    for number in range(3 * WAYS_KEPT):
         near.transport.sendto(b"x", (f"10.0.0.{2 + number % 250}", 7))
-    assert len(near.transport._queue._paths) == PATHS_KEPT
+    assert len(near.transport._endpoint._ways) == WAYS_KEPT
     near.transport.sendto(b"now", ("10.0.0.2", 7))
     await far.until(lambda: far.datagrams[-1:] and far.datagrams[-1][0] == b"now")
     interface = next(each for each in a.interfaces if each.name != "lo")

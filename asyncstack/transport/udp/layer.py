@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from typing import Final, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import WireError, os_error
 from asyncstack.network.addresses import format_address, is_multicast
@@ -11,10 +12,13 @@ from asyncstack.network.errors import IcmpError, Unreachable
 from asyncstack.network.routing import Path
 from asyncstack.transport.claims import Claim, Claims
 from asyncstack.transport.context import TransportContext
-from asyncstack.transport.ports import check_port, choose_ephemeral
+from asyncstack.transport.ports import check_port, choose_ephemeral, spread
 from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
 from asyncstack.wire.packet import Packet
 from asyncstack.wire.udp import build, parse
+
+if TYPE_CHECKING:
+    from asyncstack.transport.udp.endpoint import UdpEndpoint
 
 PROTOCOL_UDP: Final = 17
 UDP_HEADER: Final = 8
@@ -24,22 +28,6 @@ LARGEST_PAYLOAD: Final = {4: 65507, 16: 65527}
 Binding = tuple[
     bytes, int, bytes, int
 ]  # local address, local port, remote address, remote port; b"" and 0: any
-
-
-class DatagramEndpoint(Protocol):
-    """Who has a binding."""
-
-    def receive(self, data: bytes, packet: Packet, port: int) -> None:
-        """A datagram, which `packet` brought from `port` of its source."""
-
-    def receive_error(self, error: OSError) -> None:
-        """An ICMP error about a datagram of ours."""
-
-    def interface_down(self, interface: object, error: OSError) -> None:
-        """`interface` is gone."""
-
-    def abort(self) -> None:
-        """The stack ends."""
 
 
 class UdpLayer:
@@ -53,7 +41,7 @@ class UdpLayer:
         self.addresses = context.addresses
         self.routes = context.routes
         self.counters = context.counters
-        self.endpoints: dict[Binding, tuple[DatagramEndpoint, ...]] = {}
+        self.endpoints: dict[Binding, tuple[UdpEndpoint, ...]] = {}
         self.claims = Claims()
         context.ipv4.register(PROTOCOL_UDP, self)
         context.ipv6.register(PROTOCOL_UDP, self)
@@ -72,7 +60,7 @@ class UdpLayer:
             return
         endpoint = self._find(packet.dst, datagram.dst_port, packet.src, datagram.src_port)
         if endpoint is not None:
-            endpoint.receive(bytes(datagram.payload), packet, datagram.src_port)
+            endpoint.deliver(bytes(datagram.payload), packet, datagram.src_port)
             return
         self.counters["udp.no_endpoint"] += 1
         if self.addresses.is_local(packet.dst):
@@ -85,16 +73,31 @@ class UdpLayer:
         header_sum = pseudo_header_sum(packet.src, packet.dst, PROTOCOL_UDP, length)
         return verify(packet.payload[:length], header_sum)
 
-    def _find(self, local: bytes, port: int, remote: bytes, remote_port: int) -> DatagramEndpoint | None:
-        """The most specific endpoint: connected, bound to the address, bound to any address. Of several that share a
-        binding the last one, as on Linux."""
+    def _find(self, local: bytes, port: int, remote: bytes, remote_port: int) -> UdpEndpoint | None:
+        """The most specific endpoint: connected, bound to the address, bound to any address."""
         endpoints, anywhere = self.endpoints, bytes(len(local))
         sharing = (
             endpoints.get((local, port, remote, remote_port))
             or endpoints.get((local, port, b"", 0))
             or endpoints.get((anywhere, port, b"", 0))
         )
-        return sharing[-1] if sharing else None
+        if sharing is None:
+            return None
+        return sharing[0] if len(sharing) == 1 else self._choose(sharing, local, port, remote, remote_port)
+
+    def _choose(
+        self, sharing: tuple[UdpEndpoint, ...], local: bytes, port: int, remote: bytes, remote_port: int
+    ) -> UdpEndpoint:
+        """Of those that share a binding by SO_REUSEADDR the last one; by SO_REUSEPORT each has its part of the peers,
+        as on Linux."""
+        claim = sharing[-1].claim
+        if claim is None or not claim.reuse_port:
+            return sharing[-1]
+        return sharing[spread(self._secret, local, port, remote, remote_port) % len(sharing)]
+
+    @cached_property
+    def _secret(self) -> bytes:
+        return self.context.rng.randbytes(32)
 
     def receive_error(self, error: IcmpError) -> bool:
         """An ICMP error about a datagram of ours. False: no endpoint can have sent it."""
@@ -129,18 +132,13 @@ class UdpLayer:
 
     # bind
 
-    def bind(self, local: bytes, port: int, remote: bytes, remote_port: int) -> Binding:
-        """A binding nobody has. Port 0 picks a free one. Raises OSError EADDRNOTAVAIL, EADDRINUSE."""
-        check_port(remote_port)
-        return (local, self.claim([local], port).port, remote, remote_port)
-
     def claim(
         self, hosts: list[bytes], port: int, *, reuse_address: bool = False, reuse_port: bool = False
     ) -> Claim:
         """A claim that nobody excludes, to be held in `claims` by the caller. As on Linux an address and all of its
         family exclude one another, connected or not. Raises OSError EADDRNOTAVAIL, EADDRINUSE."""
         for host in hosts:
-            if any(host) and not self.addresses.is_local(host) and not is_multicast(host):
+            if any(host) and not self._may_bind(host):
                 detail = f"bind to {format_address(host)}: not an address of this stack"
                 raise os_error(errno.EADDRNOTAVAIL, detail)
         if not check_port(port):
@@ -154,17 +152,21 @@ class UdpLayer:
             raise os_error(errno.EADDRINUSE, f"bind to {format_address(hosts[0])} port {port}")
         return claim
 
-    def add(self, binding: Binding, endpoint: DatagramEndpoint) -> None:
+    def _may_bind(self, host: bytes) -> bool:
+        addresses = self.addresses
+        return addresses.is_local(host) or is_multicast(host) or addresses.is_broadcast(host)
+
+    def add(self, binding: Binding, endpoint: UdpEndpoint) -> None:
         """Deliver to `endpoint` from now on what comes for `binding`."""
         self.endpoints[binding] = (*self.endpoints.get(binding, ()), endpoint)
 
-    def remove(self, binding: Binding, endpoint: DatagramEndpoint) -> None:
+    def remove(self, binding: Binding, endpoint: UdpEndpoint) -> None:
         """Deliver no more."""
         left = tuple(one for one in self.endpoints.pop(binding, ()) if one is not endpoint)
         if left:
             self.endpoints[binding] = left
 
-    def _all(self) -> list[DatagramEndpoint]:
+    def _all(self) -> list[UdpEndpoint]:
         """Every endpoint once, in order."""
         return list(dict.fromkeys(one for sharing in self.endpoints.values() for one in sharing))
 
@@ -176,4 +178,4 @@ class UdpLayer:
     def close(self) -> None:
         """Close every endpoint at once."""
         for endpoint in self._all():
-            endpoint.abort()
+            endpoint.owner.end()

@@ -73,7 +73,7 @@ async def test_the_most_specific_endpoint_gets_it(wire):
 
 async def test_families_do_not_mix(wire):
     four = await wire.bind(("0.0.0.0", 7))
-    six = await wire.bind(("::", 7))
+    six = await wire.bind((OURS6, 7))
     await wire.send(udp_frame(PEER, OURS, (5000, 7), b"four"))
     await wire.send(udp_frame(PEER6, OURS6, (5000, 7), b"six"))
     assert four.datagrams == [(b"four", (PEER, 5000))]

@@ -1,6 +1,6 @@
 """`asyncio.DatagramTransport` over UDP.
 
-What can not leave at once waits in a `DatagramQueue`, and `pause_writing` says so.
+What can not leave at once waits in the endpoint's queue, and `pause_writing` says so.
 
 What a callback raises goes to the loop's exception handler, and the endpoint lives on: one bad datagram does not
 stop a server. Errors of sending are told to `error_received`, at once, as asyncio does.
@@ -12,15 +12,14 @@ import asyncio
 import contextvars
 import socket
 from asyncio.transports import _FlowControlMixin
+from collections.abc import Iterable
 from typing import Any, Final
 
-from asyncstack.network.addresses import parse_address
-from asyncstack.transport.claims import Claim
-from asyncstack.transport.datagram_queue import DatagramQueue
-from asyncstack.transport.endpoint_socket import EndpointSocket, SocketAddress, socket_address
-from asyncstack.transport.options import UDP_OPTIONS, Settings
-from asyncstack.transport.ports import check_port
-from asyncstack.transport.udp import Binding, UdpLayer
+from asyncstack.network.addresses import format_address, parse_address
+from asyncstack.transport.endpoint_socket import SocketAddress
+from asyncstack.transport.sockets.addresses import join
+from asyncstack.transport.udp.endpoint import UdpEndpoint
+from asyncstack.transport.udp.options import DatagramEndpointSocket
 from asyncstack.wire.packet import Packet
 
 HIGH_WATER: Final = 64 << 10
@@ -28,44 +27,49 @@ HIGH_WATER: Final = 64 << 10
 
 class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
     """A UDP endpoint as asyncio knows it. Made by `Stack.create_datagram_endpoint`. The mix-in, private to asyncio, has
-    the water marks."""
+    the water marks.
+
+    address: where everything is sent, whether the endpoint is connected to it or not. backlog: datagrams that came
+    before, with their senders.
+    """
 
     def __init__(
         self,
-        layer: UdpLayer,
-        binding: Binding,
+        endpoint: UdpEndpoint,
         protocol: asyncio.DatagramProtocol,
         *,
-        broadcast: bool = False,
+        address: SocketAddress | None = None,
+        backlog: Iterable[tuple[bytes, SocketAddress]] = (),
         waiter: asyncio.Future[None] | None = None,
     ) -> None:
-        self.binding = binding
-        self._layer = layer
-        self._loop = layer.loop
+        endpoint.bound()
+        self._endpoint = endpoint
+        self._queue = endpoint.queue
+        self._address = address
+        self._mapped = endpoint.family != socket.AF_INET
+        self._loop = endpoint.layer.loop
         self._protocol: Any = protocol
-        self._settings = Settings(broadcast=broadcast)
         self._context = contextvars.copy_context()
         self._high_water, self._low_water = HIGH_WATER, HIGH_WATER // 4
         self._made = self._protocol_paused = self._closing = self._lost = False
-        local, port, remote, _ = binding
-        self._queue = DatagramQueue(layer, port, self._failed, self._shorter)
-        if remote:
-            self._queue.path(remote, local, broadcast)  # PermissionError if it is a broadcast
-        self._claim = Claim([local], port)
-        layer.claims.add(self._claim)
-        layer.add(binding, self)
-        self._loop.call_soon(self._connection_made, waiter, context=self._context)
+        endpoint.hand_to(self)
+        self._loop.call_soon(self._connection_made, backlog, waiter, context=self._context)
 
     def __repr__(self) -> str:
         return (
             f"<DatagramTransport {self.get_extra_info('sockname')} {'closing' if self._closing else 'open'}>"
         )
 
-    def _connection_made(self, waiter: asyncio.Future[None] | None) -> None:
+    def _connection_made(
+        self, backlog: Iterable[tuple[bytes, SocketAddress]], waiter: asyncio.Future[None] | None
+    ) -> None:
         self._made = True
         self._call("connection_made", self)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+        for data, address in backlog:
+            if not self._closing:
+                self._call("datagram_received", data, address)
 
     def _call(self, method: str, *args: Any) -> None:
         try:
@@ -77,19 +81,32 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
             context = {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
             self._loop.call_exception_handler(context)
 
-    # receive
+    # what the endpoint tells (`DatagramOwner`)
 
     def receive(self, data: bytes, packet: Packet, port: int) -> None:
         """A datagram for this endpoint."""
         if not self._made:
             self._loop.call_soon(self.receive, data, packet, port)  # after connection_made()
         elif not self._closing:
-            self._context.run(self._call, "datagram_received", data, socket_address(packet.src, port))
+            src = packet.src
+            address = join(src, port, self._endpoint.family) if self._mapped else (format_address(src), port)
+            self._context.run(self._call, "datagram_received", data, address)
 
-    def receive_error(self, error: OSError) -> None:
-        """An ICMP error about a datagram of ours. As on Linux only a connected endpoint hears of it."""
-        if self.binding[2] and not self._closing:
+    def failed(self, error: OSError) -> None:
+        """An ICMP error about a datagram of ours, or one that waited could not be sent."""
+        if not self._closing:
             self._context.run(self._call, "error_received", error)
+
+    def writable(self) -> None:
+        """Fewer datagrams wait."""
+        if self._protocol_paused:
+            self._context.run(self._maybe_resume_protocol)  # type: ignore[attr-defined]
+        if self._closing and not self._queue:
+            self._lose(None)
+
+    def end(self) -> None:
+        """The stack ends."""
+        self.abort()
 
     # send
 
@@ -104,42 +121,29 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
         if self._closing:
             return
-        _, _, remote, port = self.binding
-        if remote:
-            if addr is not None and (parse_address(addr[0]), addr[1]) != (remote, port):
-                raise ValueError(f"Invalid address: must be None or {socket_address(remote, port)}")
+        endpoint = self._endpoint
+        if self._address is not None:
+            if addr is not None and addr != self._address:
+                self._check_same(addr)
+            addr = self._address
+        if endpoint.peer is not None:
+            addr = None  # as asyncio has it for a socket that was connected before
         elif addr is None:
             raise ValueError("sendto() on an unconnected endpoint needs an address")
-        else:
-            remote, port = parse_address(addr[0]), check_port(addr[1])
         try:
-            self._send(remote, port, bytes(data))
+            endpoint.send(bytes(data), addr)
         except OSError as exc:
             self._call("error_received", exc)
-
-    def _send(self, remote: bytes, port: int, data: bytes) -> None:
-        path = self._queue.path(remote, self.binding[0], self._settings.broadcast)
-        settings = self._settings
-        hops = settings.ttl if len(remote) == 4 else settings.hops
-        self._queue.send(path, port, data, hops, settings.tos if len(remote) == 4 else settings.traffic_class)
+            return
         if self._queue.size > self._high_water:
             self._maybe_pause_protocol()  # type: ignore[attr-defined]
 
-    def _failed(self, error: OSError) -> None:
-        self._context.run(self._call, "error_received", error)
-
-    def _shorter(self) -> None:
-        """Fewer datagrams wait."""
-        if self._protocol_paused:
-            self._context.run(self._maybe_resume_protocol)  # type: ignore[attr-defined]
-        if self._closing and not self._queue:
-            self._lose(None)
-
-    def interface_down(self, interface: object, error: OSError) -> None:
-        """`interface` is gone: what waits for it is lost, and a connected endpoint hears of it."""
-        if self._queue.interface_down(interface):
-            self.receive_error(error)
-        self._shorter()
+    def _check_same(self, addr: Any) -> None:
+        """Raise ValueError if `addr` is another address than the one that everything is sent to."""
+        known = self._address
+        assert known is not None
+        if (parse_address(addr[0]), addr[1]) != (parse_address(known[0]), known[1]):
+            raise ValueError(f"Invalid address: must be None or {known}")
 
     # the contract
 
@@ -176,30 +180,20 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         self._closing = True
         if not self._lost:
             self._lost = True
-            self._layer.remove(self.binding, self)
-            self._layer.claims.release(self._claim)
+            self._endpoint.close()
             self._loop.call_soon(self._connection_lost, exc, context=self._context)
 
     def _connection_lost(self, exc: BaseException | None) -> None:
-        self._queue.orphan()
         protocol, self._protocol = self._protocol, None
         protocol.connection_lost(exc)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """ "sockname", "peername" (None when not connected) and "socket"."""
-        local, port, remote, remote_port = self.binding
-        own: SocketAddress = socket_address(local, port)
-        peer = socket_address(remote, remote_port) if remote else None
+        endpoint = self._endpoint
         if name == "sockname":
-            return own
+            return endpoint.sockname
         if name == "peername":
-            return peer if peer is not None else default
+            return default if endpoint.peername is None else endpoint.peername
         if name == "socket":
-            return DatagramEndpointSocket(socket.SOCK_DGRAM, socket.IPPROTO_UDP, own, peer, self._settings)
+            return DatagramEndpointSocket(endpoint)
         return default
-
-
-class DatagramEndpointSocket(EndpointSocket):
-    """What `get_extra_info("socket")` of a datagram endpoint gives."""
-
-    table = UDP_OPTIONS

@@ -9,47 +9,47 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from asyncstack.errors import os_error
 from asyncstack.network.routing import Path
+from asyncstack.transport.ports import check_port
 
 if TYPE_CHECKING:
-    from asyncstack.transport.udp import UdpLayer
+    from asyncstack.transport.udp.layer import UdpLayer
 
-PATHS_KEPT: Final = 64  # destinations whose path an unconnected endpoint remembers
+
+class Way(NamedTuple):
+    """How datagrams get to one address: along `path`, marked like this; ttl 0: the stack's."""
+
+    path: Path
+    ttl: int
+    tos: int
 
 
 class Outgoing(NamedTuple):
-    """A datagram that waits; ttl 0: the stack's."""
+    """A datagram that waits."""
 
-    path: Path
+    way: Way
     port: int
     data: bytes
-    ttl: int
-    tos: int
 
 
 class DatagramQueue:
     """What one endpoint sends (`Sender` of the interfaces). `on_error(OSError)`: a datagram that waited could not be
     sent; `on_shorter()`: fewer wait."""
 
-    __slots__ = ("_layer", "_on_error", "_on_shorter", "_paths", "_waiting", "queued", "size", "source_port")
+    __slots__ = ("_layer", "_on_error", "_on_shorter", "_waiting", "queued", "size", "source_port")
 
     def __init__(
-        self,
-        layer: UdpLayer,
-        source_port: int,
-        on_error: Callable[[OSError], None],
-        on_shorter: Callable[[], None],
+        self, layer: UdpLayer, on_error: Callable[[OSError], None], on_shorter: Callable[[], None]
     ) -> None:
         self.queued = False
-        self.source_port = source_port
+        self.source_port = 0
         self.size = 0  # bytes that wait
         self._layer = layer
         self._on_error = on_error
         self._on_shorter = on_shorter
-        self._paths: dict[bytes, Path] = {}
         self._waiting: deque[Outgoing] = deque()
 
     def __len__(self) -> int:
@@ -60,26 +60,12 @@ class DatagramQueue:
         """Whether at least half of what may wait is free."""
         return 2 * self.size <= self._layer.config.udp_queue
 
-    def path(self, remote: bytes, local: bytes, broadcast: bool) -> Path:
-        """The way to `remote`. Raises PermissionError for a broadcast without leave, OSError ENETUNREACH."""
-        path = self._paths.get(remote)
-        if path is None or path.generation != self._layer.routes.generation:
-            path = self._layer.routes.lookup(remote, local if any(local) else b"")
-            if len(self._paths) >= PATHS_KEPT:
-                del self._paths[next(iter(self._paths))]
-            self._paths[remote] = path
-        if path.broadcast and not broadcast:
-            raise os_error(errno.EACCES, "a broadcast needs allow_broadcast=True, or SO_BROADCAST")
-        return path
-
-    def forget_paths(self) -> None:
-        """The local address may be another one from now on."""
-        self._paths.clear()
-
-    def send(self, path: Path, port: int, data: bytes, ttl: int = 0, tos: int = 0) -> bool:
+    def send(self, way: Way, port: int, data: bytes) -> bool:
         """Send a datagram, or let it wait. False: it was dropped. Raises OSError EMSGSIZE, EINVAL (port 0)."""
-        if not port:
+        if not 0 < port <= 0xFFFF:
+            check_port(port)
             raise os_error(errno.EINVAL, "a datagram to port 0")
+        path, ttl, tos = way
         layer, interface = self._layer, path.interface
         if not self._waiting and interface.device.writable:
             layer.send(path, self.source_port, port, data, ttl, tos)
@@ -87,7 +73,7 @@ class DatagramQueue:
         if self.size + len(data) > layer.config.udp_queue:
             layer.counters["udp.send_queue_full"] += 1
             return False
-        self._waiting.append(Outgoing(path, port, data, ttl, tos))
+        self._waiting.append(Outgoing(way, port, data))
         self.size += len(data)
         interface.mark_ready(self)
         return True
@@ -95,7 +81,7 @@ class DatagramQueue:
     def transmit(self, now: float, quantum: int) -> bool:
         """Send what waits, while there is room (`Sender`)."""
         while self._waiting and quantum > 0:
-            path, port, data, ttl, tos = self._waiting[0]
+            (path, ttl, tos), port, data = self._waiting[0]
             if not path.interface.device.writable:
                 path.interface.mark_ready(self)
                 break
@@ -115,16 +101,15 @@ class DatagramQueue:
     def blocked(self, now: float) -> None:
         """Datagrams wait as long as it takes, or are dropped at their bound."""
 
-    def interface_down(self, interface: object) -> bool:
-        """`interface` is gone, and what waits for it is lost. Returns whether anything was ever sent there."""
-        dropped = [datagram for datagram in self._waiting if datagram.path.interface is interface]
+    def interface_down(self, interface: object) -> None:
+        """`interface` is gone, and what waits for it is lost."""
+        dropped = [datagram for datagram in self._waiting if datagram.way.path.interface is interface]
         for datagram in dropped:
             self._waiting.remove(datagram)
             self.size -= len(datagram.data)
         self._layer.counters["udp.interface_down"] += len(dropped)
         if self._waiting:
-            self._waiting[0].path.interface.mark_ready(self)
-        return any(path.interface is interface for path in self._paths.values())
+            self._waiting[0].way.path.interface.mark_ready(self)
 
     def orphan(self) -> None:
         """Send what waits, but tell nobody: the endpoint has gone, and no cycle holds it."""
