@@ -268,7 +268,7 @@ async def endpoint_of(net, sock, factory=Datagrams):
     return protocol
 
 
-@contract
+@contract(media=DIRECT)
 async def test_a_socket_becomes_an_endpoint(net):
     server, port = await bound(net)
     sock = datagram_socket(net, net.client_host)
@@ -291,7 +291,7 @@ async def test_a_socket_becomes_an_endpoint(net):
     assert again.get_extra_info("sockname") == own
 
 
-@contract
+@contract(media=DIRECT)
 async def test_a_socket_that_is_not_bound(net):
     server, port = await bound(net)
     client = await endpoint_of(net, datagram_socket(net))
@@ -301,7 +301,7 @@ async def test_a_socket_that_is_not_bound(net):
     assert await client.received(1) == [b"answer"]
 
 
-@contract
+@contract(media=DIRECT)
 async def test_a_socket_that_is_connected(net):
     """Whatever address is given, it goes to the peer."""
     server, port = await bound(net)
@@ -325,7 +325,7 @@ async def test_a_socket_that_is_connected(net):
     assert isinstance(client.errors[0], ConnectionRefusedError)
 
 
-@contract
+@contract(media=DIRECT)
 async def test_what_waited_at_the_socket_comes_first(net):
     server, _ = await bound(net)
     sock = datagram_socket(net, net.client_host)
@@ -339,7 +339,7 @@ async def test_what_waited_at_the_socket_comes_first(net):
     assert {address for _, address in client.datagrams} == {server.transport.get_extra_info("sockname")}
 
 
-@contract
+@contract(media=DIRECT)
 async def test_options_go_with_the_socket(net):
     sock = datagram_socket(net, net.client_host)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -352,7 +352,7 @@ async def test_options_go_with_the_socket(net):
     assert shown.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 8
 
 
-@contract
+@contract(media=DIRECT)
 async def test_a_socket_and_nothing_else(net):
     sock = datagram_socket(net)
     for name, value in [
@@ -377,7 +377,7 @@ async def test_sockets_that_are_none_of_this_stack(net):
     streams.close()
 
 
-@contract
+@contract(media=DIRECT)
 async def test_one_socket_for_both_families(net):
     """As aioquic's client makes it."""
     server, port = await bound(net)
@@ -417,7 +417,7 @@ async def test_an_endpoint_of_all_ipv6_addresses_speaks_ipv4(net):
         await net.server.create_datagram_endpoint(Datagrams, ("0.0.0.0", port))
 
 
-@contract
+@contract(media=DIRECT)
 async def test_connected_to_a_mapped_address(net):
     server, port = await bound(net)
     sock = datagram_socket(net, family=socket.AF_INET6)
