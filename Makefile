@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format bench bench-loss golden coverage fuzz clean
+.PHONY: help demo test test-long lint format bench bench-loss golden peers coverage fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test-long: $(VENV)/dev ## the tests that take minutes: 10,000 examples of the mo
 
 golden: $(VENV)/dev ## write tests/simulation/goodput.txt anew: goodput by congestion control, loss and RTT
 	$(BIN)/python -m tests.simulation.goodput
+
+peers: $(VENV)/dev ## run CPython's and uvloop's own tests of asyncio on our loops, fetched first (writes tests/peers/counts.txt)
+	$(BIN)/python -m tests.peers --fetch $(PEERS)
 
 lint: $(VENV)/dev ## ruff (format and lint) and mypy --strict
 	$(BIN)/ruff format --check .

@@ -28,7 +28,7 @@ class Server(asyncio.AbstractServer):
         self._keep_alive = keep_alive
         self._listeners: list[Listener] = []
         self._transports: dict[TcpTransport, None] = {}  # a set in order of acceptance
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[None]] | None = []  # None: nobody has to wait any more
         self._serving_forever: asyncio.Future[None] | None = None
         self._serving = self._closed = False
 
@@ -108,7 +108,7 @@ class Server(asyncio.AbstractServer):
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed and its last connection is too (as Python 3.12 and later do)."""
-        if self._closed and not self._transports:
+        if self._waiters is None:
             return
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
@@ -127,8 +127,8 @@ class Server(asyncio.AbstractServer):
 
     def _wake_if_done(self) -> None:
         if self._closed and not self._transports:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
+            waiters, self._waiters = self._waiters, None
+            for waiter in waiters or ():
                 if not waiter.done():
                     waiter.set_result(None)
 
