@@ -62,7 +62,7 @@ from typing import TYPE_CHECKING
 from asyncstack.version import __version__
 
 if TYPE_CHECKING:
-    from asyncstack.config import StackConfig, TcpConfig
+    from asyncstack.config import DnsConfig, StackConfig, TcpConfig
     from asyncstack.events import (
         CongestionWindowChanged,
         ConnectionClosed,
@@ -105,6 +105,7 @@ _HOMES = {
     "ConnectionEvent": "asyncstack.events",
     "ConnectionOpened": "asyncstack.events",
     "DatagramSocket": "asyncstack.transport.sockets.datagrams",
+    "DnsConfig": "asyncstack.config",
     "Device": "asyncstack.link.device",
     "EventLoop": "asyncstack.loop.loops",
     "EventStream": "asyncstack.watching",
@@ -142,6 +143,7 @@ __all__ = [
     "ConnectionOpened",
     "DatagramSocket",
     "Device",
+    "DnsConfig",
     "EventLoop",
     "EventStream",
     "Interface",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -89,10 +91,32 @@ class TcpConfig:
 
 
 @dataclass(slots=True)
+class DnsConfig:
+    """The resolver's settings, with the words and defaults of resolv.conf(5). Times are seconds."""
+
+    nameservers: Sequence[str] = ()  # addresses, asked in this order; without one, nobody is asked
+    search: Sequence[str] = ()  # domains in which a name with fewer than `ndots` dots is looked for first
+    ndots: int = 1
+    timeout: float = 5.0  # for each server and attempt
+    attempts: int = 2  # rounds through all servers
+    edns_payload: int = 1232  # bytes of an answer that fits one packet anywhere, RFC 9715; 0: no EDNS
+    cache_limit: int = 4096  # answers remembered
+    query_limit: int = 256  # questions out at a time; others wait
+
+    def __post_init__(self) -> None:
+        for name in ("nameservers", "search"):
+            if isinstance(getattr(self, name), str):
+                raise ValueError(f"{name}={getattr(self, name)!r}: give a list")
+        for server in self.nameservers:
+            ipaddress.ip_address(server)
+
+
+@dataclass(slots=True)
 class StackConfig:
     """A stack's settings. Every table has its bound here."""
 
     tcp: TcpConfig = field(default_factory=TcpConfig)
+    dns: DnsConfig = field(default_factory=DnsConfig)
     ttl: int = 64
     neighbor_limit: int = 1024
     fragment_datagrams: int = 256

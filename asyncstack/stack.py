@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from asyncstack.addrinfo import AddressInfo, AddrInfo
+from asyncstack.application.dns.resolver import Resolver
 from asyncstack.calls import Calls
 from asyncstack.config import StackConfig
 from asyncstack.counters import Counters
@@ -81,7 +82,7 @@ class Stack(Calls):
         self._end: asyncio.Future[None] | None = None  # since close() was called
         self.addresses = AddressTable()
         self.routes = RoutingTable(self.addresses)
-        self._address_info = AddressInfo(self.names, self.addresses, self.interfaces)
+        self._address_info = AddressInfo(self.names, self.addresses, self.interfaces, self.config.dns.search)
         self.ipv4 = self._ip(Ipv4)
         self.ipv6 = self._ip(Ipv6)
         self.icmp = Icmp(self.ipv4, errors_per_second=self.config.icmp_errors_per_second)
@@ -100,6 +101,17 @@ class Stack(Calls):
         )
         self.udp = UdpLayer(context)
         self.tcp = TcpLayer(context)
+        self.resolver = Resolver(
+            self.socket,
+            self.routes.reaches,
+            loop=self.loop,
+            clock=clock,
+            rng=rng,
+            counters=self.counters,
+            config=self.config.dns,
+        )
+        if self.config.dns.nameservers:
+            self.names.dns = self.resolver
         self._watch = ConnectionWatch(self.tcp)
         self._ping = Ping(clock, self.routes, self.icmp, self.icmpv6, rng)
         self.routes.loopback = self.attach(LoopbackDevice(), ["127.0.0.1/8", "::1/128"], name="lo")
@@ -360,6 +372,7 @@ class Stack(Calls):
         try:
             for server in list(self.servers):
                 server.close()
+            await self.resolver.close()
             for sock in list(self._sockets):
                 sock.close()
             await self.tcp.drain(self.config.close_timeout)

@@ -17,6 +17,9 @@ BOTTOM, TOP = 0, len(LAYERS) + 1
 
 # These read no clock and do no I/O: `now` comes in; bytes, events and deadlines come out.
 SANS_IO = {
+    "asyncstack.application.dns.cache",
+    "asyncstack.application.dns.lookup",
+    "asyncstack.application.dns.messages",
     "asyncstack.link.neighbors",
     "asyncstack.link.segmentation",
     "asyncstack.network.addresses",
@@ -26,7 +29,7 @@ SANS_IO = {
 }
 TCP_SHELLS = {"connecting", "endpoint", "layer", "listener", "options", "server", "strays", "transport"}
 
-HEAVY = {"uvloop", "dpkt", "aiofiles", "httptools", "websockets", "pyroute2", "click", "rich"}
+HEAVY = {"dns", "uvloop", "dpkt", "aiofiles", "httptools", "websockets", "pyroute2", "click", "rich"}
 
 LINE_LIMIT = 500
 
