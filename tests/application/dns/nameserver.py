@@ -1,6 +1,7 @@
 """A nameserver for the tests: a zone in text, and rules for answers that no honest server gives."""
 
 import asyncio
+import ipaddress
 
 import dns.flags
 import dns.message
@@ -39,8 +40,10 @@ class Nameserver:
             self.zone[key] = rrset
 
     async def start(self):
-        await self.stack.create_datagram_endpoint(lambda: Datagrams(self), ("0.0.0.0", 53))
-        await self.stack.create_datagram_endpoint(lambda: Datagrams(self), ("::", 53))
+        for address in self.stack.names.resolve(self.stack.name):
+            await self.stack.create_datagram_endpoint(
+                lambda: Datagrams(self), (ipaddress.ip_address(address), 53)
+            )
         await self.stack.start_server(self._stream, None, 53)
         return self
 
