@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-import asyncio.sslproto
 import errno
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,17 +16,20 @@ from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.names import Host, Names, Network, Port, port_number, ports_of
 from asyncstack.transport.options import Settings
+from asyncstack.transport.sockets.handover import Served, check_stream, transport_over
+from asyncstack.transport.sockets.stream import StreamSocket
 from asyncstack.transport.tcp.connecting import Target, connect_any, interleaved
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.server import Server, ServerAcceptor
+from asyncstack.transport.tls import Ssl, Tls, handshake
+from asyncstack.transport.tls import check as check_tls
 from asyncstack.transport.udp.layer import UdpLayer
 from asyncstack.transport.udp.opening import Backlog, open_endpoint, take_over
 from asyncstack.transport.udp.transport import DatagramTransport
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
-Ssl = ssl_module.SSLContext | bool | None
 ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 
 STREAM_LIMIT = 64 << 10  # asyncio's default
@@ -55,7 +57,7 @@ class Calls:
         family: int = 0,
         proto: int = 0,
         flags: int = 0,
-        sock: None = None,
+        sock: StreamSocket | None = None,
         local_addr: tuple[Any, ...] | None = None,
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
@@ -67,21 +69,24 @@ class Calls:
     ) -> tuple[asyncio.Transport, ProtocolT]:
         """Connect to `host` (None: this stack) and `port`; every address of the host, or of several, is tried, see
         `connect_any`.
-        `tcp`: settings of this connection, instead of the stack's.
+        `tcp`: settings of this connection, instead of the stack's. `sock`: one of `Stack.socket` that is connected, in
+        the place of all these; the transport takes its connection over.
 
         Returns (transport, protocol). Raises the OSError that says why no address could be connected to (an
         ExceptionGroup of all of them with `all_errors`), socket.gaierror for an unknown name.
         """
         self._check_open()
-        if sock is not None:
-            raise ValueError("create_connection() of a stack takes no sock")
-        if host is None and port is None:
-            raise ValueError("create_connection() needs a host or a port")
-        _check_tls(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+        check_tls(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
         if ssl and server_hostname is None:
             if not host or (isinstance(host, Iterable) and not isinstance(host, str)):
                 raise ValueError("You must set server_hostname when using ssl without a host")
             server_hostname = str(host)
+        tls = Tls(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout) if ssl else None
+        if sock is not None:
+            _check_alone(host, port)
+            return await transport_over(check_stream(sock, self.tcp), protocol_factory, tls)
+        if host is None and port is None:
+            raise ValueError("create_connection() needs a host, a port or a sock")
         remotes = await self.names.lookup_local("localhost" if host is None else host, family)
         if interleave is None and happy_eyeballs_delay is not None:
             interleave = 1
@@ -90,24 +95,22 @@ class Calls:
         targets = await self._targets(remotes, port, local_addr)
         self._check_open()  # the stack may have been closed while a name was asked for
         protocol: ProtocolT
-        tls: asyncio.Future[None] | None = self.loop.create_future() if ssl else None
+        secured: asyncio.Future[None] | None = self.loop.create_future() if tls else None
 
         def factory() -> asyncio.BaseProtocol:
             nonlocal protocol
             protocol = protocol_factory()
-            if tls is None:
-                return protocol
-            return self._tls(protocol, ssl, tls, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+            return protocol if tls is None else tls.protocol(self.loop, protocol, secured)
 
         try:
             transport: asyncio.Transport = await connect_any(
                 self.tcp, factory, targets, happy_eyeballs_delay, all_errors, tcp
             )
-            if tls is not None:
-                transport = await self._handshake(transport, tls)
+            if secured is not None:
+                transport = await handshake(transport, secured)
             return transport, protocol
         finally:
-            tls = None  # it holds its exception, whose traceback holds this frame
+            secured = None  # it holds its exception, whose traceback holds this frame
 
     async def _targets(
         self, remotes: list[bytes], port: Port, local_addr: tuple[Any, ...] | None
@@ -128,39 +131,23 @@ class Calls:
             raise os_error(errno.EADDRNOTAVAIL, f"local_addr {local_addr!r} is of the other address family")
         return targets
 
-    def _tls(
+    async def connect_accepted_socket(
         self,
-        protocol: asyncio.BaseProtocol,
-        context: Ssl,
-        waiter: asyncio.Future[None] | None,
-        server_hostname: str | None,
-        handshake_timeout: float | None,
-        shutdown_timeout: float | None,
-    ) -> asyncio.BaseProtocol:
-        """The standard library's TLS between our transport and `protocol`. `waiter` None: the server's side."""
-        made: asyncio.BaseProtocol = asyncio.sslproto.SSLProtocol(
-            self.loop,
-            cast(asyncio.Protocol, protocol),
-            context if isinstance(context, ssl_module.SSLContext) else None,  # type: ignore[arg-type]
-            waiter,  # type: ignore[arg-type]
-            server_side=waiter is None,
-            server_hostname=server_hostname,
-            ssl_handshake_timeout=handshake_timeout,  # type: ignore[arg-type]
-            ssl_shutdown_timeout=shutdown_timeout,
-        )
-        return made
+        protocol_factory: Callable[[], ProtocolT],
+        sock: StreamSocket,
+        *,
+        ssl: Ssl = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> tuple[asyncio.Transport, ProtocolT]:
+        """(transport, protocol) for a connection that `sock.accept` gave; the server's side, if `ssl` is given.
 
-    @staticmethod
-    async def _handshake(transport: asyncio.Transport, done: asyncio.Future[None]) -> asyncio.Transport:
-        protocol: Any = transport.get_protocol()
-        try:
-            await done
-        except BaseException:
-            transport.abort()
-            raise
-        finally:
-            del done
-        return cast(asyncio.Transport, protocol._get_app_transport())
+        Raises OSError ENOTCONN, ssl.SSLError.
+        """
+        self._check_open()
+        check_tls(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout)
+        tls = Tls(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout, server_side=True) if ssl else None
+        return await transport_over(check_stream(sock, self.tcp), protocol_factory, tls)
 
     async def create_server(
         self,
@@ -170,7 +157,7 @@ class Calls:
         *,
         family: int = 0,
         flags: int = 0,
-        sock: None = None,
+        sock: StreamSocket | None = None,
         backlog: int = 100,
         ssl: Ssl = None,
         reuse_address: bool | None = None,
@@ -188,30 +175,33 @@ class Calls:
         routed to this stack: its connections are taken in their place, and `get_extra_info("sockname")` says whose.
         `port` may be a range, or ANY_PORT. Who listens on one port of ours comes first; then the longest prefix, and
         of equal ones the narrowest range. With `reuse_port` several servers share a place, each gets its part of the
-        connections. `tcp`: settings of the connections, instead of the stack's.
+        connections. `tcp`: settings of the connections, instead of the stack's. `sock`: one of `Stack.socket`, bound,
+        in the place of all these; it ends with the server.
 
         Raises OSError EADDRINUSE, EADDRNOTAVAIL; ValueError for arguments that a stack can not honour.
         """
         self._check_open()
         if sock is not None:
-            raise ValueError("create_server() of a stack takes no sock")
-        if host is None and port is None:
-            raise ValueError("create_server() needs a host or a port")
+            _check_alone(host, port)
+        elif host is None and port is None:
+            raise ValueError("create_server() needs a host, a port or a sock")
         if ssl is True or (ssl is not None and not isinstance(ssl, ssl_module.SSLContext)):
             raise TypeError("ssl argument must be an SSLContext or None")
-        _check_tls(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout)
+        check_tls(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout)
         factory = protocol_factory
         if ssl is not None:
+            tls = Tls(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout, server_side=True)
 
             def factory() -> asyncio.BaseProtocol:
-                return self._tls(
-                    protocol_factory(), ssl, None, None, ssl_handshake_timeout, ssl_shutdown_timeout
-                )
+                return tls.protocol(self.loop, protocol_factory())
 
         server = Server(self.loop, self._server_closed, keep_alive=keep_alive)
         acceptor = ServerAcceptor(server, factory, backlog)
-        for listener in await self._listen(host, port, family, acceptor, bool(reuse_port), tcp):
-            server.add(listener)
+        if sock is not None:
+            server.add(Served(check_stream(sock, self.tcp), acceptor, backlog))
+        else:
+            for listener in await self._listen(host, port, family, acceptor, bool(reuse_port), tcp):
+                server.add(listener)
         self.servers[server] = None
         if start_serving:
             await server.start_serving()
@@ -355,17 +345,7 @@ class Calls:
         return await self.create_server(factory, host, port, **kwds)
 
 
-def _check_tls(
-    ssl: Ssl, server_hostname: str | None, handshake_timeout: float | None, shutdown_timeout: float | None
-) -> None:
-    """Raise ValueError for arguments that only TLS has a use for."""
-    if ssl:
-        return
-    arguments = {
-        "server_hostname": server_hostname,
-        "ssl_handshake_timeout": handshake_timeout,
-        "ssl_shutdown_timeout": shutdown_timeout,
-    }
-    for name, value in arguments.items():
-        if value is not None:
-            raise ValueError(f"{name} is only meaningful with ssl")
+def _check_alone(host: Any, port: Any) -> None:
+    """Raise ValueError for an address beside a `sock`."""
+    if host is not None or port is not None:
+        raise ValueError("host/port and sock can not be specified at the same time")

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as ssl_module
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asyncstack.loop.adoption import Adoptions, Ours
 from asyncstack.loop.choosing import Stacks
+from asyncstack.loop.sockets import SocketCalls
 from asyncstack.network.addresses import format_address, parse_address
 
 if TYPE_CHECKING:
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
 
-class RoutingLoop(asyncio.AbstractEventLoop):
+class RoutingLoop(SocketCalls):
     """Calls to addresses of the stacks made on this loop are answered by them, all others by the kernel."""
 
     def __init__(self, *args: Any, **kwds: Any) -> None:
         super().__init__(*args, **kwds)
         self.stacks = Stacks()
+        self.adoptions = Adoptions(self, self.stacks)
 
     @property
     def kernel(self) -> Any:
@@ -70,6 +73,10 @@ class RoutingLoop(asyncio.AbstractEventLoop):
     ) -> tuple[asyncio.Transport, ProtocolT]:
         """As asyncio's."""
         kwds |= {"ssl": ssl, "family": family, "local_addr": local_addr, "server_hostname": server_hostname}
+        ours: Any = self.adoptions.find(sock)
+        if ours is not None:
+            call = self._owner_of(ours).create_connection
+            return await self._hand_over(sock, call(protocol_factory, host, port, sock=ours, **kwds))
         if sock is None and self.stacks and (host is not None or port is not None):
             addresses = await self._addresses(host or "localhost", family, socket.SOCK_STREAM)
             stack = await self._stack_towards(addresses, local_addr)
@@ -80,6 +87,34 @@ class RoutingLoop(asyncio.AbstractEventLoop):
                     protocol_factory, [format_address(one) for one in addresses], port, **kwds
                 )
         return await super().create_connection(protocol_factory, host, port, sock=sock, **kwds)
+
+    async def connect_accepted_socket(
+        self, protocol_factory: Callable[[], ProtocolT], sock: Any, **kwds: Any
+    ) -> tuple[asyncio.Transport, ProtocolT]:
+        """As asyncio's."""
+        ours: Any = self.adoptions.find(sock)
+        if ours is None:
+            return await super().connect_accepted_socket(protocol_factory, sock, **kwds)
+        call = self._owner_of(ours).connect_accepted_socket
+        return await self._hand_over(sock, call(protocol_factory, ours, **kwds))
+
+    def _owner_of(self, ours: Ours) -> Stack:
+        stack = self.adoptions.stack_of(ours)
+        if stack is None:
+            raise RuntimeError(f"the stack of {ours!r} is closed, or of another loop")
+        return stack
+
+    async def _hand_over(self, sock: Any, taking: Awaitable[tuple[Any, ProtocolT]]) -> tuple[Any, ProtocolT]:
+        """What `taking` gives, a transport over the socket that stands in for `sock`. It ends that if it fails."""
+        try:
+            transport, protocol = await taking
+        except BaseException:
+            ours = self.adoptions.find(sock)
+            if ours is not None and ours.is_closed:  # else it was not taken
+                sock.close()
+            raise
+        self.adoptions.handed_over(sock, transport.get_extra_info("socket"))
+        return transport, protocol
 
     async def _stack_towards(self, remotes: list[bytes], local_addr: Any) -> Stack | None:
         """The stack that has the local address, if one is asked for; else the one with a route to the first remote."""
@@ -100,6 +135,12 @@ class RoutingLoop(asyncio.AbstractEventLoop):
         **kwds: Any,
     ) -> Any:
         """As asyncio's. Without a host, or for any address, the current stack listens."""
+        ours: Any = None if sock is None else self.adoptions.at(sock)
+        if ours is not None:
+            call = self._owner_of(ours).create_server
+            server = await call(protocol_factory, host, port, family=family, sock=ours, **kwds)
+            self.adoptions.handed_over(sock, ours)
+            return server
         if sock is None and self.stacks and (host is not None or port is not None):
             stack = await self._stack_at(host, family)
             if stack is not None:
@@ -136,6 +177,11 @@ class RoutingLoop(asyncio.AbstractEventLoop):
         **kwds: Any,
     ) -> tuple[asyncio.DatagramTransport, ProtocolT]:
         """As asyncio's."""
+        ours: Any = None if sock is None else self.adoptions.at(sock)
+        if ours is not None:
+            call = self._owner_of(ours).create_datagram_endpoint
+            taking = call(protocol_factory, local_addr, remote_addr, family=family, sock=ours, **kwds)
+            return await self._hand_over(sock, taking)
         stack = None
         if sock is None and self.stacks and family != getattr(socket, "AF_UNIX", None):
             stack = await self._stack_between(local_addr, remote_addr, family)

@@ -186,6 +186,11 @@ class StackSocket(Options):
 
     # the end
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be done with it any more."""
+        return self._closed
+
     def close(self) -> None:
         """End it. Whoever waits in a call on it gets OSError(EBADF)."""
         if not self._closed:

@@ -86,6 +86,11 @@ class DatagramSocket(StackSocket):
 
     # facts
 
+    @property
+    def layer(self) -> UdpLayer:
+        """The UDP it is a socket of."""
+        return self.endpoint.layer
+
     def take_error(self) -> int:
         """The errno that nobody has been told, once."""
         error, self._error = self._error, 0

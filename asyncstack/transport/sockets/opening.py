@@ -23,7 +23,7 @@ from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.tcp.binding import bind
 from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
-from asyncstack.transport.tcp.listener import Listener
+from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.options import TCP_OPTIONS
 from asyncstack.transport.tcp.state import SYN_RECEIVED, SYN_SENT
 
@@ -105,6 +105,11 @@ class OpeningSocket(StackSocket, Owner):
     def layer(self) -> TcpLayer:
         """The TCP it is a socket of."""
         return self._layer
+
+    @property
+    def shut(self) -> int:
+        """Which halves are over."""
+        return self._shut
 
     def take_error(self) -> int:
         """The errno that nobody has been told, once."""
@@ -192,6 +197,15 @@ class OpeningSocket(StackSocket, Owner):
         for listener in self._listeners:
             listener.start()
 
+    def hand_over(self, acceptor: Acceptor) -> list[Self]:
+        """Have `acceptor` take the connections from now on, instead of `accept`; those that wait for it."""
+        queue, waiting = self._queue, []
+        while queue is not None and (made := queue.pop()) is not None:
+            waiting.append(made)
+        for listener in self._listeners:
+            listener.acceptor = acceptor
+        return waiting
+
     def _stop_listening(self) -> None:
         for listener in self._listeners:
             listener.close()
@@ -274,6 +288,16 @@ class OpeningSocket(StackSocket, Owner):
             self._config = endpoint.connection.config
             endpoint.owner = ORPHAN
             endpoint.abort()
+
+    def detach(self) -> TcpEndpoint:
+        """Give the connection to the caller, who is its owner from now on, and be closed. Raises OSError ENOTCONN."""
+        self._check_open()
+        endpoint = self._endpoint
+        if endpoint is None or self._is_opening(endpoint):
+            raise os_error(errno.ENOTCONN)
+        endpoint.owner, self._endpoint = ORPHAN, None
+        self.close()
+        return endpoint
 
     def abort(self) -> None:
         """Close at once with RST; what was written and not received is lost."""

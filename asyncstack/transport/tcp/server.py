@@ -6,11 +6,31 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from socket import SO_KEEPALIVE, SOL_SOCKET
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncstack.transport.endpoint_socket import EndpointSocket
 from asyncstack.transport.tcp.endpoint import TcpEndpoint
-from asyncstack.transport.tcp.listener import Listener
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
+
+if TYPE_CHECKING:
+    from asyncstack.transport.sockets.base import StackSocket
+
+
+class Listening(Protocol):
+    """What a server owns for each of its addresses: a `Listener`, or a socket that was given to it."""
+
+    @property
+    def sockname(self) -> tuple[Any, ...]:
+        """Where it listens."""
+
+    def socket(self) -> EndpointSocket | StackSocket:
+        """What `Server.sockets` shows."""
+
+    def start(self) -> None:
+        """Answer from now on."""
+
+    def close(self) -> None:
+        """Answer no more."""
 
 
 class Server(asyncio.AbstractServer):
@@ -26,7 +46,7 @@ class Server(asyncio.AbstractServer):
         self._loop = loop
         self._on_close = on_close
         self._keep_alive = keep_alive
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listening] = []
         self._transports: dict[TcpTransport, None] = {}  # a set in order of acceptance
         self._waiters: list[asyncio.Future[None]] | None = []  # None: nobody has to wait any more
         self._serving_forever: asyncio.Future[None] | None = None
@@ -35,12 +55,12 @@ class Server(asyncio.AbstractServer):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {[listener.sockname for listener in self._listeners]}>"
 
-    def add(self, listener: Listener) -> None:
+    def add(self, listener: Listening) -> None:
         """Own `listener`. It answers from `start_serving` on."""
         self._listeners.append(listener)
 
     @property
-    def sockets(self) -> tuple[EndpointSocket, ...]:
+    def sockets(self) -> tuple[EndpointSocket | StackSocket, ...]:
         """One socket-like object for each address; empty once closed."""
         return () if self._closed else tuple(listener.socket() for listener in self._listeners)
 

@@ -110,6 +110,12 @@ class TcpTransport(_FlowControlMixin, Owner):
             f"<TcpTransport {self.get_extra_info('sockname')} -> {self.get_extra_info('peername')} {state}>"
         )
 
+    def catch_up(self, eof_received: bool, eof_written: bool, error: OSError | None) -> None:
+        """The connection was another owner's until now: what that one has heard of it, or done."""
+        self._eof_received, self._eof_written = eof_received, eof_written
+        if self._endpoint.connection.state in ENDED:
+            self.closed(self._endpoint, error)
+
     # what the endpoint tells
 
     def readable(self) -> None:

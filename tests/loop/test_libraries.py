@@ -1,0 +1,85 @@
+"""Libraries that make sockets of the kernel themselves, unchanged, between two hosts of a simulated network."""
+
+import asyncio
+import socket
+
+import pytest
+from aiohttp import ClientSession, web
+
+from asyncstack import Network
+from tests.loop.where import LOOPS, PATIENCE
+
+
+def on_two_hosts(test):
+    """Run `test(client, server)` on each of our loops; the client is the current stack."""
+
+    async def main():
+        async with Network(seed=1) as net:
+            a, b = net.host("a", "10.0.0.1/24"), net.host("b", "10.0.0.2/24")
+            net.link(a, b, delay=0.001)
+            with a.current():
+                await asyncio.wait_for(test(a, b), PATIENCE)
+            assert not asyncio.get_running_loop().adoptions
+
+    @pytest.mark.parametrize("loop", LOOPS)
+    def run(loop):
+        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+            runner.run(main())
+
+    return run
+
+
+@on_two_hosts
+async def test_aiohttp(a, b):
+    """Its client connects by aiohappyeyeballs: `sock_connect` on a socket of its own, then `sock=`."""
+
+    async def hello(request):
+        return web.json_response({"from": request.remote, "body": await request.text()})
+
+    app = web.Application()
+    app.router.add_post("/", hello)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "10.0.0.2", 80).start()
+    async with ClientSession() as session:
+        for _ in range(3):
+            async with session.post("http://10.0.0.2/", data="x" * 100_000) as response:
+                assert await response.json() == {"from": "10.0.0.1", "body": "x" * 100_000}
+        assert len(a.connections()) == 1
+    with pytest.raises(OSError, match="Cannot connect"):
+        async with ClientSession() as session, session.get("http://10.0.0.2:81/"):
+            pass
+    await runner.cleanup()
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    def __init__(self):
+        self.received = asyncio.Queue()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.received.put_nowait((data, addr))
+
+
+@on_two_hosts
+async def test_a_client_in_the_shape_of_aioquics(a, b):
+    """A socket of both families, bound to any address, which speaks to mapped addresses."""
+    loop = asyncio.get_running_loop()
+    server, echo = await loop.create_datagram_endpoint(Datagrams, local_addr=("10.0.0.2", 443))
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.bind(("::", 0, 0, 0))
+    port = sock.getsockname()[1]
+    transport, protocol = await loop.create_datagram_endpoint(Datagrams, sock=sock)
+    transport.sendto(b"initial", ("::ffff:10.0.0.2", 443, 0, 0))
+    assert await echo.received.get() == (b"initial", ("10.0.0.1", port))
+    server.sendto(b"answer", ("10.0.0.1", port))
+    assert await protocol.received.get() == (b"answer", ("::ffff:10.0.0.2", 443, 0, 0))
+    assert transport.get_extra_info("sockname") == sock.getsockname() == ("::", port, 0, 0)
+    assert sock.family == transport.get_extra_info("socket").family == socket.AF_INET6
+    transport.close()
+    server.close()
+    await asyncio.sleep(0)
+    sock.close()
