@@ -315,7 +315,7 @@ async def test_a_bound_client_keeps_its_port(stack):
 @everywhere(kernel=False)
 async def test_other_addresses_stay_the_kernels(stack):
     loop = asyncio.get_running_loop()
-    loop.stacks.loopback = None
+    loop.stacks.loopback = False
     client, server = await pair()
     assert type(client) is type(server) is socket.socket
     assert not loop.adoptions
@@ -344,7 +344,7 @@ async def test_any_address_is_the_current_stacks(stack):
 @everywhere(kernel=False, loops=("selector", "virtual"))  # uvloop has no sock_sendto
 async def test_a_datagram_socket_that_spoke_to_the_kernel_stays_there(stack):
     loop = asyncio.get_running_loop()
-    loop.stacks.loopback = None
+    loop.stacks.loopback = False
     with socket.socket(type=socket.SOCK_DGRAM) as peer, socket.socket(type=socket.SOCK_DGRAM) as sock:
         peer.bind(("127.0.0.1", 0))
         peer.setblocking(False)
@@ -365,12 +365,10 @@ async def test_stacks_do_not_mix(stack):
             with pytest.raises(ConnectionRefusedError):
                 await loop.sock_connect(client, ("127.0.0.1", 9))
             assert loop.adoptions.stack_of(loop.adoptions.find(client)) is stack
-        loop.stacks.loopback = other
-        with stream() as client:
+        with other.current(), stream() as client:
             with pytest.raises(ConnectionRefusedError):
                 await loop.sock_connect(client, ("127.0.0.1", 9))
             assert loop.adoptions.stack_of(loop.adoptions.find(client)) is other
-        loop.stacks.loopback = stack
 
 
 # the end

@@ -66,7 +66,7 @@ async def _run(test, on_kernel, arguments):
         await asyncio.wait_for(test(None, **arguments), PATIENCE)
     else:
         async with Stack() as stack:
-            loop.stacks.loopback = stack
+            loop.stacks.loopback = True
             await asyncio.wait_for(test(stack, **arguments), PATIENCE)
             await until(lambda: not loop.adoptions)
             await until(lambda: not stack._sockets)
