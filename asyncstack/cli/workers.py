@@ -42,7 +42,7 @@ async def supervise(
         def start(index: int, control: int) -> Start:
             seat = shared.seat(index)
             seat.control = control
-            command = [sys.executable, "-m", "asyncstack", *sys.argv[1:], "--seat", seat.dumps()]
+            command = [sys.executable, *sys.orig_argv[1:], "--seat", seat.dumps()]
             return Start(command, seat.fds)
 
         def ready() -> None:

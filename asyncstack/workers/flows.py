@@ -35,21 +35,21 @@ class Flows:
     """The table in the memory behind `fd`, which it closes. A `Register` of the TCP layer: a slot per connection."""
 
     def __init__(self, fd: int) -> None:
-        self._memory = mmap.mmap(fd, CAPACITY * _SLOT.size)
+        size = CAPACITY * _SLOT.size
+        before = os.pread(fd, size, 0)
+        os.ftruncate(fd, 0)
+        os.ftruncate(fd, size)
+        self._memory = mmap.mmap(fd, size)
         os.close(fd)
+        # what is left by the worker before, whose place is taken
+        self.left: list[Key] = [
+            (local[:length], local_port, remote[:length], remote_port)
+            for length, local, local_port, remote, remote_port in _SLOT.iter_unpack(before)
+            if length
+        ]
         self._slots: dict[Key, int] = {}
         self._free: list[int] = []
         self._unused = 0  # from this slot on none was ever taken
-
-    def take_over(self) -> list[Key]:
-        """What was left by the worker before, whose place is taken; the table is empty then."""
-        left = [
-            (local[:size], local_port, remote[:size], remote_port)
-            for size, local, local_port, remote, remote_port in _SLOT.iter_unpack(self._memory)
-            if size
-        ]
-        self._memory[:] = bytes(len(self._memory))
-        return left
 
     def add(self, key: Key) -> None:
         """A connection begins. One too many is not noted."""

@@ -50,14 +50,13 @@ class Worker:
     def join(self, stack: Stack) -> None:
         """`stack` has just been given the device: from now on it is one of the workers' stacks."""
         self._stack = stack
-        left = self._flows.take_over()
         stack.tcp.register = self._flows
         stack.loop.add_reader(self._control, self._supervisor_is_gone)
         self.device.knows = self._knows
         if self._seat.index == OWNER:
             stack.ipv4.on_reassembled = stack.ipv6.on_reassembled = self._reassembled
-        if left:
-            self._ending = stack.loop.create_task(end_flows(stack, left))
+        if self._flows.left:
+            self._ending = stack.loop.create_task(end_flows(stack, self._flows.left))
 
     def listening(self) -> None:
         """The stack listens: take the connections, and tell the supervisor."""

@@ -9,10 +9,13 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
+import dpkt
 import pytest
 
+from asyncstack.wire import ipv4
 from tests.netns import NetworkNamespace
 from tests.programs import require_program
 from tests.running import Running, cli, run
@@ -24,6 +27,7 @@ PORT = 7000
 OURS, OURS6 = "10.9.0.2", "fd09::2"
 ADDRESSES = ("--address", f"{OURS}/24", "--address", f"{OURS6}/64")
 PEERS = ("--peer", "10.9.0.1/24", "--peer", "fd09::1/64")
+ETH_P_ALL = 3
 FORGOTTEN = 4.5  # seconds of silence after which the kernel finds a flow's queue by its hash
 
 
@@ -177,6 +181,81 @@ def test_a_connection_opened_meanwhile_waits_for_the_new_worker(tmp_path):
         pids = {client.pid for client in clients(stack)}
         assert len(pids) == COUNT
         assert len(pids & before) == COUNT - 1
+
+
+@pytest.mark.slow
+def test_connections_that_workers_open(tmp_path):
+    """Their answers come to whichever queue, after a silence; each worker has ports of its own."""
+    with Service(tmp_path, "outward") as service, ExitStack() as stack:
+        service.url()
+        listener = stack.enter_context(socket.create_server(("10.9.0.1", 9000)))
+        listener.settimeout(10)
+        both, ports = [], {}
+        for _ in range(24):
+            client = stack.enter_context(Client())
+            there, (_, port) = listener.accept()
+            both.append((client, stack.enter_context(there)))
+            ports.setdefault(client.pid, []).append(port)
+        assert set(ports) == service.workers()
+        spans = sorted((min(own), max(own)) for own in ports.values())
+        assert all(before[1] < after[0] for before, after in pairwise(spans))
+        time.sleep(FORGOTTEN)
+        for number, (client, there) in enumerate(both):
+            there.sendall(b"%d after a while\n" % number)
+            assert client.file.readline() == b"%d after a while\n" % number
+
+
+def test_a_fragmented_segment_finds_its_connection(tmp_path, netns: NetworkNamespace):
+    """The first worker puts it together, and it may be anybody's."""
+    netns.run("sysctl", "-q", "-w", "net.ipv4.tcp_timestamps=0")
+    with Service(tmp_path) as service, ExitStack() as stack:
+        service.url()
+        connected = [stack.enter_context(Client()) for _ in range(20)]
+        assert {client.pid for client in connected} == service.workers()
+        wire = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM))
+        wire.bind(("as0", ETH_P_ALL))
+        wire.settimeout(10)
+        for client in connected:
+            _, port = client.socket.getsockname()
+            send_fragmented(client.socket, b"%099d\n" % port)
+            answer = b""  # which the client does not take: it is to what its kernel has not sent
+            while not (answer[12:16] == socket.inet_aton(OURS) and answer.endswith(b"%099d\n" % port)):
+                answer = wire.recv(65536)
+
+
+def send_fragmented(client: socket.socket, data: bytes) -> None:
+    """Send `data`, as the client's kernel would next, in two IP fragments."""
+    (host, port), (remote, remote_port) = client.getsockname(), client.getpeername()
+    seq, ack = sequence_numbers(client)
+    segment = dpkt.tcp.TCP(
+        sport=port, dport=remote_port, seq=seq, ack=ack, flags=dpkt.tcp.TH_ACK, win=500, data=data
+    )
+    addresses = {"src": socket.inet_aton(host), "dst": socket.inet_aton(remote)}
+    payload = bytes(dpkt.ip.IP(**addresses, p=socket.IPPROTO_TCP, data=segment))[20:]
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        for offset, piece in ((0, payload[:64]), (64, payload[64:])):
+            header = ipv4.build(
+                *addresses.values(),
+                socket.IPPROTO_TCP,
+                len(piece),
+                ident=port,
+                dont_fragment=False,
+                more_fragments=offset == 0,
+                fragment_offset=offset,
+            )
+            raw.sendto(header + piece, (remote, 0))
+
+
+def sequence_numbers(client: socket.socket) -> tuple[int, int]:
+    """The kernel's next ones to send and to receive (TCP_REPAIR of linux/tcp.h)."""
+    repair, queue, number = 19, 20, 21
+    client.setsockopt(socket.IPPROTO_TCP, repair, 1)
+    found = []
+    for one in (2, 1):  # the send queue, the receive queue
+        client.setsockopt(socket.IPPROTO_TCP, queue, one)
+        found.append(client.getsockopt(socket.IPPROTO_TCP, number) & 0xFFFFFFFF)
+    client.setsockopt(socket.IPPROTO_TCP, repair, -1)  # off, without a probe
+    return found[0], found[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
