@@ -27,7 +27,17 @@ SANS_IO = {
     "asyncstack.network.pmtu",
     "asyncstack.network.routing",
 }
-TCP_SHELLS = {"connecting", "endpoint", "layer", "listener", "options", "server", "strays", "transport"}
+TCP_SHELLS = {
+    "connecting",
+    "endpoint",
+    "layer",
+    "listener",
+    "options",
+    "polling",
+    "server",
+    "strays",
+    "transport",
+}
 
 HEAVY = {"dns", "uvloop", "dpkt", "aiofiles", "httptools", "websockets", "pyroute2", "click", "rich"}
 

@@ -1,7 +1,7 @@
 """What stands behind `get_extra_info("socket")`: addresses and options, in the shape of a socket.
 
-Libraries ask it for `family`, `getsockname()` and `setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)`. It has no file
-descriptor, and bytes go through the transport only.
+Libraries ask it for `family`, `getsockname()` and `setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)`, and poll its descriptor,
+which is made when it is asked for. Bytes go through the transport only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from asyncstack.errors import os_error
 from asyncstack.network.addresses import format_address
 from asyncstack.transport.options import Options, Settings
+from asyncstack.transport.sockets.readiness import PollableFd
 
 SocketAddress = tuple[Any, ...]
 
@@ -38,6 +39,8 @@ class EndpointSocket(Options):
         super().__init__(family, socket.SocketKind(kind), proto, settings)
         self._sockname = sockname
         self._peer = peer
+        self._fd: PollableFd | None = None
+        self._ended = False
 
     def __repr__(self) -> str:
         return f"<EndpointSocket {self._sockname} -> {self._peer}>"
@@ -53,8 +56,35 @@ class EndpointSocket(Options):
         return self._peer
 
     def fileno(self) -> int:
-        """-1: the connection lives in this process, there is no descriptor to poll."""
-        return -1
+        """A descriptor that select, poll and epoll find readable and writable as the kernel's would be: readable when
+        data or the end waits for a transport that reads no more, for instance. Made on first use; for nothing but
+        polling. -1 once the transport is closed."""
+        if self._ended:
+            return -1
+        if self._fd is None:
+            self._fd = PollableFd()
+            self._watch()
+        self.refresh()
+        return self._fd.fileno()
+
+    def refresh(self) -> None:
+        """What the descriptor shows may have changed, if there is one."""
+        if self._fd is not None:
+            self._fd.show(self._mask())
+
+    def end(self) -> None:
+        """There is nothing to poll any more."""
+        self._ended = True
+        if self._fd is not None:
+            self._fd.close()
+            self._fd = None
+
+    def _watch(self) -> None:
+        """See to it that `refresh` is called."""
+
+    def _mask(self) -> int:
+        """The state in bits of poll(2)."""
+        return 0
 
     def setblocking(self, flag: bool) -> None:
         """Accepted and ignored: there is nothing here that blocks."""

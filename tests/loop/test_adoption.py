@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import select
 import socket
 import tempfile
@@ -400,3 +401,18 @@ async def test_a_call_that_would_wait_on_a_blocking_socket(stack):
             call()
     client.close()
     server.close()
+
+
+@everywhere(kernel=False)
+async def test_no_descriptor_until_asked(stack):
+    client, server = await pair()
+    _, protocol = await asyncio.get_running_loop().create_connection(Recorder, sock=client)
+    before = len(os.listdir("/proc/self/fd"))
+    assert client.fileno() > 0
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert client.fileno() == protocol.transport.get_extra_info("socket").fileno()
+    server.close()
+    await protocol.called("connection_lost")
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert client.fileno() == -1
+    client.close()

@@ -1,6 +1,7 @@
 """What stands behind get_extra_info("socket"); on live connections see asyncio_contract/test_extra_info."""
 
 import errno
+import os
 import socket
 import struct
 import sys
@@ -59,6 +60,8 @@ def test_facts(sock):
     assert sock.getsockname() == ("10.0.0.1", 80)
     assert sock.getpeername() == ("10.0.0.2", 5000)
     assert sock.gettimeout() == 0.0
+    assert not os.isatty(sock.fileno())
+    sock.end()
     assert sock.fileno() == -1
     assert "10.0.0.1" in repr(sock)
     over_ipv6 = EndpointSocket(socket.SOCK_DGRAM, socket.IPPROTO_UDP, ("fe80::1%eth0", 80, 0, 3), None)

@@ -23,6 +23,7 @@ from asyncstack.transport.tcp import urgent
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
 from asyncstack.transport.tcp.fast_open import room_on_syn
 from asyncstack.transport.tcp.options import TCP_INQ
+from asyncstack.transport.tcp.polling import has_room
 from asyncstack.transport.tcp.state import FIN_WAIT_2, SYN_SENT
 
 RECEIVE: Final = 1
@@ -76,17 +77,9 @@ class StreamSocket(OpeningSocket):
         if live is None or not self._is_opening(live):
             if self.unread >= self.settings.receive_low:
                 mask |= IN
-            if shut & SEND or live is None or self._has_room(live):
+            if shut & SEND or live is None or has_room(live):
                 mask |= OUT
         return mask | select.POLLERR if self._error else mask
-
-    @staticmethod
-    def _has_room(endpoint: TcpEndpoint) -> bool:
-        """Whether a writer should be woken: a third of the buffer is free (Linux: sk_stream_write_space)."""
-        connection = endpoint.connection
-        if (low := connection.config.notsent_lowat) and 2 * connection.sender.unsent >= low:
-            return False
-        return 3 * connection.queued <= 2 * connection.send_buffer_limit
 
     @property
     def unread(self) -> int:

@@ -66,6 +66,7 @@ class Listener(Owner):
         self._half_open: dict[TcpEndpoint, None] = {}  # oldest first
         self._listening = False
         self._cookies_until = 0.0
+        self._socket: ListenerSocket | None = None
         self._fast_open = FastOpenQueue(layer.fast_open_keys)
 
     @property
@@ -76,7 +77,9 @@ class Listener(Owner):
 
     def socket(self) -> EndpointSocket:
         """The socket-like object for `Server.sockets`."""
-        return ListenerSocket(self)
+        if self._socket is None:
+            self._socket = ListenerSocket(self)
+        return self._socket
 
     @property
     def half_open(self) -> int:
@@ -99,6 +102,9 @@ class Listener(Owner):
         for endpoint in list(self._half_open):
             endpoint.abort()
         self._half_open.clear()
+        if self._socket is not None:
+            self._socket.end()
+            self._socket = None
 
     def receive_segment(self, packet: Packet, segment: Segment, iss: int | None) -> bool:
         """A segment of no connection, without RST (RFC 9293 3.10.7.2); `iss` is given for a SYN that follows a

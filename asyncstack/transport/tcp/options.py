@@ -32,6 +32,7 @@ from asyncstack.transport.tcp.endpoint import TcpEndpoint
 from asyncstack.transport.tcp.handshake import DEFAULT_MSS, SMALLEST_MSS
 from asyncstack.transport.tcp.linux_info import SIZE as INFO_SIZE
 from asyncstack.transport.tcp.linux_info import pack
+from asyncstack.transport.tcp.polling import Watched, shown
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.layer import TcpLayer
@@ -342,6 +343,12 @@ class ConnectionSocket(EndpointSocket):
     def configure(self, config: TcpConfig) -> None:
         """Go by other settings from now on."""
         self.endpoint.configure(config)
+
+    def _watch(self) -> None:
+        self.endpoint.owner = Watched(self.endpoint.owner, self)
+
+    def _mask(self) -> int:
+        return shown(self.endpoint)
 
 
 class ListenerSocket(EndpointSocket):

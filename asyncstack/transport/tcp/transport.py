@@ -216,6 +216,8 @@ class TcpTransport(_FlowControlMixin, Owner):
                 self._lose(self._error)
         elif not self._end:
             self._endpoint.settle()
+        if self._socket is not None:
+            self._socket.refresh()
 
     def _read(self) -> None:
         """Pass on what is there, until the protocol pauses. Runs in the protocol's context."""
@@ -298,6 +300,8 @@ class TcpTransport(_FlowControlMixin, Owner):
             and self.get_write_buffer_size() > self._high_water
         ):
             self._maybe_pause_protocol()  # type: ignore[attr-defined]
+            if self._socket is not None:
+                self._socket.refresh()
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
         """Send the buffers one after the other."""
@@ -378,6 +382,8 @@ class TcpTransport(_FlowControlMixin, Owner):
         endpoint = self._endpoint
         endpoint.owner = ORPHAN
         endpoint.layer.lingering.pop(self, None)
+        if self._socket is not None:
+            self._socket.end()
         if endpoint.connection.state in ENDED:
             endpoint.connection.receiver.discard()
         self._loop.call_soon(self._connection_lost, exc, context=self._context)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import EndpointSocket
 from asyncstack.transport.options import IPPROTO_IPV6, SOL_SOCKET, Option, Table
+from asyncstack.transport.sockets.readiness import OUT
 
 if TYPE_CHECKING:
     from asyncstack.transport.udp.endpoint import UdpEndpoint
@@ -55,3 +56,6 @@ class DatagramEndpointSocket(EndpointSocket):
         """Set the option; see `Options.setsockopt`."""
         super().setsockopt(level, option, value, optlen)
         self.endpoint.forget_ways()
+
+    def _mask(self) -> int:
+        return OUT if self.endpoint.queue.has_room else 0  # what comes is passed on at once

@@ -52,6 +52,7 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         self._context = contextvars.copy_context()
         self._high_water, self._low_water = HIGH_WATER, HIGH_WATER // 4
         self._made = self._protocol_paused = self._closing = self._lost = False
+        self._socket: DatagramEndpointSocket | None = None
         endpoint.hand_to(self)
         self._loop.call_soon(self._connection_made, backlog, waiter, context=self._context)
 
@@ -99,6 +100,8 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
 
     def writable(self) -> None:
         """Fewer datagrams wait."""
+        if self._socket is not None:
+            self._socket.refresh()
         if self._protocol_paused:
             self._context.run(self._maybe_resume_protocol)  # type: ignore[attr-defined]
         if self._closing and not self._queue:
@@ -137,6 +140,8 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
             return
         if self._queue.size > self._high_water:
             self._maybe_pause_protocol()  # type: ignore[attr-defined]
+            if self._socket is not None:
+                self._socket.refresh()
 
     def _check_same(self, addr: Any) -> None:
         """Raise ValueError if `addr` is another address than the one that everything is sent to."""
@@ -180,6 +185,8 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         self._closing = True
         if not self._lost:
             self._lost = True
+            if self._socket is not None:
+                self._socket.end()
             self._endpoint.close()
             self._loop.call_soon(self._connection_lost, exc, context=self._context)
 
@@ -195,5 +202,7 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         if name == "peername":
             return default if endpoint.peername is None else endpoint.peername
         if name == "socket":
-            return DatagramEndpointSocket(endpoint)
+            if self._socket is None:
+                self._socket = DatagramEndpointSocket(endpoint)
+            return self._socket
         return default
