@@ -44,7 +44,7 @@ class Forwarder:
         self._sock = sock
         self._server: asyncio.AbstractServer | None = None
         self._relays: dict[asyncio.Task[None], None] = {}
-        self._sides: dict[_Side, None] = {}
+        self._sides: dict[Side, None] = {}
         self.host, self.port, self._scheme = host, port, scheme
 
     @property
@@ -81,20 +81,20 @@ class Forwarder:
             side.abort()
         await asyncio.sleep(0)
 
-    def _accept(self) -> _Side:
-        near = _Side(self._sides, kernel=True)
+    def _accept(self) -> Side:
+        near = Side(self._sides, kernel=True)
         near.on_made = lambda: self._connect(near)
         return near
 
-    def _connect(self, near: _Side) -> None:
+    def _connect(self, near: Side) -> None:
         task = asyncio.get_running_loop().create_task(self._relay(near))
         self._relays[task] = None
         task.add_done_callback(self._relays.pop)
 
-    async def _relay(self, near: _Side) -> None:
+    async def _relay(self, near: Side) -> None:
         near.pause()
         try:
-            _, far = await self._stack.create_connection(lambda: _Side(self._sides), *self._target)
+            _, far = await self._stack.create_connection(lambda: Side(self._sides), *self._target)
         except OSError:
             near.abort()  # the client sees a reset: nobody is behind this port
             return
@@ -102,11 +102,11 @@ class Forwarder:
         near.join(far)  # may pause it again
 
 
-class _Side(asyncio.Protocol):
-    """One end of a relay: what it reads, `other` writes."""
+class Side(asyncio.Protocol):
+    """One end of a relay: what it reads, `other` writes. It is in `sides` while it is connected."""
 
-    def __init__(self, sides: dict[_Side, None], kernel: bool = False) -> None:
-        self.other: _Side | None = None
+    def __init__(self, sides: dict[Side, None], kernel: bool = False) -> None:
+        self.other: Side | None = None
         self.ended = False
         self.on_made: Callable[[], None] = lambda: None
         self._sides = sides
@@ -117,7 +117,7 @@ class _Side(asyncio.Protocol):
         self._error: Exception | None = None
         self._transport: asyncio.Transport | None = None
 
-    def join(self, other: _Side) -> None:
+    def join(self, other: Side) -> None:
         """Be the one side, as `other` is the other; each is told what has happened on its peer so far."""
         self.other, other.other = other, self
         for one, peer in ((self, other), (other, self)):

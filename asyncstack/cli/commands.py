@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from asyncstack.cli.interface import InterfaceOptions, interface_options, port_option
+from asyncstack.cli.run import ProgramCommand
 from asyncstack.version import __version__
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -99,6 +100,50 @@ def serve(
         run(serve_on_interface(service, interface))
     else:
         run(serve_published(service, publish, interface))
+
+
+@cli.command(cls=ProgramCommand, context_settings={"allow_interspersed_args": False})
+@click.argument("arguments", nargs=-1, metavar="[SCRIPT] [ARGUMENTS]...", type=click.UNPROCESSED)
+@click.option("-m", "module", metavar="MODULE", help="Run a module, as `python -m` does.")
+@interface_options
+@click.option(
+    "--network", metavar="FILE", help="Stand on a host of a simulated network: no privileges needed."
+)
+@click.option("--config", metavar="FILE", help="Have what a file of settings says.")
+def run(
+    arguments: tuple[str, ...],
+    module: str | None,
+    interface: InterfaceOptions,
+    network: str | None,
+    config: str | None,
+) -> None:
+    """Run an asyncio program, unchanged, on a stack.
+
+    \b
+      asyncstack run --tun as0 --address 10.9.0.2/24 --peer 10.9.0.1/24 -m uvicorn app:app --host 10.9.0.2
+      asyncstack run --network net.toml script.py --some option
+
+    Without --tun, --tap, --network and --config the environment says what there is: ASYNCSTACK_CONFIG=FILE, or
+    ASYNCSTACK_TUN, ASYNCSTACK_ADDRESSES and so on.
+
+    Calls of asyncio to an address of the stack, to any address ("0.0.0.0") and to where the stack has a route are
+    answered by it; loopback and all else by the kernel. There is no default route but by --gateway.
+
+    What is replaced, in this process alone: the loop classes of asyncio and uvloop, with which all their factories and
+    policies make loops that have the stack, one loop at a time; and socket.socket, by a subclass that records what is
+    bound to an address of the stack, which the loop makes a socket of the stack when it is given to it.
+
+    What does not work, and says so: blocking sockets on addresses of the stack, except connections from a thread
+    beside the loop's; child processes, so uvicorn's --workers and --reload, and hypercorn without --workers 0.
+    """
+    from asyncstack.cli.run import run_program, settings_of
+    from asyncstack.cli.running import explain, fail
+
+    try:
+        settings = settings_of(interface, network, config)
+    except (OSError, ValueError) as exc:
+        fail(explain(exc))
+    run_program(settings, module, arguments)
 
 
 @cli.command()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from asyncstack.config import StackConfig
     from asyncstack.link.device import Device
     from asyncstack.link.tuntap import TunTapDevice
+    from asyncstack.loop.settings import InterfaceSettings
     from asyncstack.stack import Stack
 
 
@@ -60,6 +61,24 @@ class InterfaceOptions:
     def gateways(self) -> list[str]:
         """The next hops of the default routes: `--gateway`, or else each `--peer`."""
         return [self.gateway] if self.gateway else [peer.partition("/")[0] for peer in self.peer]
+
+    def settings(self) -> InterfaceSettings:
+        """The same for a loop that opens it by itself. Raises SettingsError."""
+        from asyncstack.loop.settings import InterfaceSettings
+        from asyncstack.loop.tables import read_table
+
+        table = {
+            "tun": self.tun,
+            "tap": self.tap,
+            "addresses": list(self.address),
+            "peer": list(self.peer),
+            "gateway": self.gateway,
+            "mtu": self.mtu,
+            "offload": self.offload,
+            "capture": self.capture,
+        }
+        given = {key: value for key, value in table.items() if value is not None}
+        return read_table(InterfaceSettings, given, "the command line")
 
     def urls(self, port: int, scheme: str = "http") -> list[str]:
         """Where a browser finds what listens on `port` of each address."""

@@ -43,16 +43,17 @@ def invoke(command: click.Command, name: str) -> NoReturn:
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run `main` to its end, or until SIGINT or SIGTERM cancels it; what it holds is given back either way."""
-    from asyncstack.loop import new_event_loop
+    from asyncstack.loop.loops import EventLoop
 
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=EventLoop) as runner:
             runner.run(_until_signal(main))
     except (OSError, ValueError) as exc:
-        fail(_explain(exc))
+        fail(explain(exc))
 
 
-def _explain(exc: OSError | ValueError) -> str:
+def explain(exc: OSError | ValueError) -> str:
+    """What to say of `exc`: what, and where."""
     if not isinstance(exc, OSError) or not exc.strerror:
         return str(exc)
     return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror

@@ -1,0 +1,165 @@
+"""A program that runs unchanged: what of the world is the stack's, and which of its loops has the stack.
+
+A program has one stack, and one event loop at a time can have it: the first that runs, until it is closed. Other loops
+are plain ones meanwhile. Its sockets may be made and bound before any loop runs, so what is the stack's is known from
+the settings alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import socket
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asyncstack.errors import os_error
+from asyncstack.loop.choosing import plain
+from asyncstack.loop.opening import Opening
+from asyncstack.network.addresses import format_address, is_loopback, parse_address, parse_interface
+
+if TYPE_CHECKING:
+    from asyncstack.loop.settings import Settings
+
+
+class Territory:
+    """What belongs to the stack that `settings` describe: names, addresses of its own, and where it has a route."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._loopback = settings.loopback
+        self._names = {name.lower(): found for name, found in settings.hosts.items()}
+        own = list(settings.addresses)
+        self._networks = [ipaddress.ip_network((address, length), strict=False) for address, length in own]
+        gateways = [parse_address(one) for interface in settings.interface for one in interface.gateway]
+        self._default = {len(gateway) for gateway in gateways}
+        if settings.network is not None:
+            for name, addresses in settings.network.hosts.items():
+                self._names[name.lower()] = [address.partition("/")[0] for address in addresses]
+                own += map(parse_interface, addresses)
+        self._own = [address for address, _ in own]  # the program's first
+
+    def local(self, host: object) -> bytes | None:
+        """The address of the stack that binding to `host` means; any address is the stack's."""
+        address = self._parse(host)
+        if address is None or not any(address):
+            return address
+        return address if (self._loopback if is_loopback(address) else address in self._own) else None
+
+    def remote(self, host: object) -> bytes | None:
+        """The address that `host` is, if it is reached by the stack."""
+        address = self._parse(host)
+        if address is None or not any(address):
+            return None
+        if is_loopback(address):
+            return address if self._loopback else None
+        if address in self._own or len(address) in self._default:
+            return address
+        given = ipaddress.ip_address(address)
+        return address if any(given in network for network in self._networks) else None
+
+    def source(self, remote: bytes) -> bytes:
+        """An address of the program's own to reach `remote` from."""
+        given = ipaddress.ip_address(remote)
+        near = [one for one, network in zip(self._own, self._networks, strict=False) if given in network]
+        return next((one for one in [*near, *self._own] if len(one) == len(remote)), remote)
+
+    def _parse(self, host: object) -> bytes | None:
+        if not isinstance(host, str):
+            return None
+        try:
+            return plain(parse_address(self._names.get(host.lower(), [host])[0] or "0.0.0.0"))
+        except ValueError:
+            return None
+
+
+@dataclass(slots=True)
+class Record:
+    """What a socket was told: (host, port) of either end, and the backlog if it is to listen."""
+
+    local: tuple[Any, ...] | None = None
+    remote: tuple[Any, ...] | None = None
+    backlog: int | None = None
+
+
+class Program:
+    """The process that `asyncstack run` is. `loop` has the stack just now; `records` is what sockets were told."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.territory = Territory(settings)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.records: weakref.WeakKeyDictionary[socket.socket, Record] = weakref.WeakKeyDictionary()
+        self._thread = 0
+        self.failure: BaseException | None = None  # why the stack could not be opened
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    def take(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether `loop` has the stack from now on. Raises OSError in a child process."""
+        if os.getpid() != self._process:
+            raise os_error(
+                errno.EOPNOTSUPP,
+                f"the stack lives in process {self._process}, and this is its child: run the program in one process "
+                "(uvicorn without --workers and --reload, hypercorn with --workers 0, gunicorn not at all); "
+                "`asyncstack serve --workers` shares a TUN between processes",
+            )
+        with self._lock:
+            if self.loop is not None:
+                return False
+            self.loop, self._thread = loop, threading.get_ident()
+            return True
+
+    def is_loops_thread(self) -> bool:
+        """Whether it is the calling one where the stack is served."""
+        return self._thread == threading.get_ident()
+
+    def release(self, loop: asyncio.AbstractEventLoop) -> None:
+        """`loop` is closed."""
+        with self._lock:
+            if self.loop is loop:
+                self.loop = None
+
+    def refuse(self, what: str, where: Any, advice: str) -> OSError:
+        """The error for a call that only a kernel socket can do."""
+        place = f"{where[0]}:{where[1]}" if isinstance(where, tuple) else str(where)
+        return os_error(errno.EOPNOTSUPP, f"{what} {place}, an address of the stack: {advice}")
+
+
+class LeasedOpening(Opening):
+    """Opens the program's stack on a loop if no other one has it."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program.settings)
+        self._program = program
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """As `Opening.open`, or nothing."""
+        try:
+            if self._program.take(loop):
+                self._loop = loop
+                super().open(loop)
+        except BaseException as exc:
+            self._program.failure = exc
+            raise
+
+    async def close(self) -> None:
+        """As `Opening.close`."""
+        try:
+            await super().close()
+        finally:
+            if self._loop is not None:
+                self._program.release(self._loop)
+
+
+def name_of(address: bytes, port: int, family: int) -> tuple[Any, ...]:
+    """What `getsockname` gives for it on a socket of `family`."""
+    host = format_address(address)
+    if family == socket.AF_INET6:
+        host = "::" if not any(address) else f"::ffff:{host}" if len(address) == 4 else host
+        return host, port, 0, 0
+    return host, port
