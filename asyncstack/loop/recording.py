@@ -96,7 +96,7 @@ class ProgramSocket(KernelSocket, metaclass=AnySocket):
             return exc.errno
         return 0
 
-    def sendto(self, data: Any, *args: Any) -> int:  # type: ignore[override]
+    def sendto(self, data: Any, *args: Any) -> int:
         if self._remote(args[-1]) is not None:
             raise self.program.refuse("sendto() to", args[-1], SEND)
         return super().sendto(data, *args)
@@ -158,7 +158,7 @@ class RecordedSocket(ProgramSocket):
             raise os_error(errno.ENOTCONN)
         return self.record.remote
 
-    def getsockopt(self, level: int, option: int, *size: int) -> Any:  # type: ignore[override]
+    def getsockopt(self, level: int, option: int, *size: int) -> Any:
         """The kernel's, which does not know that it listens."""
         backlog = self.record.backlog
         if backlog is not None and (level, option) == (socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
@@ -175,10 +175,10 @@ class RecordedSocket(ProgramSocket):
         record = self.record
         raise self.program.refuse("waiting on a socket of", record.local or record.remote, SERVE)
 
-    accept = recv = recv_into = recvfrom = recvfrom_into = recvmsg = recvmsg_into = _refuse  # type: ignore[assignment]
-    send = sendall = sendfile = sendmsg = _refuse  # type: ignore[assignment]
+    accept = recv = recv_into = recvfrom = recvfrom_into = recvmsg = recvmsg_into = _refuse
+    send = sendall = sendfile = sendmsg = _refuse
 
-    def sendto(self, data: Any, *args: Any) -> NoReturn:  # type: ignore[override]
+    def sendto(self, data: Any, *args: Any) -> NoReturn:
         raise self.program.refuse("sendto() from", self.record.local, SEND)
 
     def dup(self) -> Any:
@@ -210,7 +210,7 @@ class RelayedSocket(ProgramSocket):
 def socket_class(program: Program) -> type[ProgramSocket]:
     """What stands in the place of `socket.socket` in `program`."""
     shared = {"__slots__": (), "program": program}
-    made: type[ProgramSocket] = AnySocket("socket", (ProgramSocket,), {**shared, "stands_for_all": True})
+    made: Any = AnySocket("socket", (ProgramSocket,), {**shared, "stands_for_all": True})
     made.recorded = AnySocket("socket", (RecordedSocket, made), {**shared, "stands_for_all": False})
     made.relayed = AnySocket("socket", (RelayedSocket, made), {**shared, "stands_for_all": False})
-    return made
+    return made  # type: ignore[no-any-return]
