@@ -10,7 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 CHECKOUT = Path(__file__).parents[1]
-ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "error", "COLUMNS": "200"}
+PATHS = [
+    str(CHECKOUT),
+    *filter(None, [os.environ.get("PYTHONPATH")]),
+]  # the programs under test, in any folder
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONWARNINGS": "error",
+    "COLUMNS": "200",
+    "PYTHONPATH": os.pathsep.join(PATHS),
+}
 
 
 class Running:

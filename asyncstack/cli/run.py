@@ -73,7 +73,8 @@ def run_program(settings: Settings, module: str | None, arguments: tuple[str, ..
         except Exception as exc:
             if exc is program.failure and isinstance(exc, (OSError, ValueError)):
                 fail(explain(exc))
-            sys.excepthook(type(exc), exc, _of_the_program(exc.__traceback__))
+            trace = _of_the_program(exc.__traceback__)
+            sys.excepthook(type(exc), exc.with_traceback(trace), trace)
             raise SystemExit(1) from None
     raise SystemExit(0)
 

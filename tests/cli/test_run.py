@@ -58,7 +58,7 @@ STARTS = {
     "asyncio.run": "asyncio.run(main())",
     "a runner": "with asyncio.Runner() as runner: runner.run(main())",
     "a new loop": "loop = asyncio.new_event_loop(); loop.run_until_complete(main()); loop.close()",
-    "a task before the loop": "loop = asyncio.new_event_loop(); loop.run_until_complete(loop.create_task(main()))",
+    "a task before": "loop = asyncio.new_event_loop(); loop.run_until_complete(loop.create_task(main()))\nloop.close()",
     "the class": "loop = asyncio.SelectorEventLoop(); loop.run_until_complete(main()); loop.close()",
     "twice": "asyncio.run(main()); asyncio.run(asyncio.sleep(0))",
     "uvloop.run": "import uvloop; uvloop.run(main())",
@@ -219,6 +219,7 @@ def test_sockets_of_the_kernel_are_the_kernels(folder):
         "with socket.create_connection(server.getsockname()) as client, server.accept()[0] as made:\n"
         '    client.sendall(b"hello"); print(made.recv(5), isinstance(made, socket.socket))\n'
         "a, b = socket.socketpair(); print(type(a) is socket.socket, isinstance(a, socket.socket))\n"
+        "for one in (a, b, server): one.close()\n"
         "print(issubclass(ssl.SSLSocket, socket.socket))"
     )
     assert output(folder, program) == ["b'hello' True", "True True", "True"]
@@ -231,7 +232,8 @@ def test_what_is_bound_before_the_loop(folder):
         "free = socket.socket(); free.bind(('', 0)); print(free.getsockname()[0], free.getsockname()[1] > 0)\n"
         "mapped = socket.socket(socket.AF_INET6); mapped.bind(('::ffff:10.8.0.2', 8)); print(mapped.getsockname())\n"
         "print(told(named.bind, ('10.8.0.2', 9)))\n"
-        "print(told(named.getpeername))"
+        "print(told(named.getpeername))\n"
+        "for sock in (named, free, mapped): sock.close()"
     )
     assert output(folder, program) == [
         "('10.8.0.2', 7)",
@@ -303,9 +305,7 @@ OUTSIDE = {
         r"connect\(\) to 10\.8\.0\.2:7, an address of the stack: no event loop that has the stack runs: connect in one",
     ),
     "a connection that would stop the loop": (
-        'async def main(): print(told(socket.create_connection, ("server", 7)))\n'
-        "socket.getaddrinfo = lambda *args: [(2, 1, 0, '', ('server', 7))]\n"
-        "asyncio.run(main())",
+        'async def main(): print(told(socket.create_connection, ("10.8.0.2", 7)))\nasyncio.run(main())',
         r"connect\(\) to 10\.8\.0\.2:7.*: it would stop the event loop that has to serve it: use asyncio's calls",
     ),
     "a connection that nobody waits for": (
@@ -357,10 +357,10 @@ OUTSIDE = {
 }
 
 
-@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("program, expected", OUTSIDE.values(), ids=OUTSIDE)
 def test_what_is_outside_is_told(program, expected, folder):
-    (line,) = output(folder, SOCKETS + program)
+    careless = "import warnings; warnings.simplefilter('ignore', ResourceWarning)\n"  # nothing here is closed
+    (line,) = output(folder, careless + SOCKETS + program)
     assert line.startswith("OSError [Errno 95] Operation not supported: ")
     assert re.search(expected, line), line
 
