@@ -162,7 +162,7 @@ class Adoptions:
         dropped = weakref.finalize(sock, _drop, self._loop, ours)
         dropped.atexit = False
         self._stand_ins[sock] = StandIn(ours, dropped)
-        if type(sock) is socket.socket:
+        if type(sock) is socket.socket or hasattr(sock, "gives_way"):
             sock.__class__ = self._adopted
 
     @property

@@ -132,6 +132,7 @@ class RecordedSocket(ProgramSocket):
     """One that was given an address of the stack, and waits for the loop to make something of it."""
 
     __slots__ = ()
+    gives_way: ClassVar[bool] = True  # to the class of an adopted socket
 
     @property
     def record(self) -> Record:
@@ -149,6 +150,12 @@ class RecordedSocket(ProgramSocket):
 
     def listen(self, backlog: int = 128, /) -> None:
         self.record.backlog = max(backlog, 0)
+
+    def shutdown(self, how: int, /) -> None:
+        """As the kernel does: of one that only listens, it ends that."""
+        if self.record.backlog is None:
+            raise os_error(errno.ENOTCONN)
+        self.record.backlog = None
 
     def getsockname(self) -> Any:
         return self.record.local

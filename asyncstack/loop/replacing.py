@@ -42,7 +42,7 @@ class ProgramLoop(Base):
         self, protocol_factory: Any, host: Any = None, port: Any = None, **kwds: Any
     ) -> Any:
         """As asyncio's."""
-        self._check("create_connection() to", self.program.territory.remote(host), host, port)
+        self._check_mine("create_connection() to", self.program.territory.remote(host), host, port)
         return await super().create_connection(protocol_factory, host, port, **kwds)
 
     async def create_server(
@@ -50,10 +50,10 @@ class ProgramLoop(Base):
     ) -> Any:
         """As asyncio's."""
         local = self.program.territory.local(host)
-        self._check("create_server() at", local if local and any(local) else None, host, port)
+        self._check_mine("create_server() at", local if local and any(local) else None, host, port)
         return await super().create_server(protocol_factory, host, port, **kwds)
 
-    def _check(self, what: str, ours: bytes | None, host: Any, port: Any) -> None:
+    def _check_mine(self, what: str, ours: bytes | None, host: Any, port: Any) -> None:
         if ours is not None and not self.stacks:
             raise self.program.refuse(what, (host, port), ELSEWHERE)
 

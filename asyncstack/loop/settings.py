@@ -34,10 +34,12 @@
 
     [stack]                                 # the fields of StackConfig
     ttl = 64
-    tcp.congestion = "bbr"                  # and of TcpConfig
+    tcp.congestion = "bbr"                  # of TcpConfig
+    dns.nameservers = ["10.9.0.1"]          # and of DnsConfig
 
 A file is named by ASYNCSTACK_CONFIG. Without one, the variables ASYNCSTACK_TUN or ASYNCSTACK_TAP, _ADDRESSES, _PEER,
-_GATEWAY, _MTU, _OFFLOAD and _CAPTURE say what the keys of one `[[interface]]` say; lists have commas in them.
+_GATEWAY, _MTU, _OFFLOAD and _CAPTURE say what the keys of one `[[interface]]` say, and _NAMESERVERS whom to ask for
+names; lists have commas in them.
 """
 
 from __future__ import annotations
@@ -217,6 +219,9 @@ class Settings:
             return cls.read(path)
         if not given:
             return None
+        where = _variables(given)
+        nameservers = _from_text("nameservers", given.pop("nameservers", ""))
+        dns = {"nameservers": nameservers} if nameservers else {}
         known = [one.name for one in fields(InterfaceSettings)]
         for key in given:
             if key not in known:
@@ -224,7 +229,9 @@ class Settings:
                     f"{_variables([key])}: unknown; there are {_variables(['config', *known])}"
                 )
         table = {key: _from_text(key, text) for key, text in given.items()}
-        return cls(interface=[read_table(InterfaceSettings, table, _variables(given))])
+        interface = read_table(InterfaceSettings, table, where)
+        config = read_table(StackConfig, {"dns": dns}, _variables(["nameservers"]))
+        return cls(interface=[interface], stack=config)
 
 
 def host_port(text: str) -> tuple[str, int]:
@@ -249,7 +256,7 @@ def _variables(keys: Any) -> str:
 
 def _from_text(key: str, text: str) -> Any:
     """The value that `text` is in an environment variable, as TOML would have it."""
-    if key in ("addresses", "peer", "gateway"):
+    if key in ("addresses", "peer", "gateway", "nameservers"):
         return [one.strip() for one in text.split(",") if one.strip()]
     if key == "mtu" and text.isdecimal():
         return int(text)

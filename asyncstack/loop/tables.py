@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def _part(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return value if value in arguments else _OTHER
-    if origin is list:
+    if origin in (list, Sequence):
         return _list(arguments[0], value, where)
     if origin is tuple:
         if not isinstance(value, list) or len(value) != len(arguments):
@@ -88,7 +88,7 @@ def _spelt(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return f"one of {', '.join(map(repr, arguments))}"
-    if origin is list:
+    if origin in (list, Sequence):
         return "a list"
     if origin is tuple:
         return f"a list of {len(arguments)}"

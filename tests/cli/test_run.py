@@ -291,7 +291,7 @@ def test_a_thread_connects_while_the_loop_runs(folder):
         )
     )
     assert output(folder, program) == [
-        "('10.8.0.2', 7) 10.8.0.2 5",
+        "('10.8.0.2', 7) 10.8.0.2 5.0",
         "ConnectionRefusedError [Errno 111] Connection refused: connect to 10.8.0.2 port 9",
         "b'line\\n'",
     ]

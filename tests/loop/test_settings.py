@@ -164,6 +164,7 @@ def test_variables():
             "ASYNCSTACK_MTU": "9000",
             "ASYNCSTACK_OFFLOAD": "false",
             "ASYNCSTACK_CAPTURE": "x.pcapng",
+            "ASYNCSTACK_NAMESERVERS": "10.9.0.1,fd09::1",
             "HOME": "/",
         }
     )
@@ -172,6 +173,7 @@ def test_variables():
     assert interface.addresses == ["10.9.0.2/24", "fd09::2/64"]
     assert (interface.peer, interface.gateway) == (["10.9.0.1/24"], ["10.9.0.254"])
     assert (interface.mtu, interface.offload, interface.capture) == (9000, False, "x.pcapng")
+    assert settings.stack.dns.nameservers == ["10.9.0.1", "fd09::1"]
 
 
 def test_a_variable_names_the_file(write):
@@ -196,7 +198,15 @@ VARIABLES = {
         {"ADDRESSES": "10.9.0.2/24"},
         "ASYNCSTACK_ADDRESSES: give one of tun and tap",
     ),
+    "servers without interface": (
+        {"NAMESERVERS": "10.9.0.1"},
+        "ASYNCSTACK_NAMESERVERS: give one of tun and tap",
+    ),
     "no number": ({"TUN": "as0", "ADDRESSES": "10.9.0.2/24", "MTU": "x"}, "mtu: 'x' is not a whole number"),
+    "what is no server": (
+        {"TUN": "as0", "ADDRESSES": "10.9.0.2/24", "NAMESERVERS": "x"},
+        "NAMESERVERS: dns: 'x' does not",
+    ),
     "neither yes nor no": ({"TUN": "as0", "OFFLOAD": "perhaps"}, "offload: 'perhaps' is not true or false"),
 }
 
