@@ -5,28 +5,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.cli.running import fail, on_signal
 
 if TYPE_CHECKING:
     import socket
 
+    from asyncstack.cli.target import AsgiApplication
     from asyncstack.stack import Stack
 
 GRACE_SECONDS: Final = 5  # for requests under way when the end is asked for
 
 
 async def serve_asgi(
-    app: Any,
+    target: AsgiApplication,
     stack: Stack,
     port: int,
     certfile: str | None,
     keyfile: str | None,
     listening: Callable[[int], Awaitable[None]],
 ) -> None:
-    """Run `app` on every address of `stack` until SIGINT or SIGTERM: then no new connection, the requests under way
-    end within GRACE_SECONDS, and the application's lifespan ends. `listening(port)` is awaited once it listens.
+    """Run an application on every address of `stack` until SIGINT or SIGTERM: then no new connection, the requests
+    under way end within GRACE_SECONDS, and the application's lifespan ends. `listening(port)` is awaited once it listens.
 
     Raises SystemExit if the application fails to start, which uvicorn logs.
     """
@@ -51,7 +52,8 @@ async def serve_asgi(
     logging = copy.deepcopy(LOGGING_CONFIG)
     logging["handlers"]["access"]["stream"] = "ext://sys.stderr"
     config = uvicorn.Config(
-        app,
+        target.app,
+        interface=target.interface,
         host=None,  # type: ignore[arg-type]  # any address, of either family
         port=port,
         log_config=logging,

@@ -50,7 +50,7 @@ class Service:
         if isinstance(self.target, AsgiApplication):
             from asyncstack.cli.asgi import serve_asgi
 
-            await serve_asgi(self.target.app, stack, self.port, self.certfile, self.keyfile, listening)
+            await serve_asgi(self.target, stack, self.port, self.certfile, self.keyfile, listening)
             return
         server = await stack.start_server(self.target, None, self.port, ssl=self.tls)
         await listening(server.sockets[0].getsockname()[1])

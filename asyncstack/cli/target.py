@@ -9,18 +9,21 @@ import sys
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 from asyncstack.cli.running import fail
+
+_NOTHING: Final = object()
 
 Handler = Callable[[StreamReader, StreamWriter], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class AsgiApplication:
-    """What uvicorn is to run."""
+    """What uvicorn is to run, by which version of ASGI."""
 
     app: Any
+    interface: Literal["asgi2", "asgi3"]
 
 
 def load_target(target: str) -> Handler | AsgiApplication:
@@ -41,8 +44,9 @@ def load_target(target: str) -> Handler | AsgiApplication:
     found = _load(module_name, attribute)
     if isinstance(found, Application):
         return found.handle
-    if _is_asgi(found):
-        return AsgiApplication(found)
+    interface = _asgi_interface(found)
+    if interface is not None:
+        return AsgiApplication(found, interface)
     if not inspect.iscoroutinefunction(found):
         fail(
             f"{target} is no async handler(reader, writer), no ASGI application and no asyncstack HTTP application, "
@@ -54,16 +58,18 @@ def load_target(target: str) -> Handler | AsgiApplication:
     return handler
 
 
-def _is_asgi(found: Any) -> bool:
-    """Whether `found` is an ASGI application: a coroutine function, an object whose `__call__` is one, or a class that
-    can be awaited, of (scope, receive, send); or ASGI 2's class of (scope,) with `__call__(receive, send)`."""
+def _asgi_interface(found: Any) -> Literal["asgi2", "asgi3"] | None:
+    """The version of an ASGI application: 3 for a coroutine function, an object whose `__call__` is one, or a class
+    that can be awaited, of (scope, receive, send); 2 for a class of (scope,) with `__call__(receive, send)`."""
     if inspect.isclass(found):
         if hasattr(found, "__await__"):
-            return _takes(found, 3)
-        return inspect.iscoroutinefunction(found.__call__) and _takes(found, 1)
+            return "asgi3" if _takes(found, 3) else None
+        return "asgi2" if inspect.iscoroutinefunction(found.__call__) and _takes(found, 1) else None
     if not callable(found) or not _takes(found, 3):
-        return False
-    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(found.__call__)
+        return None
+    if inspect.iscoroutinefunction(found):  # a handler may have one more argument, with a default
+        return None if _takes(found, 2) else "asgi3"
+    return "asgi3" if inspect.iscoroutinefunction(found.__call__) else None
 
 
 def _takes(found: Any, count: int) -> bool:
@@ -84,7 +90,7 @@ def _load(module_name: str, attribute: str) -> Any:
             fail(f"no module {exc.name!r}, looked for from {os.getcwd()}")
         raise
     for name in attribute.split("."):
-        if not hasattr(found, name):
+        found = getattr(found, name, _NOTHING)  # once: a module may make it just now
+        if found is _NOTHING:
             fail(f"module {module_name!r} has no attribute {attribute!r}")
-        found = getattr(found, name)
     return found

@@ -72,21 +72,20 @@ class Steering:
             if data[ip + 6] & 0x3F or data[ip + 7]:  # MF, or an offset
                 return OWNER
             if protocol in _WITH_PORTS and data[ip + 16] < 224:
-                return self._by_port(data, ip + (data[ip] & 0x0F) * 4 + 2)
+                at = ip + (data[ip] & 0x0F) * 4 + 2
+                port = data[at] << 8 | data[at + 1]
+                return self.index if port < self._first else self.of_port(port)
             if protocol == _ICMP:
                 return OWNER if data[ip + (data[ip] & 0x0F) * 4] in _ICMP_REQUESTS else EVERYBODY
             return OWNER
         if version == 6:
             protocol = data[ip + 6]
             if protocol in _WITH_PORTS and data[ip + 24] != 0xFF:
-                return self._by_port(data, ip + 42)
+                return self.of_port(data[ip + 42] << 8 | data[ip + 43])
             if protocol == _ICMPV6:
                 return OWNER if data[ip + 40] in _ICMPV6_REQUESTS else EVERYBODY
             return self.index if protocol in _EXTENSIONS else OWNER
         return self.index
-
-    def _by_port(self, data: memoryview, at: int) -> int:
-        return self.of_port(data[at] << 8 | data[at + 1])
 
     def of_port(self, port: int) -> int:
         """The worker whose ephemeral port this is; ours, if it is nobody's: what is in our queue is ours."""

@@ -1,5 +1,6 @@
 """What the tests have `asyncstack serve` run: ASGI applications of every shape."""
 
+import functools
 import os
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,6 +41,35 @@ async def failing(scope, receive, send):
 
 
 instance = Instance()
+partial = functools.partial(function)
+
+
+def django_application():
+    """One view."""
+    import django
+    from django.conf import settings
+    from django.core.handlers.asgi import ASGIHandler
+    from django.http import HttpResponse
+    from django.urls import re_path
+
+    def view(request):
+        return HttpResponse(request.path)
+
+    settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=(re_path("", view),))
+    django.setup()
+    return ASGIHandler()
+
+
+def starlette_application():
+    """The same with Starlette."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    async def view(request):
+        return PlainTextResponse(request.url.path)
+
+    return Starlette(routes=[Route("/{rest:path}", view)])
 
 
 def wsgi(environ, start_response):
@@ -80,7 +110,10 @@ def fastapi_application():
     return app
 
 
+MAKERS = {"fast": fastapi_application, "django": django_application, "starlette": starlette_application}
+
+
 def __getattr__(name):
-    if name == "fast":  # only who asks for it needs FastAPI
-        return fastapi_application()
+    if name in MAKERS:  # only who asks for it needs the package
+        return MAKERS[name]()
     raise AttributeError(name)

@@ -1,9 +1,12 @@
 """`asyncstack serve` with ASGI applications, which uvicorn runs on the stack."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,8 +26,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["function", "instance", "Awaited", "Asgi2"])
+@pytest.mark.parametrize(
+    "name", ["function", "partial", "instance", "Awaited", "Asgi2", "starlette", "django"]
+)
 def test_every_shape_of_application(folder, name):
+    if name in ("starlette", "django"):
+        require_package(name)
     with Running(*cli("serve", f"apps:{name}", *ANY_PORT), cwd=folder) as server:
         assert get(server.url() + "some/path") == b"/some/path"
         status, out, log = server.end()
@@ -62,6 +69,35 @@ def test_fastapi_on_a_tun(folder, host):
         assert_shouts(url)
         assert server.end()[0] == 0
         assert (folder / "over").exists()
+
+
+@pytest.mark.tun
+def test_fastapi_with_workers(folder):
+    """Each serves HTTP and WebSockets; one is killed, and the WebSocket of the other goes on."""
+    require_package("fastapi")
+    from websockets.exceptions import ConnectionClosedError
+    from websockets.sync.client import connect
+
+    command = ("serve", "apps:fast", *TUN, *PEERS, "--port", "8000", "--workers", "2")
+    with Running(*cli(*command), cwd=folder) as server, ExitStack() as stack:
+        assert server.url() == "http://10.9.0.2:8000/"
+        pids = Counter(json.loads(get("http://10.9.0.2:8000/who/me"))["pid"] for _ in range(40))
+        assert len(pids) == 2
+        sockets = [stack.enter_context(connect("ws://10.9.0.2:8000/shout", proxy=None)) for _ in range(30)]
+        os.kill(min(pids), signal.SIGKILL)
+        ended = 0
+        for number, one in enumerate(sockets):
+            try:
+                one.send(f"word {number}")
+                assert one.recv(10) == f"WORD {number}"
+            except ConnectionClosedError:
+                ended += 1
+        assert 0 < ended < len(sockets)
+        now = {json.loads(get("http://10.9.0.2:8000/who/me"))["pid"] for _ in range(40)}
+        assert now > {max(pids)} and min(pids) not in now
+        status, _, log = server.end()
+        assert status == 0
+        assert "was killed by SIGKILL; a new one takes its place" in log
 
 
 def assert_shouts(url: str) -> None:

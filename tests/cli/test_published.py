@@ -29,6 +29,10 @@ async def shout(reader, writer):
     writer.write((await reader.readline()).upper())
     writer.close()
 
+async def polite(reader, writer, farewell=b"bye"):
+    writer.write((await reader.readline()).upper() + farewell)
+    writer.close()
+
 class things:
     app = app
 """
@@ -64,11 +68,12 @@ def test_an_application_found_from_the_current_folder(folder, name):
         assert server.end() == (0, "", "")
 
 
-def test_a_handler_of_streams(folder):
-    with Running(*cli("serve", "mine:shout", *ANY_PORT), cwd=folder) as server:
+@pytest.mark.parametrize("name, farewell", [("shout", b""), ("polite", b"bye")])
+def test_a_handler_of_streams(folder, name, farewell):
+    with Running(*cli("serve", f"mine:{name}", *ANY_PORT), cwd=folder) as server:
         with socket.create_connection(address_of(server.url()), timeout=10) as client:
             client.sendall(b"quietly\n")
-            assert client.makefile("rb").read() == b"QUIETLY\n"
+            assert client.makefile("rb").read() == b"QUIETLY\n" + farewell
         assert server.end() == (0, "", "")
 
 
