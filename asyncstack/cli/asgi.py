@@ -27,7 +27,7 @@ async def serve_asgi(
     listening: Callable[[int], Awaitable[None]],
 ) -> None:
     """Run an application on every address of `stack` until SIGINT or SIGTERM: then no new connection, the requests
-    under way end within GRACE_SECONDS, and the application's lifespan ends. `listening(port)` is awaited once it listens.
+    under way end within GRACE_SECONDS, and the lifespan ends. `listening(port)` is awaited once it listens.
 
     Raises SystemExit if the application fails to start, which uvicorn logs.
     """
