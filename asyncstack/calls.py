@@ -15,7 +15,6 @@ from typing import Any, TypeVar, cast
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.names import Host, Names, Network, Port, port_number, ports_of
-from asyncstack.transport.options import Settings
 from asyncstack.transport.sockets.handover import Served, check_stream, transport_over
 from asyncstack.transport.sockets.stream import StreamSocket
 from asyncstack.transport.tcp.connecting import Target, connect_any, interleaved
@@ -27,6 +26,7 @@ from asyncstack.transport.tls import Ssl, Tls, handshake
 from asyncstack.transport.tls import check as check_tls
 from asyncstack.transport.udp.layer import UdpLayer
 from asyncstack.transport.udp.opening import Backlog, open_endpoint, take_over
+from asyncstack.transport.udp.settings import DatagramSettings
 from asyncstack.transport.udp.transport import DatagramTransport
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
@@ -267,7 +267,7 @@ class Calls:
             endpoint, backlog = take_over(self.udp, sock, modifiers)
         else:
             pairs, ports = await self._pairs(local_addr, remote_addr, family)
-            settings = Settings(reuse_port=bool(reuse_port), broadcast=bool(allow_broadcast))
+            settings = DatagramSettings(reuse_port=bool(reuse_port), broadcast=bool(allow_broadcast))
             endpoint, address = open_endpoint(self.udp, pairs, ports, settings)
         waiter: asyncio.Future[None] = self.loop.create_future()
         try:

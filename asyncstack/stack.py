@@ -81,6 +81,8 @@ class Stack(Calls):
         self._closing: list[asyncio.Task[None]] = []  # of devices that died
         self._end: asyncio.Future[None] | None = None  # since close() was called
         self.addresses = AddressTable()
+        self.addresses.on_join = lambda group, interface: interface.link.join(group)
+        self.addresses.on_leave = lambda group, interface: interface.link.leave(group)
         self.routes = RoutingTable(self.addresses)
         self._address_info = AddressInfo(self.names, self.addresses, self.interfaces, self.config.dns.search)
         self.ipv4 = self._ip(Ipv4)
@@ -98,6 +100,7 @@ class Stack(Calls):
             self.routes,
             self.ipv4,
             self.ipv6,
+            self.interfaces,
         )
         self.udp = UdpLayer(context)
         self.tcp = TcpLayer(context)

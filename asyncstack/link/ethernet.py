@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from asyncstack.link.interface import Interface, Sender
 
 _LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
+# 224.0.0.1, and ff02::1, ff01::1, which share one link address
+EVERY_HOST_S: Final = (b"\xe0\0\0\1", b"\xff\2" + bytes(13) + b"\1")
 _unpack = Struct("!6s6xH").unpack_from  # destination, ethertype
 
 
@@ -64,6 +66,8 @@ class EthernetLink:
         )
         self._timer = LoopTimer(interface.loop, interface.clock, self._timer_expired)
         self._closed = False
+        # link addresses of groups that are let in, and for how many groups
+        self._groups = dict.fromkeys((BROADCAST, *map(multicast_mac, EVERY_HOST_S)), 1)
 
     # receive
 
@@ -78,6 +82,9 @@ class EthernetLink:
         if dst != self.mac:
             if not dst[0] & 1:
                 interface.counters["ethernet.not_for_us"] += 1
+                return
+            if dst not in self._groups:
+                interface.counters["ethernet.other_group"] += 1
                 return
             if self._is_for_one_host(data, ethertype):
                 interface.counters["ethernet.unicast_to_group"] += 1
@@ -187,6 +194,18 @@ class EthernetLink:
         """`address` is ours no longer."""
         self.addresses.pop(address, None)
         self._arp.forget(address)
+
+    def join(self, group: bytes) -> None:
+        """Let frames to `group`, an IP address, in."""
+        mac = multicast_mac(group)
+        self._groups[mac] = self._groups.get(mac, 0) + 1
+
+    def leave(self, group: bytes) -> None:
+        """Undo one `join`: frames are let in as long as another group has the same link address."""
+        mac = multicast_mac(group)
+        self._groups[mac] -= 1
+        if not self._groups[mac]:
+            del self._groups[mac]
 
     def close(self) -> None:
         """Forget all neighbours, and those who wait for them; stop the timer."""

@@ -62,5 +62,11 @@ class IpLink:
         """`address` is ours no longer."""
         self.addresses.pop(address, None)
 
+    def join(self, group: bytes) -> None:
+        """Every packet is let in."""
+
+    def leave(self, group: bytes) -> None:
+        """Every packet is let in."""
+
     def close(self) -> None:
         """Nothing to give back."""

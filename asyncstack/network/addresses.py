@@ -128,15 +128,19 @@ class AddressTable:
 
     `local`: our unicast addresses. `no_source`: what no packet from outside may have as its source (RFC 1122
     3.2.1.3): our own addresses and our broadcasts, the unspecified and the loopback address. Both are read
-    directly on the receive path. `on_change` is the routing table's.
+    directly on the receive path. `on_change` is the routing table's. `on_join(group, interface)` is called when a
+    group gets its first user on an interface, `on_leave` when the last one has left: the link has to let it in, and
+    routers want to be told (IGMP, MLD).
     """
 
-    __slots__ = ("_broadcasts", "_groups", "local", "no_source", "on_change")
+    __slots__ = ("_broadcasts", "_groups", "local", "no_source", "on_change", "on_join", "on_leave")
 
     def __init__(self) -> None:
         self.local: dict[bytes, InterfaceAddress] = {}
         self.no_source: dict[bytes, bool] = {}
         self.on_change: Callable[[], None] = lambda: None  # a Path chosen before may be stale
+        self.on_join: Callable[[bytes, Interface], None] = lambda group, interface: None
+        self.on_leave: Callable[[bytes, Interface], None] = lambda group, interface: None
         self._broadcasts: dict[bytes, list[Interface]] = {}
         self._groups: dict[tuple[bytes, int], int] = {}  # (group, interface index) -> users
         self._derive()
@@ -203,7 +207,10 @@ class AddressTable:
     def join(self, group: bytes, interface: Interface) -> None:
         """Accept packets to `group` that arrive on `interface`. Every join needs its `leave`."""
         key = (group, interface.index)
-        self._groups[key] = self._groups.get(key, 0) + 1
+        users = self._groups.get(key, 0)
+        self._groups[key] = users + 1
+        if not users:
+            self.on_join(group, interface)
 
     def leave(self, group: bytes, interface: Interface) -> None:
         """Undo one `join`."""
@@ -211,6 +218,8 @@ class AddressTable:
         users = self._groups.pop(key, 0)
         if users > 1:
             self._groups[key] = users - 1
+        elif users:
+            self.on_leave(group, interface)
 
     def accepts_multicast(self, group: bytes, interface: Interface) -> bool:
         """Whether packets to `group` on `interface` are for us: every host's group, solicited-node, joined."""

@@ -88,7 +88,8 @@ class Ipv4(NetworkLayer):
         """The counter for why `packet` is not for us, "" if it is."""
         src, dst = packet.src, packet.dst
         if interface is self.routes.loopback:
-            return "" if self.addresses.is_local(dst) else "ipv4.not_ours"
+            accepted = self.addresses.is_local(dst) or self.addresses.accepts_multicast(dst, interface)
+            return "" if accepted else "ipv4.not_ours"
         if src[0] == 127 or dst[0] == 127:
             return "ipv4.martian"
         link_wide = is_multicast(dst) or dst == LIMITED_BROADCAST

@@ -200,7 +200,7 @@ class RoutingTable:
             raise os_error(errno.EADDRNOTAVAIL, f"{format_address(source)} is not an address of this stack")
         if self.addresses.is_local(destination):
             return self._local_path(destination, source)
-        if source and is_loopback(source):
+        if source and is_loopback(source) and not is_multicast(destination):
             raise os_error(
                 errno.EINVAL, f"{format_address(source)} can not reach {format_address(destination)}"
             )
@@ -233,7 +233,9 @@ class RoutingTable:
         if not source:
             source = destination if destination in self.addresses.local else LOOPBACK_IPV4
         mtu = min(loopback.mtu, LARGEST_PACKET)
-        return Path(loopback, source, destination, destination, mtu, self.generation)
+        path = Path(loopback, source, destination, destination, mtu, self.generation)
+        path.broadcast = self.addresses.is_broadcast(destination)
+        return path
 
     def _path(self, destination: bytes, source: bytes, interface: Interface | None) -> Path:
         route = self._find(destination, source, interface)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from asyncstack.config import StackConfig
 from asyncstack.counters import Counters
+from asyncstack.link.interface import Interface
 from asyncstack.network.addresses import AddressTable
 from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
@@ -28,6 +29,7 @@ class TransportContext:
     routes: RoutingTable
     ipv4: Ipv4
     ipv6: Ipv6
+    interfaces: list[Interface]
 
     def ip_for(self, address: bytes) -> Ipv4 | Ipv6:
         """The IP layer of the family of `address`."""

@@ -338,6 +338,7 @@ async def test_two_interfaces_find_each_other():
         service.attach(interface)
         interface.handlers[ethernet.ETHERTYPE_IPV6] = receive
         interface.link.addresses[own] = None
+        interface.link.join(ndp.solicited_node_multicast(own))
         interface.start()
         ends.append(interface)
     a, b = ends

@@ -11,7 +11,14 @@ import socket
 from typing import Any, Final, Protocol
 
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import ANY_IPV4, ANY_IPV6, LOOPBACK_IPV4, LOOPBACK_IPV6, format_address
+from asyncstack.network.addresses import (
+    ANY_IPV4,
+    ANY_IPV6,
+    LOOPBACK_IPV4,
+    LOOPBACK_IPV6,
+    format_address,
+    is_link_local,
+)
 from asyncstack.transport.endpoint_socket import SocketAddress
 from asyncstack.transport.ports import check_port
 
@@ -69,13 +76,14 @@ def _best(found: list[bytes], family: int) -> bytes:
     return best[12:] if best[:12] == MAPPED else best
 
 
-def join(address: bytes, port: int, family: int) -> SocketAddress:
-    """What `getsockname()` gives on a socket of `family`."""
+def join(address: bytes, port: int, family: int, scope: int = 0) -> SocketAddress:
+    """What `getsockname()` gives on a socket of `family`. scope: the index of the interface on whose link a link-local
+    address is."""
     if family == socket.AF_INET:
         return format_address(address), port
     if len(address) == 4:
         address = MAPPED + address
-    return format_address(address), port, 0, 0
+    return format_address(address), port, 0, scope if is_link_local(address) else 0
 
 
 def hosts_of(address: bytes, family: int, v6_only: bool) -> list[bytes]:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import SocketAddress
 from asyncstack.transport.options import IP_PKTINFO
-from asyncstack.transport.sockets.addresses import SocketNames, looked_up, split
+from asyncstack.transport.sockets.addresses import SocketNames, join, looked_up, split
 from asyncstack.transport.sockets.base import Ancillary, StackSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.udp.endpoint import UdpEndpoint
 from asyncstack.transport.udp.options import UDP_OPTIONS
+from asyncstack.transport.udp.settings import DatagramSettings
 from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class DatagramSocket(StackSocket):
         self, layer: UdpLayer, registry: dict[StackSocket, None], names: SocketNames, family: int
     ) -> None:
         super().__init__(layer.loop, registry, names, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP)
-        self.endpoint = UdpEndpoint(layer, family, names, self.settings)
+        settings = self.settings = DatagramSettings()
+        self.endpoint = UdpEndpoint(layer, family, names, settings)
         self.endpoint.hand_to(self)
         self._received: deque[Received] = deque()
         self._received_size = 0
@@ -154,7 +156,7 @@ class DatagramSocket(StackSocket):
             await self._named(self._connect, address)
 
     def _connect(self, address: Any) -> None:
-        self.endpoint.connect(*split(address, self.family, self._names))
+        self.endpoint.connect(*split(address, self.family, self._names), self.endpoint.scope(address))
 
     # send
 
@@ -215,7 +217,7 @@ class DatagramSocket(StackSocket):
             return b"", [], 0, None
         cut = socket.MSG_TRUNC if len(got.data) > bufsize else 0
         ancillary = self._ancillary(got) if ancbufsize else []
-        return got.data[:bufsize], ancillary, cut, self._name(got.source, got.port)
+        return got.data[:bufsize], ancillary, cut, self._sender(got)
 
     def _receive(self, flags: int) -> Received | None:
         if self._error:
@@ -230,6 +232,9 @@ class DatagramSocket(StackSocket):
         self._changed()
         return got
 
+    def _sender(self, got: Received) -> SocketAddress:
+        return join(got.source, got.port, self.family, got.interface)
+
     def _ancillary(self, got: Received) -> list[Ancillary]:
         wanted, found = self.settings, []
         if len(got.source) == 4:
@@ -238,7 +243,8 @@ class DatagramSocket(StackSocket):
             if wanted.receive_tos:
                 found.append((socket.IPPROTO_IP, socket.IP_TOS, bytes([got.tos])))
             if wanted.packet_info:
-                info = struct.pack("@i4s4s", got.interface, got.local, got.local)
+                own = self.endpoint.layer.own_address(got.local, got.source, got.interface)
+                info = struct.pack("@i4s4s", got.interface, own, got.local)
                 found.append((socket.IPPROTO_IP, IP_PKTINFO, info))
             return found
         if wanted.receive_ttl:
@@ -269,7 +275,7 @@ class DatagramSocket(StackSocket):
         self._closed = True
         self._registry.pop(self, None)
         self._readiness.close(os_error(errno.EBADF, "the socket became a transport"))
-        waiting = [(got.data, self._name(got.source, got.port)) for got in self._received]
+        waiting = [(got.data, self._sender(got)) for got in self._received]
         self._received.clear()
         self._received_size = 0
         return self.endpoint, waiting

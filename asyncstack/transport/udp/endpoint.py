@@ -13,16 +13,18 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import format_address, is_multicast, parse_address
+from asyncstack.network.addresses import format_address, is_link_local, is_multicast, parse_address, scope_of
 from asyncstack.transport.claims import Claim
 from asyncstack.transport.endpoint_socket import SocketAddress
-from asyncstack.transport.options import Settings
 from asyncstack.transport.ports import check_port
 from asyncstack.transport.sockets.addresses import KnownNames, destination, hosts_of, join, split
-from asyncstack.transport.udp.queue import DatagramQueue, Way
+from asyncstack.transport.udp.groups import Memberships
+from asyncstack.transport.udp.queue import HEARD_HERE, STAYS_HERE, DatagramQueue, Way
+from asyncstack.transport.udp.settings import DatagramSettings
 from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
     from asyncstack.transport.udp.layer import Binding, UdpLayer
 
 WAYS_KEPT: Final = 64  # destinations to which an endpoint remembers the way
@@ -70,10 +72,12 @@ class UdpEndpoint:
         "_layer",
         "_local",
         "_names",
+        "_peer_scope",
         "_ways",
         "claim",
         "deliver",
         "family",
+        "groups",
         "owner",
         "peer",
         "queue",
@@ -81,10 +85,10 @@ class UdpEndpoint:
     )
 
     def __init__(
-        self, layer: UdpLayer, family: int, names: KnownNames, settings: Settings | None = None
+        self, layer: UdpLayer, family: int, names: KnownNames, settings: DatagramSettings | None = None
     ) -> None:
         self.family = socket.AddressFamily(family)
-        self.settings = Settings() if settings is None else settings
+        self.settings = DatagramSettings() if settings is None else settings
         self.claim: Claim | None = None
         self.peer: tuple[bytes, int] | None = None
         self.owner: DatagramOwner = NOBODY
@@ -94,8 +98,10 @@ class UdpEndpoint:
         self._asked = bytes(4 if family == socket.AF_INET else 16)  # the address it was bound to
         self._local = (self._asked, 0)
         self._interface: object = None  # which leads to the peer
+        self._peer_scope: Interface | None = None
         self._bindings: list[Binding] = []
         self._ways: dict[Hashable, Way] = {}
+        self.groups = Memberships(layer)
         self.queue = DatagramQueue(layer, self._failed, self._shorter)
 
     def hand_to(self, owner: DatagramOwner) -> None:
@@ -151,17 +157,17 @@ class UdpEndpoint:
         """The claim; any port of all addresses is taken now if there is none yet."""
         return self.claim or self.bind(self._asked, 0)
 
-    def connect(self, remote: bytes, port: int) -> None:
+    def connect(self, remote: bytes, port: int, scope: Interface | None = None) -> None:
         """Send to `port` of `remote` by default, and receive from there only. Raises OSError ENETUNREACH, EACCES (a
         broadcast without SO_BROADCAST), OverflowError."""
         claim = self.bound()
         check_port(port)
         remote = destination(remote, self.family, self.settings.v6_only)
-        way = self._look_up(remote)
+        way = self._look_up(remote, scope)
         source = self._local[0] if any(self._local[0]) else way.path.source
         self.peer = (remote, port)
         self._local = (source, claim.port)
-        self._interface = way.path.interface
+        self._interface, self._peer_scope = way.path.interface, scope
         claim.hosts = [source]
         self._bind_to([(source, claim.port, remote, port)])
 
@@ -205,26 +211,56 @@ class UdpEndpoint:
         """The way to `address`, None: to the peer; remembered as `key` unless it is a name."""
         if address is not None:
             remote, _ = split(address, self.family, self._names)
-            keep = _is_literal(address[0])
+            keep, scope = _is_literal(address[0]), self.scope(address)
         else:
             assert self.peer is not None
-            remote, keep = self.peer[0], True
-        way = self._look_up(remote)
+            remote, keep, scope = self.peer[0], True, self._peer_scope
+        way = self._look_up(remote, scope)
         if keep:
             if len(self._ways) >= WAYS_KEPT:
                 del self._ways[next(iter(self._ways))]
             self._ways[key] = way
         return way
 
-    def _look_up(self, remote: bytes) -> Way:
+    def _look_up(self, remote: bytes, scope: Interface | None) -> Way:
         settings = self.settings
         remote = destination(remote, self.family, settings.v6_only)
-        path = self._layer.routes.lookup(remote, self._source(len(remote)))
-        if path.broadcast and not settings.broadcast:
-            raise os_error(errno.EACCES, "a broadcast needs allow_broadcast=True, or SO_BROADCAST")
+        if is_multicast(remote):
+            return self._way_to_group(remote, scope)
+        routes = self._layer.routes
+        path = routes.lookup(remote, self._source(len(remote)), scope if is_link_local(remote) else None)
+        many = 0
+        if path.broadcast:
+            if not settings.broadcast:
+                raise os_error(errno.EACCES, "a broadcast needs allow_broadcast=True, or SO_BROADCAST")
+            many = 0 if path.interface is routes.loopback else HEARD_HERE
         if len(remote) == 4:
-            return Way(path, settings.ttl, settings.tos)
+            return Way(path, settings.ttl, settings.tos, many)
         return Way(path, settings.hops, settings.traffic_class)
+
+    def _way_to_group(self, group: bytes, scope: Interface | None) -> Way:
+        """By the interface that IP_MULTICAST_IF says, or the scope, or the routing table."""
+        wishes, layer = self.settings.multicast(len(group)), self._layer
+        source = self._source(len(group)) or wishes.address
+        interface = scope or (layer.interface_at(wishes.index) if wishes.index else None)
+        path = layer.routes.lookup(group, source, interface)
+        many = 0
+        if path.interface is not layer.routes.loopback:  # from where it comes back by itself
+            many = HEARD_HERE * wishes.loop | STAYS_HERE * (wishes.hops == 0)
+        tos = self.settings.tos if len(group) == 4 else self.settings.traffic_class
+        return Way(path, wishes.hops or 1, tos, many)
+
+    def scope(self, address: Any) -> Interface | None:
+        """The interface that an address says: ("fe80::1", port, flowinfo, index) or ("fe80::1%name", port). Raises
+        OSError(ENODEV)."""
+        index = address[3] if len(address) > 3 else 0
+        name = scope_of(address[0]) if isinstance(address[0], str) else ""
+        if not index and not name:
+            return None
+        found = self._layer.interface_at(index or (int(name) if name.isdecimal() else name))
+        if found is None:
+            raise os_error(errno.ENODEV, f"{address!r}: no interface {index or name}")
+        return found
 
     def _source(self, size: int) -> bytes:
         """The address that we are bound to and can speak from, b"": any. Raises OSError(ENETUNREACH) if it is of the
@@ -242,6 +278,15 @@ class UdpEndpoint:
 
     # what the layer and the queue tell
 
+    def hears(self, destination: bytes, interface: Interface) -> bool:
+        """Whether a datagram to many that arrives on `interface` is for us: a broadcast; a group we have joined, or
+        anybody here has unless IP_MULTICAST_ALL is off."""
+        return (
+            not is_multicast(destination)
+            or self.settings.multicast(len(destination)).all
+            or (destination, interface) in self.groups
+        )
+
     def receive_error(self, error: OSError) -> None:
         """An ICMP error about a datagram of ours."""
         if self.peer is not None:
@@ -250,6 +295,7 @@ class UdpEndpoint:
     def interface_down(self, interface: object, error: OSError) -> None:
         """`interface` is gone: what waits for it is lost, and who is connected over it hears of it."""
         self.queue.interface_down(interface)
+        self.groups.interface_down(interface)
         if self._interface is interface:
             self.receive_error(error)
         self.owner.writable()
@@ -265,6 +311,7 @@ class UdpEndpoint:
     def close(self) -> None:
         """Receive no more and give the port back; what waits still leaves."""
         self._bind_to([])
+        self.groups.leave_all()
         if self.claim is not None:
             self._layer.claims.release(self.claim)
             self.claim = None

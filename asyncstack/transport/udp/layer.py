@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import deque
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -13,16 +14,19 @@ from asyncstack.network.routing import Path
 from asyncstack.transport.claims import Claim, Claims
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral, spread
+from asyncstack.transport.udp.queue import HEARD_HERE, STAYS_HERE, Way
 from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
 from asyncstack.wire.packet import Packet
-from asyncstack.wire.udp import build, parse
+from asyncstack.wire.udp import Datagram, build, parse
 
 if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
     from asyncstack.transport.udp.endpoint import UdpEndpoint
 
 PROTOCOL_UDP: Final = 17
 UDP_HEADER: Final = 8
 CHECKSUM_OFFSET: Final = 6
+COPIES_KEPT: Final = 256  # datagrams to many that wait for the next turn of the loop to be heard here
 LARGEST_PAYLOAD: Final = {4: 65507, 16: 65527}
 
 Binding = tuple[
@@ -43,6 +47,8 @@ class UdpLayer:
         self.counters = context.counters
         self.endpoints: dict[Binding, tuple[UdpEndpoint, ...]] = {}
         self.claims = Claims()
+        self._local = context.addresses.local
+        self._copies: deque[Packet] = deque()
         context.ipv4.register(PROTOCOL_UDP, self)
         context.ipv6.register(PROTOCOL_UDP, self)
 
@@ -58,13 +64,39 @@ class UdpLayer:
         if not packet.checksum_valid and not self._verify(packet, datagram.checksum, datagram.length):
             self.counters["udp.bad_checksum"] += 1
             return
-        endpoint = self._find(packet.dst, datagram.dst_port, packet.src, datagram.src_port)
+        dst = packet.dst
+        if dst not in self._local and self._is_for_many(dst):
+            self._deliver_to_all(packet, datagram)
+            return
+        endpoint = self._find(dst, datagram.dst_port, packet.src, datagram.src_port)
         if endpoint is not None:
             endpoint.deliver(bytes(datagram.payload), packet, datagram.src_port)
             return
         self.counters["udp.no_endpoint"] += 1
         if self.addresses.is_local(packet.dst):
             self.context.ip_for(packet.dst).send_error(packet, Unreachable.PORT)
+
+    def _is_for_many(self, destination: bytes) -> bool:
+        return is_multicast(destination) or self.addresses.is_broadcast(destination)
+
+    def _deliver_to_all(self, packet: Packet, datagram: Datagram) -> None:
+        """A broadcast, or a datagram to a group: for every endpoint that hears it, as on Linux."""
+        dst, port, endpoints = packet.dst, datagram.dst_port, self.endpoints
+        hearing = [
+            endpoint
+            for binding in (
+                (dst, port, packet.src, datagram.src_port),
+                (dst, port, b"", 0),
+                (bytes(len(dst)), port, b"", 0),
+            )
+            for endpoint in endpoints.get(binding, ())
+            if endpoint.hears(dst, packet.interface)
+        ]
+        if not hearing:
+            self.counters["udp.no_endpoint"] += 1
+        data = bytes(datagram.payload)
+        for endpoint in hearing:
+            endpoint.deliver(data, packet, datagram.src_port)
 
     @staticmethod
     def _verify(packet: Packet, checksum: int, length: int) -> bool:
@@ -129,6 +161,54 @@ class UdpLayer:
             tos=tos,
             dont_fragment=False,
         )
+
+    def send_to_many(self, way: Way, src_port: int, dst_port: int, data: bytes) -> None:
+        """`send`, and have those here that it is for hear it too, as if it had come by the interface it leaves by."""
+        path, ttl, tos, many = way
+        if not many & STAYS_HERE:
+            self.send(path, src_port, dst_port, data, ttl, tos)
+        elif len(data) > LARGEST_PAYLOAD[len(path.destination)]:
+            raise os_error(errno.EMSGSIZE, f"a datagram of {len(data)} bytes")
+        if not many & HEARD_HERE:
+            return
+        dst, interface = path.destination, path.interface
+        if is_multicast(dst) and not self.addresses.accepts_multicast(dst, interface):
+            return
+        if len(self._copies) >= COPIES_KEPT:
+            self.counters["udp.copies_full"] += 1
+            return
+        whole = memoryview(build(src_port, dst_port, len(data)) + data)
+        ttl = ttl or self.config.ttl
+        copy = Packet(path.source, dst, PROTOCOL_UDP, whole, whole, ttl=ttl, tos=tos, interface=interface)
+        if not self._copies:
+            self.loop.call_soon(self._receive_copies)
+        self._copies.append(copy)
+
+    def _receive_copies(self) -> None:
+        """In a turn of its own, as what comes from others does; what is sent meanwhile waits for the next."""
+        copies, self._copies = self._copies, deque()
+        for packet in copies:
+            self._deliver_to_all(packet, parse(packet.payload))
+
+    def interface_at(self, which: int | str) -> Interface | None:
+        """The interface with this index, or name."""
+        for interface in self.context.interfaces:
+            if which in (interface.index, interface.name):
+                return interface
+        return None
+
+    def interface_of(self, address: bytes) -> Interface | None:
+        """The interface that has this address of ours."""
+        entry = self._local.get(address)
+        return None if entry is None else entry.interface
+
+    def own_address(self, destination: bytes, source: bytes, index: int) -> bytes:
+        """The address of ours that a datagram from `source` to `destination` was for: of many, that of the interface
+        with this index."""
+        interface = self.interface_at(index)
+        if interface is None or not self._is_for_many(destination):
+            return destination
+        return self.addresses.select_source(source, source, interface)
 
     # bind
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.network.addresses import format_address, parse_address
 from asyncstack.transport.endpoint_socket import SocketAddress
-from asyncstack.transport.options import Settings
 from asyncstack.transport.sockets.addresses import join
 from asyncstack.transport.sockets.datagrams import DatagramSocket
 from asyncstack.transport.udp.endpoint import UdpEndpoint
+from asyncstack.transport.udp.settings import DatagramSettings
 
 if TYPE_CHECKING:
     from asyncstack.transport.udp.layer import UdpLayer
@@ -40,7 +40,7 @@ def open_endpoint(
     layer: UdpLayer,
     pairs: list[tuple[bytes, bytes]],
     ports: tuple[int, int],
-    settings: Settings,
+    settings: DatagramSettings,
 ) -> tuple[UdpEndpoint, SocketAddress | None]:
     """An endpoint for the first of `pairs` of local and remote address that works, and where it sends to; b"" is no
     address. Raises the OSError of the first pair. As asyncio has it, one that may broadcast is not connected, so that

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import EndpointSocket
-from asyncstack.transport.options import IPPROTO_IPV6, SOL_SOCKET, Option, Table
+from asyncstack.transport.options import INT, IPPROTO_IP, IPPROTO_IPV6, SOL_SOCKET, Option, Table
 from asyncstack.transport.sockets.readiness import OUT
+from asyncstack.transport.udp.groups import join_ipv4, join_ipv6, leave_ipv4, leave_ipv6
 
 if TYPE_CHECKING:
     from asyncstack.transport.udp.endpoint import UdpEndpoint
@@ -30,10 +31,98 @@ def _set_v6_only(holder: Any, value: int) -> None:
     holder.settings.v6_only = bool(value)
 
 
+# names that `socket` has not
+IP_MULTICAST_ALL, IPV6_MULTICAST_ALL = 49, 29
+
+
+def _number(value: bytes) -> int:
+    """An option of level IPPROTO_IP that may be one byte. Raises OSError(EINVAL)."""
+    if not value:
+        raise os_error(errno.EINVAL, "a socket option without a value")
+    return int(INT.unpack_from(value)[0]) if len(value) >= INT.size else value[0]
+
+
+def _one_of(value: int, least: int, most: int) -> int:
+    if not least <= value <= most:
+        raise os_error(errno.EINVAL, f"{value} is not in {least} to {most}")
+    return value
+
+
+def _set_hops4(holder: Any, value: bytes) -> None:
+    number = _one_of(_number(value), -1, 255)
+    holder.settings.multicast4.hops = 1 if number < 0 else number
+
+
+def _set_hops6(holder: Any, value: int) -> None:
+    holder.settings.multicast6.hops = 1 if _one_of(value, -1, 255) < 0 else value
+
+
+def _set_loop4(holder: Any, value: bytes) -> None:
+    holder.settings.multicast4.loop = bool(_number(value))
+
+
+def _set_loop6(holder: Any, value: int) -> None:
+    holder.settings.multicast6.loop = bool(_one_of(value, 0, 1))
+
+
+def _set_all4(holder: Any, value: bytes) -> None:
+    holder.settings.multicast4.all = bool(_one_of(_number(value), 0, 1))
+
+
+def _set_all6(holder: Any, value: int) -> None:
+    holder.settings.multicast6.all = bool(value)
+
+
+def _set_interface4(holder: Any, value: bytes) -> None:
+    """A struct ip_mreqn or ip_mreq, or the address alone; zeros: as the routing table says."""
+    if len(value) < 4:
+        raise os_error(errno.EINVAL, "IP_MULTICAST_IF takes an address of 4 bytes, or a struct ip_mreqn")
+    address = value[4:8] if len(value) >= 8 else value[:4]
+    index = INT.unpack_from(value, 8)[0] if len(value) >= 12 else 0
+    layer, wishes = holder.endpoint.layer, holder.settings.multicast4
+    interface = layer.interface_at(index) if index else layer.interface_of(address)
+    if interface is None and (index or any(address)):
+        raise os_error(errno.EADDRNOTAVAIL, "IP_MULTICAST_IF: no such interface")
+    wishes.index = 0 if interface is None else interface.index
+    wishes.address = address if any(address) else b""
+
+
+def _set_interface6(holder: Any, value: int) -> None:
+    if value and holder.endpoint.layer.interface_at(value) is None:
+        raise os_error(errno.ENODEV, f"IPV6_MULTICAST_IF: no interface {value}")
+    holder.settings.multicast6.index = value
+
+
 UDP_OPTIONS: Final[Table] = {
     (SOL_SOCKET, socket.SO_RCVBUF): _buffer("receive_buffer", 2304),
     (SOL_SOCKET, socket.SO_SNDBUF): _buffer("send_buffer", 4608),
     (IPPROTO_IPV6, socket.IPV6_V6ONLY): Option(lambda holder: int(holder.settings.v6_only), _set_v6_only),
+    (IPPROTO_IP, socket.IP_ADD_MEMBERSHIP): Option(None, None, join_ipv4),
+    (IPPROTO_IP, socket.IP_DROP_MEMBERSHIP): Option(None, None, leave_ipv4),
+    (IPPROTO_IP, socket.IP_MULTICAST_TTL): Option(
+        lambda holder: int(holder.settings.multicast4.hops), None, _set_hops4
+    ),
+    (IPPROTO_IP, socket.IP_MULTICAST_LOOP): Option(
+        lambda holder: int(holder.settings.multicast4.loop), None, _set_loop4
+    ),
+    (IPPROTO_IP, IP_MULTICAST_ALL): Option(
+        lambda holder: int(holder.settings.multicast4.all), None, _set_all4
+    ),
+    (IPPROTO_IP, socket.IP_MULTICAST_IF): Option(
+        lambda holder: holder.settings.multicast4.address or bytes(4), None, _set_interface4
+    ),
+    (IPPROTO_IPV6, socket.IPV6_JOIN_GROUP): Option(None, None, join_ipv6),
+    (IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP): Option(None, None, leave_ipv6),
+    (IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS): Option(
+        lambda holder: int(holder.settings.multicast6.hops), _set_hops6
+    ),
+    (IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP): Option(
+        lambda holder: int(holder.settings.multicast6.loop), _set_loop6
+    ),
+    (IPPROTO_IPV6, IPV6_MULTICAST_ALL): Option(lambda holder: int(holder.settings.multicast6.all), _set_all6),
+    (IPPROTO_IPV6, socket.IPV6_MULTICAST_IF): Option(
+        lambda holder: int(holder.settings.multicast6.index), _set_interface6
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from asyncstack.errors import os_error
 from asyncstack.network.routing import Path
@@ -19,12 +19,18 @@ if TYPE_CHECKING:
     from asyncstack.transport.udp.layer import UdpLayer
 
 
+HEARD_HERE: Final = 1
+STAYS_HERE: Final = 2
+
+
 class Way(NamedTuple):
-    """How datagrams get to one address: along `path`, marked like this; ttl 0: the stack's."""
+    """How datagrams get to one address: along `path`, marked like this; ttl 0: the stack's. many: HEARD_HERE if this
+    host is one of those they are for, STAYS_HERE if it is the only one."""
 
     path: Path
     ttl: int
     tos: int
+    many: int = 0
 
 
 class Outgoing(NamedTuple):
@@ -65,10 +71,13 @@ class DatagramQueue:
         if not 0 < port <= 0xFFFF:
             check_port(port)
             raise os_error(errno.EINVAL, "a datagram to port 0")
-        path, ttl, tos = way
+        path, ttl, tos, many = way
         layer, interface = self._layer, path.interface
         if not self._waiting and interface.device.writable:
-            layer.send(path, self.source_port, port, data, ttl, tos)
+            if many:
+                layer.send_to_many(way, self.source_port, port, data)
+            else:
+                layer.send(path, self.source_port, port, data, ttl, tos)
             return True
         if self.size + len(data) > layer.config.udp_queue:
             layer.counters["udp.send_queue_full"] += 1
@@ -81,7 +90,8 @@ class DatagramQueue:
     def transmit(self, now: float, quantum: int) -> bool:
         """Send what waits, while there is room (`Sender`)."""
         while self._waiting and quantum > 0:
-            (path, ttl, tos), port, data = self._waiting[0]
+            way, port, data = self._waiting[0]
+            path = way.path
             if not path.interface.device.writable:
                 path.interface.mark_ready(self)
                 break
@@ -89,7 +99,10 @@ class DatagramQueue:
             self.size -= len(data)
             quantum -= len(data)
             try:
-                self._layer.send(path, self.source_port, port, data, ttl, tos)
+                if way.many:
+                    self._layer.send_to_many(way, self.source_port, port, data)
+                else:
+                    self._layer.send(path, self.source_port, port, data, way.ttl, way.tos)
             except OSError as exc:
                 self._on_error(exc)
         self._on_shorter()

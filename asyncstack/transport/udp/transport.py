@@ -89,9 +89,12 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         if not self._made:
             self._loop.call_soon(self.receive, data, packet, port)  # after connection_made()
         elif not self._closing:
-            src = packet.src
-            address = join(src, port, self._endpoint.family) if self._mapped else (format_address(src), port)
-            self._context.run(self._call, "datagram_received", data, address)
+            self._context.run(self._call, "datagram_received", data, self._sender(packet, port))
+
+    def _sender(self, packet: Packet, port: int) -> SocketAddress:
+        if self._mapped:
+            return join(packet.src, port, socket.AF_INET6, packet.interface.index)
+        return format_address(packet.src), port
 
     def failed(self, error: OSError) -> None:
         """An ICMP error about a datagram of ours, or one that waited could not be sent."""

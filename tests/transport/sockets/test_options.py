@@ -78,12 +78,45 @@ SIX = {
     (IPV6, socket.IPV6_RECVHOPLIMIT): FLAG,
     (IPV6, socket.IPV6_RECVTCLASS): FLAG,
 }
+IN_ADDR, NOBODY_S = socket.inet_aton("127.0.0.1"), socket.inet_aton("192.0.2.77")
+GROUP4, GROUP6 = socket.inet_aton("239.7.7.7"), socket.inet_pton(socket.AF_INET6, "ff05::777")
+MULTICAST = {
+    (IP, socket.IP_MULTICAST_TTL): [0, 1, 64, 255, 256, -1, -2, b"\x08", b"", struct.pack("i", 3)],
+    (IP, socket.IP_MULTICAST_LOOP): FLAG,
+    (IP, 49): [0, 1, 2, -1, b"", b"\0", struct.pack("i", 1)],  # IP_MULTICAST_ALL
+    (IP, socket.IP_MULTICAST_IF): [
+        *(IN_ADDR, bytes(4), NOBODY_S, b"abc", b"", 0),
+        *(GROUP4 + IN_ADDR, GROUP4 + IN_ADDR + bytes(4), bytes(8) + struct.pack("i", 1)),
+        *(bytes(8) + struct.pack("i", 9999), bytes(12)),
+    ],
+    (IP, socket.IP_ADD_MEMBERSHIP): [
+        *(GROUP4, GROUP4 + IN_ADDR, GROUP4 + IN_ADDR, IN_ADDR + IN_ADDR, GROUP4 + NOBODY_S),
+        *(GROUP4 + bytes(4) + struct.pack("i", 1), GROUP4 + bytes(4) + struct.pack("i", 9999), b"", 5),
+    ],
+    (IP, socket.IP_DROP_MEMBERSHIP): [GROUP4, GROUP4 + IN_ADDR, IN_ADDR + IN_ADDR, b""],
+}
+MULTICAST6 = {
+    (IPV6, socket.IPV6_MULTICAST_HOPS): [0, 1, 64, 255, 256, -1, -2, b"\x08", struct.pack("i", 3)],
+    (IPV6, socket.IPV6_MULTICAST_LOOP): [0, 1, 2, -1, b"", b"\0", struct.pack("i", 1)],
+    (IPV6, 29): [0, 1, 2, b"", struct.pack("i", 1)],  # IPV6_MULTICAST_ALL
+    (IPV6, socket.IPV6_MULTICAST_IF): [1, 9999, 0, -1, b"", b"abc"],
+    (IPV6, socket.IPV6_JOIN_GROUP): [
+        *(GROUP6, GROUP6 + struct.pack("i", 1), GROUP6 + struct.pack("i", 1), GROUP6 + bytes(4)),
+        *(bytes(16) + struct.pack("i", 1), GROUP6 + struct.pack("i", 9999), b"", 5),
+    ],
+    (IPV6, socket.IPV6_LEAVE_GROUP): [
+        *(GROUP6, GROUP6 + struct.pack("i", 1), GROUP6 + struct.pack("i", 9999), bytes(20), b""),
+    ],
+}
 # bytes of an option are the kernel's only where they are an int or a structure that we have whole
 CASES = [
     *((socket.AF_INET, socket.SOCK_STREAM, option, values) for option, values in VALUES.items()),
     *((socket.AF_INET, socket.SOCK_DGRAM, option, values) for option, values in DATAGRAM.items()),
     *((socket.AF_INET6, socket.SOCK_STREAM, option, values) for option, values in SIX.items()),
     *((socket.AF_INET6, socket.SOCK_DGRAM, option, values) for option, values in SIX.items()),
+    *((socket.AF_INET, socket.SOCK_DGRAM, option, values) for option, values in MULTICAST.items()),
+    *((socket.AF_INET6, socket.SOCK_DGRAM, option, values) for option, values in MULTICAST.items()),
+    *((socket.AF_INET6, socket.SOCK_DGRAM, option, values) for option, values in MULTICAST6.items()),
     *((socket.AF_INET, socket.SOCK_STREAM, option, values) for option, values in SIX.items()),
 ]
 
@@ -140,7 +173,7 @@ async def test_the_same_on_a_connection(option, values):
 
 async def test_every_option_is_compared():
     ours = {*COMMON, *TCP_OPTIONS, *UDP_OPTIONS}
-    compared = {*VALUES, *DATAGRAM, *SIX}
+    compared = {*VALUES, *DATAGRAM, *SIX, *MULTICAST, *MULTICAST6}
     tested_elsewhere = {
         (TCP, socket.TCP_INFO),
         (SOL, socket.SO_MARK),  # the kernel asks for a privilege
