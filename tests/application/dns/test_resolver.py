@@ -51,7 +51,8 @@ async def test_every_type(world):
     assert await world.query("alias.example.org", "CNAME") == [
         CNAME("alias.example.org", 300, "other.example.org")
     ]
-    assert await world.query("_http._tcp.example.org", "SRV") == [
+    services = await world.query("_http._tcp.example.org", "SRV")
+    assert sorted(services, key=lambda record: record.priority) == [
         SRV("_http._tcp.example.org", 60, 10, 5, 8080, "www.example.org"),
         SRV("_http._tcp.example.org", 60, 20, 0, 80, "www.example.org"),
     ]
