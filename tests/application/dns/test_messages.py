@@ -61,7 +61,9 @@ def test_an_answer():
     assert read.question == Question("www.example.org", "A")
     names = [type(record).__name__ for record in read.records]
     assert names == ["A", "A", "AAAA", "CNAME", "SRV", "TXT", "TXT", "PTR"]  # what is unknown is passed over
-    assert {A("web.example.org", 60, f"10.0.0.{i}") for i in (1, 2)} <= set(read.records)  # their order is by chance
+    assert {A("web.example.org", 60, f"10.0.0.{i}") for i in (1, 2)} <= set(
+        read.records
+    )  # their order is by chance
     assert SRV("_http._tcp.example.org", 60, 1, 2, 80, "web.example.org") in read.records
     assert TXT("text.example.org", 60, (b"a", b"b")) in read.records
 
