@@ -9,6 +9,9 @@ from tests.ecosystem.site import Exchange
 
 LOOP = "the loop's calls"  # which the library makes anyway
 
+REPLACED = "`asyncstack run`"  # the library binds before a loop sees it
+ADOPTED = "adopted sockets"  # kernel sockets that the library makes, replaced where the loop meets them
+
 
 @dataclass(frozen=True)
 class Row:
@@ -44,12 +47,31 @@ NOT_ASYNCIO = dict.fromkeys(
     "the server is a program in C with kernel sockets, so only the client can be on the stack",
 )
 
+_BOTH, _CLIENT = (Medium.SIMULATED, Medium.VIRTUAL), (Medium.SIMULATED, Medium.VIRTUAL, Medium.KERNEL_SERVER)
+_SERVER = (*_BOTH, Medium.KERNEL_CLIENT)
+NO_CLIENT = dict.fromkeys(_CLIENT, "not yet: the client makes a kernel socket")
+NO_SERVER = dict.fromkeys(_SERVER, "not yet: the server binds a kernel socket")
+NEITHER = NO_CLIENT | NO_SERVER
+
+HYPERCORN = ("hypercorn", "fastapi", "httpx", "h2", "aioquic")
+
 ROWS = (
     Row("uvicorn + FastAPI", "HTTP", "uvicorn_fastapi:http", ("uvicorn", "fastapi", "httpx")),
     Row("uvicorn + FastAPI", "WebSocket", "uvicorn_fastapi:websocket", ("uvicorn", "fastapi")),
     Row("uvicorn + FastAPI", "HTTPS", "uvicorn_fastapi:https", ("uvicorn", "fastapi", "httpx")),
+    Row("hypercorn + FastAPI", "HTTP/1.1", "hypercorn_server:http1", HYPERCORN, REPLACED, NO_SERVER),
+    Row("hypercorn + FastAPI", "HTTP/2 over TLS", "hypercorn_server:http2", HYPERCORN, REPLACED, NO_SERVER),
+    Row("hypercorn + FastAPI", "HTTP/3", "hypercorn_server:http3", HYPERCORN, REPLACED, NEITHER),
     Row("websockets", "ws, permessage-deflate", "websockets_peers:plain", ("websockets",)),
     Row("websockets", "wss", "websockets_peers:secure", ("websockets",)),
+    Row("aiohttp", "keep-alive pool", "aiohttp_peers:pool", ("aiohttp",), ADOPTED, NO_CLIENT),
+    Row("aiohttp", "sendfile", "aiohttp_peers:sendfile", ("aiohttp",), ADOPTED, NO_CLIENT),
+    Row("aiohttp", "WebSocket", "aiohttp_peers:websocket", ("aiohttp",), ADOPTED, NO_CLIENT),
+    Row("aiohttp", "HTTPS", "aiohttp_peers:https", ("aiohttp",), ADOPTED, NO_CLIENT),
+    Row("anyio", "TCP", "anyio_peers:tcp", ("anyio",), REPLACED, NO_SERVER),
+    Row("anyio", "TLS", "anyio_peers:tls", ("anyio",), REPLACED, NO_SERVER),
+    Row("anyio", "UDP", "anyio_peers:udp", ("anyio",)),
+    Row("aioquic", "QUIC streams", "quic:echo", ("aioquic",), ADOPTED, NO_CLIENT),
     Row("grpclib", "unary and streamed calls", "grpclib_peers:plain", ("grpclib", "google.protobuf")),
     Row("grpclib", "the same over TLS", "grpclib_peers:secure", ("grpclib", "google.protobuf")),
     Row("asyncssh", "shell", "ssh:shell", ("asyncssh",)),

@@ -9,29 +9,11 @@ import httpx
 import pytest
 import uvicorn
 import websockets
-from fastapi import FastAPI, Request, Response, WebSocket
 
-from tests.ecosystem.site import Exchange, Site, blob
+from tests.ecosystem.exchanges.asgi import app, get_and_post
+from tests.ecosystem.site import Exchange, Site
 
 PORT = 8000
-app = FastAPI()
-
-
-@app.get("/items/{number}")
-async def item(number: int, request: Request) -> dict[str, object]:
-    return {"number": number, "scheme": request.url.scheme}
-
-
-@app.post("/reversed")
-async def reversed_body(request: Request) -> Response:
-    return Response((await request.body())[::-1])
-
-
-@app.websocket("/echo")
-async def echo(socket: WebSocket) -> None:
-    await socket.accept(subprotocol="echo")
-    async for text in socket.iter_text():
-        await socket.send_text(text.upper())
 
 
 @asynccontextmanager
@@ -49,17 +31,9 @@ async def _serve(site: Site, **options: object) -> AsyncIterator[None]:
         await running
 
 
-async def _get_and_post(client: httpx.AsyncClient, scheme: str) -> None:
-    first = await client.get("/items/7")
-    assert (first.status_code, first.json()["number"], first.json()["scheme"]) == (200, 7, scheme)
-    assert (await client.get("/items/seven")).status_code == 422
-    body = blob()
-    assert (await client.post("/reversed", content=body)).content == body[::-1]
-
-
 async def use_http(site: Site) -> None:
     async with httpx.AsyncClient(base_url=f"http://{site.host}:{PORT}", trust_env=False) as client:
-        await _get_and_post(client, "http")
+        await get_and_post(client, "http")
 
 
 def serve_https(site: Site):
@@ -69,7 +43,7 @@ def serve_https(site: Site):
 async def use_https(site: Site) -> None:
     base = f"https://{site.host}:{PORT}"
     async with httpx.AsyncClient(base_url=base, verify=site.client_tls(), trust_env=False) as client:
-        await _get_and_post(client, "https")
+        await get_and_post(client, "https")
     async with httpx.AsyncClient(
         base_url=base, verify=ssl.create_default_context(), trust_env=False
     ) as client:
