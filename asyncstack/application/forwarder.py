@@ -82,7 +82,7 @@ class Forwarder:
         await asyncio.sleep(0)
 
     def _accept(self) -> Side:
-        near = Side(self._sides, kernel=True)
+        near = Side(self._sides)
         near.on_made = lambda: self._connect(near)
         return near
 
@@ -105,12 +105,11 @@ class Forwarder:
 class Side(asyncio.Protocol):
     """One end of a relay: what it reads, `other` writes. It is in `sides` while it is connected."""
 
-    def __init__(self, sides: dict[Side, None], kernel: bool = False) -> None:
+    def __init__(self, sides: dict[Side, None]) -> None:
         self.other: Side | None = None
         self.ended = False
         self.on_made: Callable[[], None] = lambda: None
         self._sides = sides
-        self._kernel = kernel
         self._early: list[
             bytes
         ] = []  # read while there was no other side: a loop may read once before the pause
@@ -189,10 +188,8 @@ class Side(asyncio.Protocol):
     def abort(self) -> None:
         """End it with a RST."""
         if self._transport is not None:
-            if self._kernel:  # which says FIN otherwise
-                self._transport.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, RESET
-                )
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._transport.abort()
 
     def pause(self) -> None:

@@ -18,7 +18,14 @@ from asyncstack.link.device import BATCH_FRAMES
 from asyncstack.link.interface import QUANTUM, Interface
 from asyncstack.wire.ethernet import ETHERTYPE_IPV4
 from tests.link.devices import udp_frame
-from tests.transport.asyncio_contract.recorders import Datagrams, Echo, HalfOpen, PausedReader, Recorder
+from tests.transport.asyncio_contract.recorders import (
+    Datagrams,
+    Echo,
+    HalfOpen,
+    PausedReader,
+    Recorder,
+    reset,
+)
 
 MB = 1_000_000
 
@@ -266,7 +273,7 @@ class Watched(Recorder):
     """Can be watched by a weak reference."""
 
 
-ENDS = ["close", "abort", "peer closes", "peer aborts", "both halves", "error in a callback"]
+ENDS = ["close", "reset", "peer closes", "peer resets", "both halves", "error in a callback"]
 
 
 @pytest.mark.virtual_time
@@ -295,14 +302,14 @@ async def test_an_ended_connection_dies_by_its_reference_count(network, no_colle
         client.transport.close()
         await server.called("eof_received")
         server.transport.close()
-    elif end == "abort":
-        client.transport.abort()
+    elif end == "reset":
+        reset(client.transport)
     elif end == "peer closes":
         server.transport.close()
         await client.called("eof_received")
         client.transport.close()
-    elif end == "peer aborts":
-        server.transport.abort()
+    elif end == "peer resets":
+        reset(server.transport)
     elif end == "both halves":
         client.transport.write_eof()
         server.transport.write_eof()

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from asyncstack import StackConfig, TcpConfig
-from tests.transport.asyncio_contract.recorders import PausedReader, Recorder
+from tests.transport.asyncio_contract.recorders import PausedReader, Recorder, reset
 
 pytestmark = pytest.mark.virtual_time
 
@@ -115,7 +115,7 @@ async def test_a_small_send_buffer_pauses_the_writer_sooner(network):
 
 async def test_options_of_a_connection_that_has_ended(network):
     client, server, _ = await connect(network)
-    client.transport.abort()
+    reset(client.transport)
     await client.called("connection_lost")
     sock = socket_of(client)
     sock.setsockopt(TCP, socket.TCP_NODELAY, 0)

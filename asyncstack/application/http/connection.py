@@ -262,7 +262,7 @@ class HttpConnection:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End with RST. The kernel's sockets, unlike a stack's transports, send FIN at `abort` unless told otherwise."""
+    """End with RST: without lingering, `abort` lets what is in the send buffer out and says FIN."""
     sock = writer.get_extra_info("socket")
     if sock is not None:
         with contextlib.suppress(OSError):

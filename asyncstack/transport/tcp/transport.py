@@ -354,7 +354,8 @@ class TcpTransport(_FlowControlMixin, Owner):
             self._endpoint.shutdown()
 
     def abort(self) -> None:
-        """Close at once with RST; what was written and not yet received is lost."""
+        """Close at once. As on the kernel's transports what is in the send buffer still goes out, before FIN; if some
+        lies beyond it, or was not read, the peer gets RST and the rest is lost."""
         self._force_close(None)
 
     def _finish_close(self) -> None:
@@ -365,9 +366,12 @@ class TcpTransport(_FlowControlMixin, Owner):
     def _force_close(self, exc: BaseException | None) -> None:
         """Also called by `asyncio.sslproto`, by this name."""
         if self._end != LOST:
-            endpoint = self._endpoint
+            endpoint, whole = self._endpoint, exc is None and self.get_write_buffer_size() == 0
             self._lose(exc)
-            endpoint.abort()
+            if whole:
+                endpoint.close()
+            else:
+                endpoint.abort()
 
     def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
         if not is_connection_loss(exc):

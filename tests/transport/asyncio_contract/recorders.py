@@ -1,8 +1,17 @@
 """Protocols that write down what is done to them."""
 
 import asyncio
+import socket
+import struct
 
 PATIENCE = 5.0  # seconds until a test gives up
+
+
+def reset(transport):
+    """End it with RST, as SO_LINGER of no time has it."""
+    linger = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    transport.abort()
 
 
 class Recorder(asyncio.Protocol):

@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from tests.transport.asyncio_contract.media import OURS, contract
-from tests.transport.asyncio_contract.recorders import HalfOpen, PausedReader, Recorder
+from tests.transport.asyncio_contract.recorders import HalfOpen, PausedReader, Recorder, reset
 
 
 @contract
@@ -199,17 +199,48 @@ async def test_abort_ends_at_once_without_the_buffer(net):
     assert len(server.data) < 20_000_000
 
 
-@contract(media=OURS)
-async def test_abort_resets_the_peer(net):
-    # asyncio's transports only close the descriptor, and the peer takes what was sent so far for all of it; a TCP
-    # has a word for an abort (RFC 9293 3.9.1), so ours says it
+@contract
+async def test_abort_sends_what_is_in_the_send_buffer(net):
+    # anyio's streams, and so httpx's connections, end with abort(): what the kernel has taken still arrives
     client, server = await net.pair()
-    client.transport.write(b"part")
-    await server.received(4)
+    client.transport.write(bytes(20_000))
+    client.transport.abort()
+    await client.called("connection_lost")
+    await server.called("connection_lost")
+    assert len(server.data) == 20_000
+    assert (client.lost, server.lost) == (None, None)
+    assert "eof_received" in server.callbacks
+
+
+@contract(media=OURS)
+async def test_abort_that_loses_something_resets_the_peer(net):
+    # asyncio's transports end with FIN here too, and the peer takes what was sent so far for all of it; a TCP has a
+    # word for an abort (RFC 9293 3.9.1), so ours says it
+    client, server = await net.pair()
+    client.transport.write(bytes(20_000_000))
+    assert client.transport.get_write_buffer_size() > 0
     client.transport.abort()
     await server.called("connection_lost")
     assert isinstance(server.lost, ConnectionResetError)
     assert "eof_received" not in server.callbacks
+
+
+@contract
+async def test_abort_of_a_transport_with_unread_data_resets_the_peer(net):
+    client, server = await net.pair(client=PausedReader)
+    server.transport.write(b"not read")
+    await net.quiet()
+    client.transport.abort()
+    await server.called("connection_lost")
+    assert isinstance(server.lost, ConnectionResetError)
+
+
+@contract
+async def test_abort_with_linger_resets_the_peer(net):
+    client, server = await net.pair()
+    reset(client.transport)
+    await server.called("connection_lost")
+    assert isinstance(server.lost, ConnectionResetError)
 
 
 @contract

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from tests.transport.asyncio_contract.media import KERNEL, OURS, contract
-from tests.transport.asyncio_contract.recorders import Recorder
+from tests.transport.asyncio_contract.recorders import Recorder, reset
 
 BLACKHOLE = "10.0.0.99"  # on the simulated link, where no host has it
 
@@ -253,7 +253,7 @@ async def test_a_connect_cancelled_at_any_moment_leaves_nothing(net, turns):
     connecting.cancel()
     try:
         transport, _ = await connecting
-        transport.abort()
+        reset(transport)
     except asyncio.CancelledError:
         pass
     await net.quiet()
