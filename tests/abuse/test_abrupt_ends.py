@@ -13,6 +13,7 @@ from asyncstack.testing import VirtualTimeLoop
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import TcpEndpoint
 from asyncstack.transport.tcp.transport import TcpTransport
+from tests.transport.asyncio_contract.recorders import reset
 
 KINDS = (
     TcpTransport,
@@ -54,7 +55,7 @@ class Peers:
         self.seen["rude"] += 1
         await reader.read(1)
         writer.write(bytes(100_000))
-        writer.transport.abort()
+        reset(writer.transport)
 
     async def talks(self, reader, writer):
         self.seen["talks"] += 1
@@ -80,7 +81,7 @@ class Peers:
     async def client_aborts(self):
         _, writer = await asyncio.open_connection(self.host, self.ports["silent"])
         writer.write(bytes(100_000))
-        writer.transport.abort()
+        reset(writer.transport)
 
     async def server_aborts(self):
         reader, writer = await asyncio.open_connection(self.host, self.ports["rude"])
@@ -107,7 +108,7 @@ class Peers:
         try:
             await reader.read()
         finally:
-            writer.transport.abort()
+            reset(writer.transport)
 
     async def connecting_cancelled(self):
         task = asyncio.create_task(asyncio.open_connection(self.host, self.ports["talks"]))
