@@ -140,7 +140,9 @@ _OPTIONS = (
         metavar="A/LEN",
         help="The kernel's address on the device; undone at the end.",
     ),
-    click.option("--gateway", metavar="A", help="The default route; --peer unless given."),
+    click.option(
+        "--gateway", metavar="A", help="The default route; `serve` and `ping` take --peer if there is none."
+    ),
     click.option(
         "--mtu",
         type=click.IntRange(68, 65535),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import runpy
 import sys
@@ -81,17 +82,25 @@ def run_program(settings: Settings, module: str | None, arguments: tuple[str, ..
 
 def _as_python_does(module: str | None, arguments: tuple[str, ...]) -> None:
     """Run it as `__main__`, with `sys.argv` and `sys.path` as they would be."""
+    sys.argv = [*arguments] if module is None else [module, *arguments]
+    script = sys.argv[0]
+    if not sys.flags.safe_path:
+        sys.path[0] = os.getcwd() if module is not None else os.path.dirname(os.path.abspath(script))
     if module is not None:
-        sys.argv = [module, *arguments]
-        sys.path[0] = os.getcwd()
+        if not _is_there(module):
+            fail(f"can not run -m {module}: no such module")
         runpy.run_module(module, run_name="__main__", alter_sys=True)
-        return
-    script = arguments[0]
-    if not os.path.exists(script):
+    elif os.path.exists(script):
+        runpy.run_path(script, run_name="__main__")
+    else:
         fail(f"can not run {script!r}: no such file")
-    sys.argv = list(arguments)
-    sys.path[0] = os.path.dirname(os.path.abspath(script))
-    runpy.run_path(script, run_name="__main__")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False  # nor the package that it would be in
 
 
 def _of_the_program(trace: TracebackType | None) -> TracebackType | None:

@@ -2,11 +2,15 @@
 
 `EventLoop` is uvloop's with that; `SelectorEventLoop` the standard library's; `testing.VirtualTimeLoop` has it too.
 
-- `routing`      the calls that name an address
+- `routing`      the calls that name an address; `sockets` those on sockets
 - `choosing`     whose address it is
+- `adoption`     sockets of the kernel that a stack's take the place of; `adopted`, `kernel_sockets`
 - `opening`      a stack that a loop has from its first turn to its end
 - `settings`     what that stack is, in environment variables or TOML; `tables` reads them
 - `running`      `asyncstack.run`
+- `program`      a program that runs unchanged (`asyncstack run`) and its stack
+- `replacing`    what stands in the place of asyncio's, uvloop's and socket's classes there
+- `recording`    its sockets; `relaying` for those of threads
 """
 
 from __future__ import annotations

@@ -144,12 +144,12 @@ class OpeningLoop(asyncio.AbstractEventLoop):
             opening.open(self)
         super().run_forever()
 
-    async def shutdown_default_executor(self, *args: Any) -> None:
+    async def shutdown_default_executor(self, *args: Any, **kwds: Any) -> None:
         """As asyncio's; the loop's own stack is closed before."""
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.close()
-        await super().shutdown_default_executor(*args)
+        await super().shutdown_default_executor(*args, **kwds)
 
     def close(self) -> None:
         """As asyncio's. Connections of the loop's own stack end in order before, which takes a moment."""

@@ -53,6 +53,16 @@ class ProgramLoop(Base):
         self._check_mine("create_server() at", local if local and any(local) else None, host, port)
         return await super().create_server(protocol_factory, host, port, **kwds)
 
+    async def create_datagram_endpoint(
+        self, protocol_factory: Any, local_addr: Any = None, remote_addr: Any = None, **kwds: Any
+    ) -> Any:
+        """As asyncio's."""
+        for what, named in (("to", remote_addr), ("at", local_addr)):
+            if isinstance(named, tuple):
+                ours = self.program.territory.remote(named[0])
+                self._check_mine(f"create_datagram_endpoint() {what}", ours, *named[:2])
+        return await super().create_datagram_endpoint(protocol_factory, local_addr, remote_addr, **kwds)
+
     def _check_mine(self, what: str, ours: bytes | None, host: Any, port: Any) -> None:
         if ours is not None and not self.stacks:
             raise self.program.refuse(what, (host, port), ELSEWHERE)

@@ -297,6 +297,68 @@ def test_a_thread_connects_while_the_loop_runs(folder):
     ]
 
 
+AIOHTTP = """
+from aiohttp import ClientSession, web
+
+async def hello(request):
+    return web.Response(text=f"hello {request.remote}")
+
+async def main():
+    app = web.Application()
+    app.router.add_get("/", hello)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.SockSite(runner, sock).start()
+    async with ClientSession() as session, session.get("http://10.8.0.2:7/") as response:
+        print(response.status, await response.text())
+    await runner.cleanup()
+
+asyncio.run(main())
+"""
+
+
+def test_a_client_that_makes_its_own_sockets(folder):
+    """aiohttp makes sockets of the kernel and has the loop connect them; its server is given one that listens."""
+    require_package("aiohttp")
+    assert output(folder, SOCKETS + SERVE + AIOHTTP) == ["200 hello 10.8.0.2"]
+
+
+DATAGRAMS = """
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.bind(("10.8.0.2", 7))
+peer = socket.socket(type=socket.SOCK_DGRAM)
+peer.connect(("10.8.0.2", 7))
+
+class Answering(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+    def datagram_received(self, data, address):
+        self.transport.sendto(data.upper(), address)
+
+class Asking(asyncio.DatagramProtocol):
+    def __init__(self, answer):
+        self.answer = answer
+    def datagram_received(self, data, address):
+        self.answer.set_result((data, address))
+
+async def main():
+    loop = asyncio.get_running_loop()
+    answer = loop.create_future()
+    server, _ = await loop.create_datagram_endpoint(Answering, sock=sock)
+    client, _ = await loop.create_datagram_endpoint(lambda: Asking(answer), sock=peer)
+    client.sendto(b"hello")
+    print(await answer)
+    client.close()
+    server.close()
+
+asyncio.run(main())
+"""
+
+
+def test_datagram_sockets_given_to_the_loop(folder):
+    assert output(folder, SOCKETS + DATAGRAMS) == ["(b'HELLO', ('10.8.0.2', 7))"]
+
+
 # what is outside, and told
 
 OUTSIDE = {
@@ -349,6 +411,12 @@ OUTSIDE = {
         "asyncio.run(asyncio.to_thread(other))",
         r"create_connection\(\) to 10\.8\.0\.2:7.*: another event loop of this program has the stack",
     ),
+    "datagrams of a second loop": (
+        "async def main(): await asyncio.get_running_loop().create_datagram_endpoint(print, ('10.8.0.2', 7))\n"
+        "def other(): print(told(asyncio.run, main()))\n"
+        "asyncio.run(asyncio.to_thread(other))",
+        r"create_datagram_endpoint\(\) at 10\.8\.0\.2:7.*: another event loop of this program has the stack",
+    ),
     "a server of a second loop": (
         'def other(): print(told(asyncio.run, asyncio.start_server(print, "10.8.0.2", 7)))\n'
         "asyncio.run(asyncio.to_thread(other))",
@@ -384,6 +452,7 @@ def test_hypercorns_child(folder):
 
 MISTAKES = {
     "nothing to run": (NETWORK, "say what to run: a script, or -m MODULE"),
+    "no module": ((*NETWORK, "-m", "no.such"), "can not run -m no.such: no such module"),
     "no script": ((*NETWORK, "no.py"), "can not run 'no.py': no such file"),
     "no interface": (("run", "script.py"), "--tun NAME, --tap NAME, --network FILE, --config FILE"),
     "two of them": ((*NETWORK, "--tun", "as0", "script.py"), "leave out --tun"),

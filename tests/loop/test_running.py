@@ -121,6 +121,18 @@ def test_the_settings_of_the_stack():
     assert found == ["server", 9, [bytes([10, 8, 0, 7])]]
 
 
+def test_the_environment_says_what_there_is(monkeypatch, tmp_path: Path):
+    file = tmp_path / "net.toml"
+    file.write_text(FILE.format(port=free_port()))
+    monkeypatch.setenv("ASYNCSTACK_CONFIG", str(file))
+
+    async def main() -> bytes:
+        async with await asyncio.start_server(echo, "10.8.0.2", 7):
+            return await ask("server", 7)
+
+    assert asyncstack.run(main()) == b"hello"
+
+
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_it_is_open_before_what_was_scheduled(kind):
     """Also before a callback that waited for the loop to run; and closed with a loop that nobody shuts down."""
