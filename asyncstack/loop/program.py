@@ -8,7 +8,6 @@ the settings alone.
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
 import os
 import socket
@@ -17,7 +16,6 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asyncstack.errors import os_error
 from asyncstack.loop.choosing import plain
 from asyncstack.loop.opening import Opening
 from asyncstack.network.addresses import format_address, is_loopback, parse_address, parse_interface
@@ -99,13 +97,12 @@ class Program:
         self._lock = threading.Lock()
 
     def take(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether `loop` has the stack from now on. Raises OSError in a child process."""
+        """Whether `loop` has the stack from now on. Raises RuntimeError in a child process."""
         if os.getpid() != self._process:
-            raise os_error(
-                errno.EOPNOTSUPP,
+            raise RuntimeError(
                 f"the stack lives in process {self._process}, and this is its child: run the program in one process "
                 "(uvicorn without --workers and --reload, hypercorn with --workers 0, gunicorn not at all); "
-                "`asyncstack serve --workers` shares a TUN between processes",
+                "`asyncstack serve --workers` shares a TUN between processes"
             )
         with self._lock:
             if self.loop is not None:
@@ -123,10 +120,9 @@ class Program:
             if self.loop is loop:
                 self.loop = None
 
-    def refuse(self, what: str, where: Any, advice: str) -> OSError:
-        """The error for a call that only a kernel socket can do."""
-        place = f"{where[0]}:{where[1]}" if isinstance(where, tuple) else str(where)
-        return os_error(errno.EOPNOTSUPP, f"{what} {place}, an address of the stack: {advice}")
+    def refuse(self, what: str, where: tuple[Any, ...], advice: str) -> RuntimeError:
+        """The error for a call that only a socket of the kernel can do. No OSError: of those, programs try again."""
+        return RuntimeError(f"{what} {where[0]}:{where[1]}, an address of the stack: {advice}")
 
 
 class LeasedOpening(Opening):

@@ -91,7 +91,7 @@ class ProgramSocket(KernelSocket, metaclass=AnySocket):
         try:
             self.connect(address)
         except OSError as exc:
-            if exc.errno is None or exc.errno == errno.EOPNOTSUPP:
+            if exc.errno is None:
                 raise
             return exc.errno
         return 0
