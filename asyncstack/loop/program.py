@@ -78,7 +78,7 @@ class Territory:
 class Record:
     """What a socket was told: (host, port) of either end, and the backlog if it is to listen."""
 
-    local: tuple[Any, ...] | None = None
+    local: tuple[Any, ...]
     remote: tuple[Any, ...] | None = None
     backlog: int | None = None
 

@@ -69,19 +69,16 @@ class ProgramSocket(KernelSocket, metaclass=AnySocket):
         if local is None:
             super().bind(address)
             return
-        port = address[1] or random.SystemRandom().choice(EPHEMERAL)
-        self._record().local = name_of(local, port, self.family)
+        port = address[1] or _any_port()
+        self._record(name_of(local, port, self.family))
 
     def connect(self, address: Any) -> None:
         remote = self._remote(address)
         if remote is None:
             super().connect(address)
         elif self.type == socket.SOCK_DGRAM:
-            record = self._record()
-            record.remote = name_of(remote, address[1], self.family)
-            if record.local is None:
-                source = self.program.territory.source(remote)
-                record.local = name_of(source, random.SystemRandom().choice(EPHEMERAL), self.family)
+            source = name_of(self.program.territory.source(remote), _any_port(), self.family)
+            self._record(source).remote = name_of(remote, address[1], self.family)
         else:
             self._connect_stream(name_of(remote, address[1], self.family))
 
@@ -110,16 +107,15 @@ class ProgramSocket(KernelSocket, metaclass=AnySocket):
             raise program.refuse("connect() to", address, IN_THE_LOOP)
         if self.gettimeout() == 0.0:
             raise program.refuse("connect() to", address, NOT_WAITING)
-        record = program.records.get(self) or Record()
-        record.local = connect_through(program.loop, self, address, record.local)
-        record.remote = address
-        program.records[self] = record
+        bound = program.records.get(self)
+        local = connect_through(program.loop, self, address, bound.local if bound is not None else None)
+        program.records[self] = Record(local, address)
         self.__class__ = self.relayed
 
-    def _record(self) -> Record:
-        record: Record = self.program.records.setdefault(self, Record())
+    def _record(self, local: tuple[Any, ...]) -> Record:
+        """What is known of it now: its own name is `local`, unless it has one."""
         self.__class__ = self.recorded
-        return record
+        return self.program.records.setdefault(self, Record(local))
 
     def _is_inet(self, address: Any) -> bool:
         return self.family in INET and isinstance(address, tuple) and len(address) >= 2
@@ -144,9 +140,7 @@ class RecordedSocket(ProgramSocket):
         return f"<socket of the stack, {self.record}>"
 
     def bind(self, address: Any) -> None:
-        if self.record.local is not None:
-            raise os_error(errno.EINVAL, f"it is bound to {self.record.local} already")
-        super().bind(address)
+        raise os_error(errno.EINVAL, f"it is bound to {self.record.local} already")
 
     def listen(self, backlog: int = 128, /) -> None:
         self.record.backlog = max(backlog, 0)
@@ -179,8 +173,7 @@ class RecordedSocket(ProgramSocket):
         return super().getsockopt(level, option, *size)
 
     def _refuse(self, *args: Any, **kwds: Any) -> NoReturn:
-        record = self.record
-        raise self.program.refuse("waiting on a socket of", record.local or record.remote, SERVE)
+        raise self.program.refuse("waiting on a socket of", self.record.local, SERVE)
 
     accept = recv = recv_into = recvfrom = recvfrom_into = recvmsg = recvmsg_into = _refuse
     send = sendall = sendfile = sendmsg = _refuse
@@ -195,7 +188,7 @@ class RecordedSocket(ProgramSocket):
         return made
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise self.program.refuse("a socket for", self.record.local or self.record.remote, CHILD)
+        raise self.program.refuse("a socket for", self.record.local, CHILD)
 
 
 class RelayedSocket(ProgramSocket):
@@ -212,6 +205,11 @@ class RelayedSocket(ProgramSocket):
     def setsockopt(self, level: int, *args: Any) -> None:
         if level == socket.SOL_SOCKET:  # of TCP and IP there is nothing to set on a pair
             super().setsockopt(level, *args)
+
+
+def _any_port() -> int:
+    """A port that nobody has, most likely; who binds it for good, later, says if somebody had."""
+    return random.SystemRandom().choice(EPHEMERAL)
 
 
 def socket_class(program: Program) -> type[ProgramSocket]:

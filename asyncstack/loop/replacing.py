@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.unix_events
+import importlib
 import socket
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,9 @@ class ProgramLoop(Base):
 @contextmanager
 def replaced(program: Program) -> Iterator[None]:
     """In this process, loops have the stack of `program`, and sockets know its addresses."""
+    importlib.import_module(
+        "asyncstack.testing.clock"
+    )  # a loop with a clock of its own is none of the program's
     fields = {"program": program}
     selector = type("SelectorEventLoop", (ProgramLoop, SelectorEventLoop), fields)
     fast = type("Loop", (ProgramLoop, EventLoop), fields)

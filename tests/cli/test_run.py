@@ -403,6 +403,50 @@ def test_datagram_sockets_given_to_the_loop(folder):
     assert output(folder, SOCKETS + DATAGRAMS) == ["(b'HELLO', ('10.8.0.2', 7))"]
 
 
+TLS = """
+import sys
+
+async def greet(reader, writer):
+    writer.write(await reader.readline())
+    await writer.drain()
+    writer.close()
+
+def client(certificate):
+    context = ssl.create_default_context(cafile=certificate)
+    with socket.create_connection(("10.8.0.2", 443), 5) as raw:
+        with context.wrap_socket(raw, server_hostname="server") as sock:
+            sock.sendall(b"secret\\n")
+            return sock.recv(100)
+
+async def main(certificate, key):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    async with await asyncio.start_server(greet, "10.8.0.2", 443, ssl=context):
+        print(await asyncio.to_thread(client, certificate))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_a_thread_with_tls(folder, certificate):
+    assert output(folder, SOCKETS + TLS, *map(str, certificate)) == ["b'secret\\n'"]
+
+
+def test_virtual_time_is_none_of_the_programs(folder):
+    """A loop with a clock of its own can not have the stack, which lives in real time."""
+    program = """
+import asyncio
+from asyncstack.testing import run
+
+async def main():
+    await asyncio.sleep(3600)
+    return len(asyncio.get_running_loop().stacks)
+
+print(run(main()))
+"""
+    assert output(folder, program) == ["0"]
+
+
 # what is outside, and told
 
 OUTSIDE = {
