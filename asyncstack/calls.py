@@ -24,8 +24,9 @@ from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.server import Server, ServerAcceptor
 from asyncstack.transport.tls import Ssl, Tls, handshake
 from asyncstack.transport.tls import check as check_tls
+from asyncstack.transport.udp.ancillary import Received
 from asyncstack.transport.udp.layer import UdpLayer
-from asyncstack.transport.udp.opening import Backlog, open_endpoint, take_over
+from asyncstack.transport.udp.opening import open_endpoint, take_over
 from asyncstack.transport.udp.settings import DatagramSettings
 from asyncstack.transport.udp.transport import DatagramTransport
 
@@ -250,11 +251,14 @@ class Calls:
         `sock`: a datagram socket of this stack, which hands its endpoint over with all that it is; what waited there
         is the first that the protocol receives. Its names and options can still be used.
 
+        A protocol with a method `message_received(data, ancillary, address)` gets that called instead of
+        `datagram_received`, with what options like IP_PKTINFO ask for; see also `DatagramTransport.sendmsg`.
+
         Returns (transport, protocol). Raises OSError EADDRINUSE, EADDRNOTAVAIL, ENETUNREACH; ValueError for `sock` with
         any of the others, or for none of `sock`, `local_addr`, `remote_addr` and `family`.
         """
         self._check_open()
-        backlog: Backlog = []
+        backlog: list[Received] = []
         address = None
         if sock is not None:
             modifiers = {

@@ -9,17 +9,16 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import struct
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import SocketAddress
-from asyncstack.transport.options import IP_PKTINFO
 from asyncstack.transport.sockets.addresses import SocketNames, join, looked_up, split
 from asyncstack.transport.sockets.base import Ancillary, StackSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
+from asyncstack.transport.udp.ancillary import Received, fitted, told
 from asyncstack.transport.udp.endpoint import UdpEndpoint
 from asyncstack.transport.udp.options import UDP_OPTIONS
 from asyncstack.transport.udp.settings import DatagramSettings
@@ -29,18 +28,6 @@ if TYPE_CHECKING:
     from asyncstack.transport.udp.layer import UdpLayer
 
 OVERHEAD: Final = 256  # charged to the receive buffer for a datagram beside its bytes
-
-
-class Received(NamedTuple):
-    """A datagram and what its packet said."""
-
-    data: bytes
-    source: bytes
-    port: int
-    local: bytes
-    ttl: int
-    tos: int
-    interface: int
 
 
 class DatagramSocket(StackSocket):
@@ -69,8 +56,7 @@ class DatagramSocket(StackSocket):
             self.endpoint.layer.counters["udp.receive_queue_full"] += 1
             return
         self._received_size += size
-        interface = packet.interface.index if packet.interface is not None else 0
-        self._received.append(Received(data, packet.src, port, packet.dst, packet.ttl, packet.tos, interface))
+        self._received.append(Received.of(data, packet, port))
         self._changed()
 
     def failed(self, error: OSError) -> None:
@@ -176,22 +162,24 @@ class DatagramSocket(StackSocket):
         if isinstance(flags, tuple):
             flags, address = 0, flags
         self._check_flags(flags)
-        payload = bytes(memoryview(data).cast("B"))
-        try:
-            return await self._until(lambda: self._send(payload, address), OUT, flags)
-        except socket.gaierror:
-            address = await looked_up(address, self.family, self._names)
-        return await self._until(lambda: self._send(payload, address), OUT, flags)
+        return await self._send_when_possible(bytes(memoryview(data).cast("B")), (), flags, address)
 
     async def sendmsg(
         self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None
     ) -> int:
-        """One datagram of the joined `buffers`."""
-        if list(ancdata):
-            raise os_error(errno.EOPNOTSUPP, "ancillary data for sending")
-        return await self.sendto(b"".join(buffers), flags, address)
+        """One datagram of the joined `buffers`, as `ancdata` says: IP_TTL, IP_TOS and IP_PKTINFO (interface and source
+        address), or IPV6_HOPLIMIT, IPV6_TCLASS and IPV6_PKTINFO. Raises the errors of `sendto`."""
+        self._check_flags(flags)
+        return await self._send_when_possible(b"".join(buffers), list(ancdata), flags, address)
 
-    def _send(self, payload: bytes, address: Any) -> int | None:
+    async def _send_when_possible(self, data: bytes, ancillary: Any, flags: int, address: Any) -> int:
+        try:
+            return await self._until(lambda: self._send(data, address, ancillary), OUT, flags)
+        except socket.gaierror:
+            address = await looked_up(address, self.family, self._names)
+        return await self._until(lambda: self._send(data, address, ancillary), OUT, flags)
+
+    def _send(self, payload: bytes, address: Any, ancillary: Any) -> int | None:
         if self._error:
             raise os_error(self.take_error())
         if self._shut & 2:
@@ -199,7 +187,10 @@ class DatagramSocket(StackSocket):
         endpoint = self.endpoint
         if endpoint.queue and not endpoint.queue.has_room:
             return None
-        endpoint.send(payload, address)
+        if ancillary:
+            endpoint.send_marked(payload, address, ancillary)
+        else:
+            endpoint.send(payload, address)
         return len(payload)
 
     # receive
@@ -216,8 +207,8 @@ class DatagramSocket(StackSocket):
         if got is NOTHING:
             return b"", [], 0, None
         cut = socket.MSG_TRUNC if len(got.data) > bufsize else 0
-        ancillary = self._ancillary(got) if ancbufsize else []
-        return got.data[:bufsize], ancillary, cut, self._sender(got)
+        ancillary, lost = fitted(told(got, self.endpoint.settings, self.endpoint.layer), ancbufsize)
+        return got.data[:bufsize], ancillary, cut | lost, self._sender(got)
 
     def _receive(self, flags: int) -> Received | None:
         if self._error:
@@ -235,27 +226,6 @@ class DatagramSocket(StackSocket):
     def _sender(self, got: Received) -> SocketAddress:
         return join(got.source, got.port, self.family, got.interface)
 
-    def _ancillary(self, got: Received) -> list[Ancillary]:
-        wanted, found = self.settings, []
-        if len(got.source) == 4:
-            if wanted.receive_ttl:
-                found.append((socket.IPPROTO_IP, socket.IP_TTL, struct.pack("@i", got.ttl)))
-            if wanted.receive_tos:
-                found.append((socket.IPPROTO_IP, socket.IP_TOS, bytes([got.tos])))
-            if wanted.packet_info:
-                own = self.endpoint.layer.own_address(got.local, got.source, got.interface)
-                info = struct.pack("@i4s4s", got.interface, own, got.local)
-                found.append((socket.IPPROTO_IP, IP_PKTINFO, info))
-            return found
-        if wanted.receive_ttl:
-            found.append((socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, struct.pack("@i", got.ttl)))
-        if wanted.receive_tos:
-            found.append((socket.IPPROTO_IPV6, socket.IPV6_TCLASS, struct.pack("@i", got.tos)))
-        if wanted.packet_info:
-            info = got.local + struct.pack("@i", got.interface)
-            found.append((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info))
-        return found
-
     # the end
 
     def shutdown(self, how: int) -> None:
@@ -268,14 +238,14 @@ class DatagramSocket(StackSocket):
         self._shut |= how + 1
         self._changed()
 
-    def hand_over(self) -> tuple[UdpEndpoint, list[tuple[bytes, SocketAddress]]]:
-        """Give the endpoint away, with the datagrams that wait and who sent them. Whoever gets it closes it. What
+    def hand_over(self) -> tuple[UdpEndpoint, list[Received]]:
+        """Give the endpoint away, with the datagrams that wait. Whoever gets it closes it. What
         still works here are the names and the options. Raises OSError(EBADF)."""
         self._check_open()
         self._closed = True
         self._registry.pop(self, None)
         self._readiness.close(os_error(errno.EBADF, "the socket became a transport"))
-        waiting = [(got.data, self._sender(got)) for got in self._received]
+        waiting = list(self._received)
         self._received.clear()
         self._received_size = 0
         return self.endpoint, waiting
@@ -284,4 +254,4 @@ class DatagramSocket(StackSocket):
         self.endpoint.close()
 
 
-NOTHING: Final = Received(b"", b"", 0, b"", 0, 0, 0)  # what a socket that is shut down receives
+NOTHING: Final = Received(b"", b"", 0, b"", 0, 0, 0, 0)  # what a socket that is shut down receives

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asyncstack.errors import os_error
@@ -18,6 +18,7 @@ from asyncstack.transport.claims import Claim
 from asyncstack.transport.endpoint_socket import SocketAddress
 from asyncstack.transport.ports import check_port
 from asyncstack.transport.sockets.addresses import KnownNames, destination, hosts_of, join, split
+from asyncstack.transport.udp.ancillary import marks
 from asyncstack.transport.udp.groups import Memberships
 from asyncstack.transport.udp.queue import HEARD_HERE, STAYS_HERE, DatagramQueue, Way
 from asyncstack.transport.udp.settings import DatagramSettings
@@ -207,28 +208,62 @@ class UdpEndpoint:
             way = self._way(key, address)
         return self.queue.send(way, port, data)
 
+    def send_marked(self, data: bytes, address: Any, ancillary: Iterable[Any]) -> bool:
+        """`send` as `ancillary` says, see `ancillary.marks`. Raises also OSError EINVAL (what can not be asked for, a
+        source that is not ours), ENODEV."""
+        remote, port, scope = self._destination(address)
+        asked = marks(ancillary, len(remote))
+        if asked is None:
+            return self.send(data, address)
+        if asked.interface:
+            scope = self._layer.interface_at(asked.interface)
+            if scope is None:
+                raise os_error(errno.ENODEV, f"no interface {asked.interface}")
+        if asked.source_port:
+            raise os_error(errno.EINVAL, "IP_ORIGDSTADDR is for sending from an endpoint of many addresses")
+        if asked.source and not self._layer.addresses.is_local(asked.source):
+            number = errno.ENETUNREACH if len(remote) == 4 else errno.EINVAL  # as Linux
+            raise os_error(number, f"{format_address(asked.source)} is not an address of this stack")
+        key = (remote, scope, asked.source, asked.interface)
+        way = self._ways.get(key)
+        if way is None or way[0].generation != self._layer.routes.generation:
+            way = self._keep(key, self._look_up(remote, scope, asked.source, bool(asked.interface)))
+        ttl = way.ttl if asked.ttl is None else asked.ttl
+        tos = way.tos if asked.tos is None else asked.tos
+        return self.queue.send(Way(way.path, ttl, tos, way.many), port, data)
+
+    def _destination(self, address: Any) -> tuple[bytes, int, Interface | None]:
+        """(remote address, port, interface) of `address`, None: of the peer."""
+        if address is not None:
+            return *split(address, self.family, self._names), self.scope(address)
+        if self.peer is None:
+            raise os_error(errno.EDESTADDRREQ)
+        return *self.peer, self._peer_scope
+
     def _way(self, key: Hashable, address: Any) -> Way:
         """The way to `address`, None: to the peer; remembered as `key` unless it is a name."""
-        if address is not None:
-            remote, _ = split(address, self.family, self._names)
-            keep, scope = _is_literal(address[0]), self.scope(address)
-        else:
-            assert self.peer is not None
-            remote, keep, scope = self.peer[0], True, self._peer_scope
+        remote, _, scope = self._destination(address)
         way = self._look_up(remote, scope)
-        if keep:
-            if len(self._ways) >= WAYS_KEPT:
-                del self._ways[next(iter(self._ways))]
-            self._ways[key] = way
+        return way if address is not None and not _is_literal(address[0]) else self._keep(key, way)
+
+    def _keep(self, key: Hashable, way: Way) -> Way:
+        if key not in self._ways and len(self._ways) >= WAYS_KEPT:
+            del self._ways[next(iter(self._ways))]
+        self._ways[key] = way
         return way
 
-    def _look_up(self, remote: bytes, scope: Interface | None) -> Way:
+    def _look_up(
+        self, remote: bytes, scope: Interface | None, source: bytes = b"", only: bool = False
+    ) -> Way:
+        """The way to `remote`, by the interface `scope` if the address says nothing without one, or if `only` by that.
+        source: b"" as we are bound."""
         settings = self.settings
         remote = destination(remote, self.family, settings.v6_only)
+        source = source or self._source(len(remote))
         if is_multicast(remote):
-            return self._way_to_group(remote, scope)
+            return self._way_to_group(remote, scope, source)
         routes = self._layer.routes
-        path = routes.lookup(remote, self._source(len(remote)), scope if is_link_local(remote) else None)
+        path = routes.lookup(remote, source, scope if only or is_link_local(remote) else None)
         many = 0
         if path.broadcast:
             if not settings.broadcast:
@@ -238,10 +273,10 @@ class UdpEndpoint:
             return Way(path, settings.ttl, settings.tos, many)
         return Way(path, settings.hops, settings.traffic_class)
 
-    def _way_to_group(self, group: bytes, scope: Interface | None) -> Way:
+    def _way_to_group(self, group: bytes, scope: Interface | None, source: bytes) -> Way:
         """By the interface that IP_MULTICAST_IF says, or the scope, or the routing table."""
         wishes, layer = self.settings.multicast(len(group)), self._layer
-        source = self._source(len(group)) or wishes.address
+        source = source or wishes.address
         interface = scope or (layer.interface_at(wishes.index) if wishes.index else None)
         path = layer.routes.lookup(group, source, interface)
         many = 0

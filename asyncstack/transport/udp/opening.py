@@ -9,13 +9,12 @@ from asyncstack.network.addresses import format_address, parse_address
 from asyncstack.transport.endpoint_socket import SocketAddress
 from asyncstack.transport.sockets.addresses import join
 from asyncstack.transport.sockets.datagrams import DatagramSocket
+from asyncstack.transport.udp.ancillary import Received
 from asyncstack.transport.udp.endpoint import UdpEndpoint
 from asyncstack.transport.udp.settings import DatagramSettings
 
 if TYPE_CHECKING:
     from asyncstack.transport.udp.layer import UdpLayer
-
-Backlog = list[tuple[bytes, SocketAddress]]
 
 
 class _Literals:
@@ -64,7 +63,7 @@ def open_endpoint(
         errors.clear()  # their tracebacks hold this frame
 
 
-def take_over(layer: UdpLayer, sock: Any, modifiers: dict[str, Any]) -> tuple[UdpEndpoint, Backlog]:
+def take_over(layer: UdpLayer, sock: Any, modifiers: dict[str, Any]) -> tuple[UdpEndpoint, list[Received]]:
     """The endpoint of `sock`, and what waits there to be read. Raises ValueError if it is no datagram socket of this
     stack, or if any of `modifiers`, which are for an endpoint to be made, is given."""
     if not isinstance(sock, DatagramSocket) or sock.endpoint.layer is not layer:

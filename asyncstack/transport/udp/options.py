@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import EndpointSocket
-from asyncstack.transport.options import INT, IPPROTO_IP, IPPROTO_IPV6, SOL_SOCKET, Option, Table
+from asyncstack.transport.options import INT, IPPROTO_IP, IPPROTO_IPV6, SOL_SOCKET, Option, Table, flag
 from asyncstack.transport.sockets.readiness import OUT
+from asyncstack.transport.udp.ancillary import IP_ORIGDSTADDR, IPV6_ORIGDSTADDR
 from asyncstack.transport.udp.groups import join_ipv4, join_ipv6, leave_ipv4, leave_ipv6
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ UDP_OPTIONS: Final[Table] = {
     (SOL_SOCKET, socket.SO_RCVBUF): _buffer("receive_buffer", 2304),
     (SOL_SOCKET, socket.SO_SNDBUF): _buffer("send_buffer", 4608),
     (IPPROTO_IPV6, socket.IPV6_V6ONLY): Option(lambda holder: int(holder.settings.v6_only), _set_v6_only),
+    (IPPROTO_IPV6, socket.IPV6_RECVPKTINFO): flag("packet_info6"),
+    (IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT): flag("receive_hop_limit"),
+    (IPPROTO_IPV6, socket.IPV6_RECVTCLASS): flag("receive_traffic_class"),
+    (IPPROTO_IP, IP_ORIGDSTADDR): flag("original_destination"),
+    (IPPROTO_IPV6, IPV6_ORIGDSTADDR): flag("original_destination6"),
     (IPPROTO_IP, socket.IP_ADD_MEMBERSHIP): Option(None, None, join_ipv4),
     (IPPROTO_IP, socket.IP_DROP_MEMBERSHIP): Option(None, None, leave_ipv4),
     (IPPROTO_IP, socket.IP_MULTICAST_TTL): Option(

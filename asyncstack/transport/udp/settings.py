@@ -22,8 +22,13 @@ class Multicast:
 
 @dataclass(slots=True)
 class DatagramSettings(Settings):
-    """`Settings` of a UDP endpoint."""
+    """`Settings` of a UDP endpoint, whose `packet_info`, `receive_ttl` and `receive_tos` are IPv4's."""
 
+    packet_info6: bool = False
+    receive_hop_limit: bool = False
+    receive_traffic_class: bool = False
+    original_destination: bool = False
+    original_destination6: bool = False
     multicast4: Multicast = field(default_factory=Multicast)
     multicast6: Multicast = field(default_factory=Multicast)
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 from asyncstack.network.addresses import format_address, parse_address
 from asyncstack.transport.endpoint_socket import SocketAddress
 from asyncstack.transport.sockets.addresses import join
+from asyncstack.transport.udp.ancillary import Received, told
 from asyncstack.transport.udp.endpoint import UdpEndpoint
 from asyncstack.transport.udp.options import DatagramEndpointSocket
 from asyncstack.wire.packet import Packet
@@ -30,7 +31,11 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
     the water marks.
 
     address: where everything is sent, whether the endpoint is connected to it or not. backlog: datagrams that came
-    before, with their senders.
+    before.
+
+    A protocol that has `message_received(data, ancillary, address)` gets that called instead of `datagram_received`;
+    ancillary is as `socket.recvmsg` gives it, and what the options of the socket ask for (IP_RECVTTL, IP_RECVTOS,
+    IP_PKTINFO, IP_RECVORIGDSTADDR, and those of IPv6).
     """
 
     def __init__(
@@ -39,7 +44,7 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         protocol: asyncio.DatagramProtocol,
         *,
         address: SocketAddress | None = None,
-        backlog: Iterable[tuple[bytes, SocketAddress]] = (),
+        backlog: Iterable[Received] = (),
         waiter: asyncio.Future[None] | None = None,
     ) -> None:
         endpoint.bound()
@@ -48,7 +53,7 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         self._address = address
         self._mapped = endpoint.family != socket.AF_INET
         self._loop = endpoint.layer.loop
-        self._protocol: Any = protocol
+        self.set_protocol(protocol)
         self._context = contextvars.copy_context()
         self._high_water, self._low_water = HIGH_WATER, HIGH_WATER // 4
         self._made = self._protocol_paused = self._closing = self._lost = False
@@ -61,16 +66,13 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
             f"<DatagramTransport {self.get_extra_info('sockname')} {'closing' if self._closing else 'open'}>"
         )
 
-    def _connection_made(
-        self, backlog: Iterable[tuple[bytes, SocketAddress]], waiter: asyncio.Future[None] | None
-    ) -> None:
+    def _connection_made(self, backlog: Iterable[Received], waiter: asyncio.Future[None] | None) -> None:
         self._made = True
         self._call("connection_made", self)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-        for data, address in backlog:
-            if not self._closing:
-                self._call("datagram_received", data, address)
+        for got in backlog:
+            self._tell(got)
 
     def _call(self, method: str, *args: Any) -> None:
         try:
@@ -87,14 +89,27 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
     def receive(self, data: bytes, packet: Packet, port: int) -> None:
         """A datagram for this endpoint."""
         if not self._made:
-            self._loop.call_soon(self.receive, data, packet, port)  # after connection_made()
+            got = Received.of(data, packet, port)
+            self._loop.call_soon(self._tell, got, context=self._context)  # after connection_made()
         elif not self._closing:
-            self._context.run(self._call, "datagram_received", data, self._sender(packet, port))
+            if self._tells_all:
+                self._context.run(self._tell, Received.of(data, packet, port))
+            elif self._mapped:
+                address = join(packet.src, port, socket.AF_INET6, packet.interface.index)
+                self._context.run(self._call, "datagram_received", data, address)
+            else:
+                address = (format_address(packet.src), port)
+                self._context.run(self._call, "datagram_received", data, address)
 
-    def _sender(self, packet: Packet, port: int) -> SocketAddress:
-        if self._mapped:
-            return join(packet.src, port, socket.AF_INET6, packet.interface.index)
-        return format_address(packet.src), port
+    def _tell(self, got: Received) -> None:
+        if self._closing:
+            return
+        endpoint = self._endpoint
+        address = join(got.source, got.port, endpoint.family, got.interface)
+        if self._tells_all:
+            self._call("message_received", got.data, told(got, endpoint.settings, endpoint.layer), address)
+        else:
+            self._call("datagram_received", got.data, address)
 
     def failed(self, error: OSError) -> None:
         """An ICMP error about a datagram of ours, or one that waited could not be sent."""
@@ -125,6 +140,20 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        self._send(bytes(data), addr, ())
+
+    def sendmsg(
+        self,
+        buffers: Iterable[bytes | bytearray | memoryview],
+        ancdata: Iterable[tuple[int, int, bytes]] = (),
+        flags: int = 0,
+        address: Any = None,
+    ) -> None:
+        """`sendto` of the joined `buffers`, as `ancdata` says: see `DatagramSocket.sendmsg`. `flags` are those that
+        make no difference here."""
+        self._send(b"".join(buffers), address, list(ancdata))
+
+    def _send(self, data: bytes, addr: Any, ancillary: Any) -> None:
         if self._closing:
             return
         endpoint = self._endpoint
@@ -137,7 +166,10 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         elif addr is None:
             raise ValueError("sendto() on an unconnected endpoint needs an address")
         try:
-            endpoint.send(bytes(data), addr)
+            if ancillary:
+                endpoint.send_marked(data, addr, ancillary)
+            else:
+                endpoint.send(data, addr)
         except OSError as exc:
             self._call("error_received", exc)
             return
@@ -166,7 +198,8 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Put `protocol` in the place of the present one."""
-        self._protocol = protocol
+        self._protocol: Any = protocol
+        self._tells_all = hasattr(protocol, "message_received")
 
     def is_closing(self) -> bool:
         """Whether the transport is closed or about to be."""

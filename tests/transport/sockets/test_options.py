@@ -69,6 +69,7 @@ DATAGRAM = {
     (IP, 8): FLAG,
     (IP, 12): FLAG,
     (IP, 13): FLAG,
+    (IP, 20): FLAG,  # IP_RECVORIGDSTADDR
 }
 SIX = {
     (IPV6, socket.IPV6_V6ONLY): FLAG,
@@ -78,6 +79,7 @@ SIX = {
     (IPV6, socket.IPV6_RECVHOPLIMIT): FLAG,
     (IPV6, socket.IPV6_RECVTCLASS): FLAG,
 }
+ORIGINAL = {(IPV6, 74): FLAG}  # IPV6_RECVORIGDSTADDR
 IN_ADDR, NOBODY_S = socket.inet_aton("127.0.0.1"), socket.inet_aton("192.0.2.77")
 GROUP4, GROUP6 = socket.inet_aton("239.7.7.7"), socket.inet_pton(socket.AF_INET6, "ff05::777")
 MULTICAST = {
@@ -117,6 +119,7 @@ CASES = [
     *((socket.AF_INET, socket.SOCK_DGRAM, option, values) for option, values in MULTICAST.items()),
     *((socket.AF_INET6, socket.SOCK_DGRAM, option, values) for option, values in MULTICAST.items()),
     *((socket.AF_INET6, socket.SOCK_DGRAM, option, values) for option, values in MULTICAST6.items()),
+    *((socket.AF_INET6, socket.SOCK_DGRAM, option, values) for option, values in ORIGINAL.items()),
     *((socket.AF_INET, socket.SOCK_STREAM, option, values) for option, values in SIX.items()),
 ]
 
@@ -173,7 +176,7 @@ async def test_the_same_on_a_connection(option, values):
 
 async def test_every_option_is_compared():
     ours = {*COMMON, *TCP_OPTIONS, *UDP_OPTIONS}
-    compared = {*VALUES, *DATAGRAM, *SIX, *MULTICAST, *MULTICAST6}
+    compared = {*VALUES, *DATAGRAM, *SIX, *MULTICAST, *MULTICAST6, *ORIGINAL}
     tested_elsewhere = {
         (TCP, socket.TCP_INFO),
         (SOL, socket.SO_MARK),  # the kernel asks for a privilege
