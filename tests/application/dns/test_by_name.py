@@ -258,4 +258,8 @@ async def test_the_loop_asks_the_current_stack(world):
     loop = asyncio.get_running_loop()
     with world.client.current():
         found = await loop.getaddrinfo("www.example.org", 80, type=STREAM)
+        await world.server.stack.create_server(Recorder, None, 80)
+        transport, _ = await loop.create_connection(Recorder, "alias.example.org", 80)
     assert addresses(found) == ["fd00::53", "10.0.0.53"]
+    assert transport.get_extra_info("peername")[:2] == ("fd00::53", 80)
+    transport.abort()

@@ -452,3 +452,28 @@ async def test_the_name_of_an_address(world):
     await world.start(*RECORDS)
     address = ipaddress.ip_address("10.0.0.80").packed
     assert await world.client.resolver.name_of(address) == "www.example.org"
+
+
+async def test_no_task_timer_endpoint_or_connection_is_left(world):
+    await world.start(*RECORDS, timeout=1.0)
+    for i in range(200):
+        world.server.add(f"many.example.org. 60 IN A 10.1.0.{i}")
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(300)
+    before = len(asyncio.all_tasks()), loop.timers
+    await world.query("many.example.org")  # over TCP
+    await world.client.getaddrinfo("www.example.org", 80)
+    for server in (world.server, world.second):
+        server.rules.append(silent)
+    with pytest.raises(NoAnswer):
+        await world.query("four.example.org")
+    asking = [asyncio.create_task(world.client.getaddrinfo(f"n{i}.example.org", 80)) for i in range(10)]
+    await asyncio.sleep(0.5)
+    for task in asking:
+        task.cancel()
+    await asyncio.wait(asking)
+    del asking, task
+    await asyncio.sleep(300)  # TIME-WAIT
+    assert (len(asyncio.all_tasks()), loop.timers) == before
+    assert (world.client.udp.endpoints, world.client.udp.claims._by_port) == ({}, {})
+    assert (world.client.tcp.connections, world.client._sockets) == ({}, {})
