@@ -43,7 +43,10 @@ ROUTING: dict[str, Factory] = {
     "selector": SelectorEventLoop,
     "virtual": lambda: VirtualTimeLoop(limit=600.0, seed=1),
 }
-PLAIN: dict[str, Factory] = {"uvloop": uvloop.new_event_loop, "selector": asyncio.SelectorEventLoop}
+PLAIN: dict[str, Factory] = {  # looked up when they are called: `asyncstack run` replaces them
+    "uvloop": lambda: uvloop.Loop(),
+    "selector": lambda: asyncio.SelectorEventLoop(),
+}
 
 COLUMNS = (
     Column(Medium.SIMULATED, "uvloop"),

@@ -1,9 +1,16 @@
-"""The matrix, from what its tests are parametrised with: `python -m tests.ecosystem.matrix` prints it as Markdown."""
+"""The matrix, from what its tests are parametrised with.
 
+`python -m tests.ecosystem.matrix` prints it as Markdown; with names of files, puts it between MARKS in them.
+"""
+
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.ecosystem.columns import COLUMNS, Column, Medium
 from tests.ecosystem.rows import ROWS, Row
+
+MARKS = "<!-- python -m tests.ecosystem.matrix -->\n", "<!-- end of the matrix -->\n"
 
 
 def cells() -> Iterator[tuple[Row, Column]]:
@@ -15,14 +22,14 @@ def cells() -> Iterator[tuple[Row, Column]]:
 
 
 def table() -> str:
-    """A line per row, a column per medium with the loops it was run on; under it why a cell is missing."""
+    """A line per row, a column per medium; under it why a cell is missing."""
     media = list(Medium)
     lines = [
-        "| library | what | way | " + " | ".join(medium.value for medium in media) + " |",
-        "|---" * (3 + len(media)) + "|",
+        "| library | what | by | " + " | ".join(medium.value for medium in media) + " |",
+        "|---" * 3 + "|:-:" * len(media) + "|",
     ]
-    reasons: dict[str, int] = {}
     tested = set(cells())
+    reasons: dict[str, int] = {}
     before = ""
     for row in ROWS:
         entries = [_entry(row, medium, tested, reasons) for medium in media]
@@ -33,17 +40,34 @@ def table() -> str:
 
 
 def _entry(row: Row, medium: Medium, tested: set[tuple[Row, Column]], reasons: dict[str, int]) -> str:
-    """ "✓" and on which loops, or "no" and the number of the reason."""
-    parts = []
-    for column in COLUMNS:
-        if column.medium is medium:
-            if (row, column) in tested:
-                parts.append("✓" if column.loop == "virtual" else f"✓ {column.loop}")
-            else:
-                number = reasons.setdefault(row.why_not(column), len(reasons) + 1)
-                parts.append(f"no ({number})")
-    return ", ".join(dict.fromkeys(parts))
+    """ "✓" if it is tested on every loop of the medium; else what is, and why the rest is not."""
+    columns = [column for column in COLUMNS if column.medium is medium]
+    if all((row, column) in tested for column in columns):
+        return "✓"
+    parts = [f"✓ {column.loop}" for column in columns if (row, column) in tested]
+    for why in dict.fromkeys(row.why_not(column) for column in columns if (row, column) not in tested):
+        parts.append(f"no ({reasons.setdefault(why, len(reasons) + 1)})")
+    return ", ".join(parts)
+
+
+def between_marks(text: str) -> str | None:
+    """What a file has there, or None."""
+    _, start, rest = text.partition(MARKS[0])
+    found, end, _ = rest.partition(MARKS[1])
+    return found if start and end else None
+
+
+def write(path: Path) -> None:
+    """Put the table into a file. Raises ValueError if it has no place for it."""
+    text = path.read_text()
+    old = between_marks(text)
+    if old is None:
+        raise ValueError(f"{path} lacks the lines {MARKS[0].strip()} and {MARKS[1].strip()}")
+    path.write_text(text.replace(MARKS[0] + old + MARKS[1], MARKS[0] + table() + MARKS[1]))
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    for name in sys.argv[1:]:
+        write(Path(name))
+    if not sys.argv[1:]:
+        print(table(), end="")

@@ -47,11 +47,9 @@ NOT_ASYNCIO = dict.fromkeys(
     "the server is a program in C with kernel sockets, so only the client can be on the stack",
 )
 
-_BOTH, _CLIENT = (Medium.SIMULATED, Medium.VIRTUAL), (Medium.SIMULATED, Medium.VIRTUAL, Medium.KERNEL_SERVER)
-_SERVER = (*_BOTH, Medium.KERNEL_CLIENT)
-NO_CLIENT = dict.fromkeys(_CLIENT, "not yet: the client makes a kernel socket")
-NO_SERVER = dict.fromkeys(_SERVER, "not yet: the server binds a kernel socket")
-NEITHER = NO_CLIENT | NO_SERVER
+REAL_TIME = {
+    Medium.VIRTUAL: "`asyncstack run` puts its loops in the place of asyncio's and uvloop's, in real time"
+}
 
 HYPERCORN = ("hypercorn", "fastapi", "httpx", "h2", "aioquic")
 
@@ -59,19 +57,29 @@ ROWS = (
     Row("uvicorn + FastAPI", "HTTP", "uvicorn_fastapi:http", ("uvicorn", "fastapi", "httpx")),
     Row("uvicorn + FastAPI", "WebSocket", "uvicorn_fastapi:websocket", ("uvicorn", "fastapi")),
     Row("uvicorn + FastAPI", "HTTPS", "uvicorn_fastapi:https", ("uvicorn", "fastapi", "httpx")),
-    Row("hypercorn + FastAPI", "HTTP/1.1", "hypercorn_server:http1", HYPERCORN, REPLACED, NO_SERVER),
-    Row("hypercorn + FastAPI", "HTTP/2 over TLS", "hypercorn_server:http2", HYPERCORN, REPLACED, NO_SERVER),
-    Row("hypercorn + FastAPI", "HTTP/3", "hypercorn_server:http3", HYPERCORN, REPLACED, NEITHER),
+    Row("hypercorn + FastAPI", "HTTP/1.1", "hypercorn_server:http1", HYPERCORN, REPLACED, REAL_TIME),
+    Row("hypercorn + FastAPI", "HTTP/2 over TLS", "hypercorn_server:http2", HYPERCORN, REPLACED, REAL_TIME),
+    Row("hypercorn + FastAPI", "HTTP/3", "hypercorn_server:http3", HYPERCORN, REPLACED, REAL_TIME),
     Row("websockets", "ws, permessage-deflate", "websockets_peers:plain", ("websockets",)),
     Row("websockets", "wss", "websockets_peers:secure", ("websockets",)),
-    Row("aiohttp", "keep-alive pool", "aiohttp_peers:pool", ("aiohttp",), ADOPTED, NO_CLIENT),
-    Row("aiohttp", "sendfile", "aiohttp_peers:sendfile", ("aiohttp",), ADOPTED, NO_CLIENT),
-    Row("aiohttp", "WebSocket", "aiohttp_peers:websocket", ("aiohttp",), ADOPTED, NO_CLIENT),
-    Row("aiohttp", "HTTPS", "aiohttp_peers:https", ("aiohttp",), ADOPTED, NO_CLIENT),
-    Row("anyio", "TCP", "anyio_peers:tcp", ("anyio",), REPLACED, NO_SERVER),
-    Row("anyio", "TLS", "anyio_peers:tls", ("anyio",), REPLACED, NO_SERVER),
+    Row("aiohttp", "keep-alive pool", "aiohttp_peers:pool", ("aiohttp",), ADOPTED),
+    Row("aiohttp", "sendfile", "aiohttp_peers:sendfile", ("aiohttp",), ADOPTED),
+    Row("aiohttp", "WebSocket", "aiohttp_peers:websocket", ("aiohttp",), ADOPTED),
+    Row("aiohttp", "HTTPS", "aiohttp_peers:https", ("aiohttp",), ADOPTED),
+    Row(
+        "aiohttp",
+        "names, without aiodns",
+        "aiohttp_peers:by_name",
+        ("aiohttp", "dns"),
+        ADOPTED,
+        {Medium.KERNEL_CLIENT: "who looks names up is the client, and that is the kernel's here"},
+    ),
+    Row("httpx", "pool, streamed bodies", "httpx_client:plain", ("httpx", "aiohttp")),
+    Row("httpx", "the same over TLS", "httpx_client:secure", ("httpx", "aiohttp")),
+    Row("anyio", "TCP", "anyio_peers:tcp", ("anyio",), REPLACED, REAL_TIME),
+    Row("anyio", "TLS", "anyio_peers:tls", ("anyio",), REPLACED, REAL_TIME),
     Row("anyio", "UDP", "anyio_peers:udp", ("anyio",)),
-    Row("aioquic", "QUIC streams", "quic:echo", ("aioquic",), ADOPTED, NO_CLIENT),
+    Row("aioquic", "QUIC streams", "quic:echo", ("aioquic",), ADOPTED),
     Row("grpclib", "unary and streamed calls", "grpclib_peers:plain", ("grpclib", "google.protobuf")),
     Row("grpclib", "the same over TLS", "grpclib_peers:secure", ("grpclib", "google.protobuf")),
     Row("asyncssh", "shell", "ssh:shell", ("asyncssh",)),

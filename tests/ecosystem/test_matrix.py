@@ -3,10 +3,11 @@
 import pytest
 
 from tests.ecosystem.columns import Column
-from tests.ecosystem.matrix import cells
+from tests.ecosystem.matrix import between_marks, cells, table
 from tests.ecosystem.places import run
 from tests.ecosystem.rows import Row
 from tests.programs import require_package, require_program
+from tests.running import CHECKOUT
 
 
 def parametrized(kernel: bool) -> pytest.MarkDecorator:
@@ -40,3 +41,11 @@ def test_stack_to_stack(row: Row, column: Column, isolated, site_files):
 def test_over_tun(row: Row, column: Column, netns, peers, site_files):
     require(row)
     run(row, column, site_files, peers, netns.fd)
+
+
+def test_the_documents_tell_what_is_tested():
+    """Written anew by `python -m tests.ecosystem.matrix README.md tests/ecosystem/README.md`."""
+    texts = [(CHECKOUT / name).read_text() for name in ("README.md", "tests/ecosystem/README.md")]
+    tables = [found for text in texts if (found := between_marks(text)) is not None]
+    assert tables
+    assert set(tables) == {table()}

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.ecosystem.exchanges import dns_resolver
 from tests.ecosystem.site import SERVER_NAME, Exchange, Site, blob
 
 PORT, TLS_PORT = 8080, 8443
@@ -114,7 +115,24 @@ async def use_https(site: Site) -> None:
             await session.get(f"https://{site.host}:{TLS_PORT}/peer")
 
 
+@asynccontextmanager
+async def serve_by_name(site: Site) -> AsyncIterator[None]:
+    async with dns_resolver.serve(site, {("www.named.example.", "A"): site.host}), serve(site):
+        yield
+
+
+async def use_by_name(site: Site) -> None:
+    """Without aiodns names are the loop's matter."""
+    assert aiohttp.resolver.DefaultResolver is aiohttp.resolver.ThreadedResolver
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://www.named.example:{PORT}/file") as response:
+            assert await response.read() == blob()
+        with pytest.raises(aiohttp.ClientConnectorDNSError):
+            await session.get(f"http://nowhere.named.example:{PORT}/file")
+
+
 pool = Exchange(serve, use_pool)
 sendfile = Exchange(serve, use_sendfile)
 websocket = Exchange(serve, use_websocket)
 https = Exchange(serve, use_https)
+by_name = Exchange(serve_by_name, use_by_name)

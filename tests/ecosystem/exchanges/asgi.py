@@ -10,7 +10,7 @@ app = FastAPI()
 
 @app.get("/items/{number}")
 async def item(number: int, request: Request) -> dict[str, object]:
-    return {"number": number, "scheme": request.url.scheme}
+    return {"number": number, "port": request.client.port, "scheme": request.url.scheme}
 
 
 @app.post("/reversed")
@@ -31,3 +31,4 @@ async def get_and_post(client: httpx.AsyncClient, scheme: str) -> None:
     assert (await client.get("/items/seven")).status_code == 422
     body = blob()
     assert (await client.post("/reversed", content=body)).content == body[::-1]
+    assert (await client.get("/items/8")).json()["port"] == first.json()["port"]  # kept alive
