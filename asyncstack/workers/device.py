@@ -91,7 +91,9 @@ class QueueDevice(TunTapDevice):
             return False
         if len(held) < HELD_SYNS:
             held.append(frame)
-        self.counters["workers.held" if len(held) < HELD_SYNS else "workers.syns_dropped"] += 1
+            self.counters["workers.held"] += 1
+        else:
+            self.counters["workers.syns_dropped"] += 1
         return True
 
     def release(self) -> None:

@@ -1,5 +1,6 @@
 """What the tests have `asyncstack serve` run: ASGI applications of every shape."""
 
+import asyncio
 import functools
 import os
 from contextlib import asynccontextmanager
@@ -11,6 +12,17 @@ async def function(scope, receive, send):
         raise NotImplementedError("no lifespan")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+async def late(scope, receive, send):
+    """Its lifespan takes a second to begin."""
+    if scope["type"] != "lifespan":
+        return await function(scope, receive, send)
+    await receive()
+    await asyncio.sleep(1)
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    return await send({"type": "lifespan.shutdown.complete"})
 
 
 class Instance:

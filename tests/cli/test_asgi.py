@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_fastapi_with_workers(folder):
         status, _, log = server.end()
         assert status == 0
         assert "was killed by SIGKILL; a new one takes its place" in log
+
+
+@pytest.mark.tun
+def test_nobody_is_refused_while_a_worker_starts_late(folder):
+    with Running(*cli("serve", "apps:late", *TUN, *PEERS, "--workers", "2"), cwd=folder) as server:
+        server.url()
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+        os.kill(int(children.split()[0]), signal.SIGKILL)
+        began = time.monotonic()
+        for number in range(20):
+            assert get(f"http://10.9.0.2/{number}") == b"/%d" % number
+        assert time.monotonic() - began > 1
+        log = server.end()[2]
+        assert "was killed by SIGKILL" in log
 
 
 def assert_shouts(url: str) -> None:
