@@ -204,8 +204,12 @@ class Calls:
             for listener in await self._listen(host, port, family, acceptor, bool(reuse_port), tcp):
                 server.add(listener)
         self.servers[server] = None
-        if start_serving:
-            await server.start_serving()
+        try:
+            if start_serving:
+                await server.start_serving()
+        except OSError:  # of a `sock` that can not listen
+            server.close()
+            raise
         return server
 
     async def _listen(

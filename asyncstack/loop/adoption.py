@@ -10,8 +10,8 @@ place: the object stays the library's (`adopted`), what it does is the stack's.
     given to a      the object then speaks for the transport, as a `socket.socket` that was given away does, and the
     transport       kernel's descriptor goes
 
-A socket that is connected, or was used to send to the kernel's side, stays the kernel's. The loop can not know which
-multicast groups were joined before it met the socket.
+A socket that is connected, or was used to send to the kernel's side, stays the kernel's. What the kernel has received
+for a socket before the loop met it is lost: nothing of the stack's can be among it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from asyncstack.loop.adopted import AdoptedSocket, without_waiting
 from asyncstack.loop.choosing import Stacks
 from asyncstack.loop.kernel_sockets import KernelOptions, backlog, is_replaceable, local_name, peer_name
+from asyncstack.loop.memberships import join_the_same
 from asyncstack.network.addresses import parse_address
 from asyncstack.transport.endpoint_socket import EndpointSocket
 from asyncstack.transport.sockets.base import StackSocket
@@ -78,9 +79,12 @@ class Adoptions:
         return found if isinstance(found, (StreamSocket, DatagramSocket)) else None
 
     def standing_in(self, sock: Any) -> StackSocket | EndpointSocket | None:
-        """What speaks for `sock`: also the socket of a transport that has taken it over."""
-        if not isinstance(sock, socket.socket) or not self._stand_ins:
+        """What speaks for `sock`: also the socket of a transport that has taken it over. Raises RuntimeError for one
+        that another loop has adopted."""
+        if not isinstance(sock, socket.socket):
             return None
+        if isinstance(sock, AdoptedSocket) and sock.adoptions is not self:
+            raise RuntimeError(f"{sock!r} belongs to a stack of another event loop")
         found = self._stand_ins.get(sock)
         return None if found is None else found.socket
 
@@ -142,6 +146,8 @@ class Adoptions:
             _, port = local_name(sock)
             if port:
                 ours.bind(sock.getsockname())
+            if isinstance(ours, DatagramSocket):
+                join_the_same(sock, ours)
             waiting = backlog(sock) if isinstance(ours, StreamSocket) else None
             if isinstance(ours, StreamSocket) and waiting is not None:
                 ours.listen(waiting)

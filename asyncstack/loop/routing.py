@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncstack.loop.adoption import Adoptions, Ours
 from asyncstack.loop.choosing import Stacks
+from asyncstack.loop.files import positioned
 from asyncstack.loop.sockets import SocketCalls
 from asyncstack.network.addresses import format_address, parse_address
+from asyncstack.transport.tcp.transport import TcpTransport
 
 if TYPE_CHECKING:
     from asyncstack.stack import Stack
@@ -220,7 +222,7 @@ class RoutingLoop(SocketCalls):
             return await asyncio.BaseEventLoop.sendfile(
                 self,  # type: ignore[arg-type]
                 transport,
-                file,
+                positioned(file) if isinstance(transport, TcpTransport) else file,
                 offset,
                 count,
                 fallback=fallback,
@@ -232,8 +234,6 @@ class RoutingLoop(SocketCalls):
 
 def _is_ours(transport: Any) -> bool:
     from asyncio.sslproto import _SSLProtocolTransport
-
-    from asyncstack.transport.tcp.transport import TcpTransport
 
     while isinstance(transport, _SSLProtocolTransport):  # TLS in TLS
         protocol: Any = transport._ssl_protocol

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from asyncstack.loop.adoption import Adoptions, Ours
 from asyncstack.loop.choosing import Stacks
+from asyncstack.loop.files import positioned
 from asyncstack.network.addresses import format_address
 from asyncstack.transport.sockets.base import StackSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
@@ -133,7 +134,7 @@ class SocketCalls(asyncio.AbstractEventLoop):
         base._check_sendfile_params(self, sock, file, offset, count)
         if not fallback:
             raise asyncio.SendfileNotAvailableError(f"the kernel can not send {file!r} on {sock!r}")
-        sent: int = await base._sock_sendfile_fallback(self, sock, file, offset, count)
+        sent: int = await base._sock_sendfile_fallback(self, sock, positioned(file), offset, count)
         return sent
 
 

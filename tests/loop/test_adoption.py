@@ -7,10 +7,11 @@ import select
 import socket
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from asyncstack import Stack
+from asyncstack import SelectorEventLoop, Stack
 from asyncstack.transport.sockets.stream import StreamSocket
 from asyncstack.transport.tcp.transport import TcpTransport
 from tests.loop.where import everywhere, until
@@ -372,7 +373,154 @@ async def test_stacks_do_not_mix(stack):
             assert loop.adoptions.stack_of(loop.adoptions.find(client)) is other
 
 
+@everywhere(kernel=False)
+async def test_a_socket_of_another_loop(stack):
+    client, server = await pair()
+
+    async def use():
+        loop = asyncio.get_running_loop()
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await loop.sock_recv(client, 10)
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await loop.create_connection(Recorder, sock=client)
+
+    def another_loop():
+        with asyncio.Runner(loop_factory=SelectorEventLoop) as runner:
+            runner.run(use())
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(another_loop).result()
+    client.close()
+    server.close()
+
+
+@everywhere(kernel=False)
+async def test_a_class_of_the_librarys_own(stack):
+    """Its objects stay what they are; the loop knows who stands in for them."""
+
+    class Own(socket.socket):
+        pass
+
+    loop = asyncio.get_running_loop()
+    listening, client = listener(), Own()
+    client.setblocking(False)
+    accepting = asyncio.ensure_future(loop.sock_accept(listening))
+    await loop.sock_connect(client, listening.getsockname())
+    conn, _ = await accepting
+    assert type(client) is Own
+    await loop.sock_sendall(conn, b"hello")
+    assert await loop.sock_recv(client, 10) == b"hello"
+    transport, protocol = await loop.create_connection(Recorder, sock=client)
+    assert client.fileno() == -1
+    transport.close()
+    await protocol.called("connection_lost")
+    conn.close()
+    listening.close()
+    del client
+
+
+@everywhere(kernel=False)
+async def test_sockets_of_the_stack_in_the_loops_calls(stack):
+    loop = asyncio.get_running_loop()
+    listening, client = stack.socket(), stack.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    for sock in (listening, client):
+        sock.setblocking(False)
+    accepting = asyncio.ensure_future(loop.sock_accept(listening))
+    await loop.sock_connect(client, listening.getsockname())
+    conn, address = await accepting
+    assert isinstance(conn, StreamSocket)
+    assert address == client.getsockname()
+    waiting = asyncio.ensure_future(loop.sock_recv(conn, 10))
+    await loop.sock_sendall(client, b"hello")
+    assert await waiting == b"hello"
+    datagrams = stack.socket(type=socket.SOCK_DGRAM), stack.socket(type=socket.SOCK_DGRAM)
+    datagrams[0].bind(("127.0.0.1", 0))
+    await loop.sock_sendto(datagrams[1], b"question", datagrams[0].getsockname())
+    data, address = await loop.sock_recvfrom(datagrams[0], 100)
+    assert (data, address[1]) == (b"question", datagrams[1].getsockname()[1])
+    for sock in (listening, client, conn, *datagrams):
+        sock.close()
+
+
+@everywhere
+async def test_a_datagram_socket_that_the_kernel_has_connected(stack):
+    """To connect one sends nothing, so the loop can take it over afterwards."""
+    loop = asyncio.get_running_loop()
+    server, _ = await loop.create_datagram_endpoint(Echo, ("127.0.0.1", 0))
+    sock = socket.socket(type=socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.connect(server.get_extra_info("sockname"))
+    transport, protocol = await loop.create_datagram_endpoint(Echo, sock=sock)
+    transport.sendto(b"question")
+    await until(lambda: protocol.received)
+    assert protocol.received == [b"echo question"]
+    assert transport.get_extra_info("peername") == server.get_extra_info("sockname")
+    server.close()
+    transport.close()
+    await asyncio.sleep(0.01)
+    sock.close()
+
+
+class Echo(asyncio.DatagramProtocol):
+    def __init__(self):
+        self.received = []
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.received.append(data)
+        if not data.startswith(b"echo"):
+            self.transport.sendto(b"echo " + data, addr)
+
+
 # the end
+
+
+@everywhere
+async def test_a_cancelled_connect(stack):
+    loop = asyncio.get_running_loop()
+    listening, client = listener(), stream()
+    connecting = asyncio.ensure_future(loop.sock_connect(client, listening.getsockname()))
+    await asyncio.sleep(0)
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
+    client.close()
+    listening.close()
+
+
+@everywhere(kernel=False)
+async def test_a_server_that_can_not_listen(stack):
+    loop = asyncio.get_running_loop()
+    first, second = stack.socket(), stack.socket()
+    for sock in (first, second):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 7))
+    first.listen()
+    with pytest.raises(OSError) as caught:
+        await loop.create_server(Recorder, sock=second)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert not stack.servers
+    first.close()
+
+
+@everywhere(kernel=False)
+async def test_a_stack_that_closes_first(stack):
+    loop = asyncio.get_running_loop()
+    async with Stack() as other:
+        with other.current():
+            client, server = await pair()
+            waiting = asyncio.ensure_future(loop.sock_recv(client, 10))
+            await asyncio.sleep(0.01)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await waiting
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await loop.sock_sendall(server, b"x")
+    assert client.fileno() == -1
+    client.close()
+    server.close()
 
 
 @everywhere(kernel=False)

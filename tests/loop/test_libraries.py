@@ -83,3 +83,35 @@ async def test_a_client_in_the_shape_of_aioquics(a, b):
     server.close()
     await asyncio.sleep(0)
     sock.close()
+
+
+@on_two_hosts
+async def test_a_socket_in_the_shape_of_zeroconfs(a, b):
+    """Bound to any address, and in a group before the loop sees it; the kernel let it, on one of its interfaces."""
+    loop = asyncio.get_running_loop()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+    sock.bind(("", 0))
+    port = sock.getsockname()[1]
+    groups = [socket.inet_aton(group) for group in ("224.0.0.251", "239.1.2.3")]
+    for group in groups:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + socket.inet_aton("127.0.0.1"))
+    with b.current():
+        transport, protocol = await loop.create_datagram_endpoint(Datagrams, sock=sock)
+    assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL) == 255
+    assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP) == 0
+    other, _ = await loop.create_datagram_endpoint(Datagrams, local_addr=("10.0.0.1", 0))
+    for group in ("224.0.0.251", "239.1.2.3"):
+        other.sendto(b"query", (group, port))
+        data, address = await protocol.received.get()
+        assert (data, address) == (b"query", other.get_extra_info("sockname"))
+    other.sendto(b"nobody is in this", ("239.9.9.9", port))
+    other.sendto(b"last", ("10.0.0.2", port))
+    assert (await protocol.received.get())[0] == b"last"
+    transport.close()
+    other.close()
+    await asyncio.sleep(0)
+    sock.close()
