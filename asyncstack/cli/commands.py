@@ -124,7 +124,7 @@ def run(
       asyncstack run --network net.toml script.py --some option
 
     Without --tun, --tap, --network and --config the environment says what there is: ASYNCSTACK_CONFIG=FILE, or
-    ASYNCSTACK_TUN, ASYNCSTACK_ADDRESSES and so on.
+    ASYNCSTACK_TUN, ASYNCSTACK_ADDRESSES and so on. `python -m pydoc asyncstack.loop.settings` shows what a FILE says.
 
     Calls of asyncio to an address of the stack, to any address ("0.0.0.0") and to where the stack has a route are
     answered by it; loopback and all else by the kernel. There is no default route but by --gateway.

@@ -68,7 +68,8 @@ class Opening:
             if settings.loopback and stacks is not None:
                 stacks.loopback = self.stack
         if network is not None:
-            self._listening = [(one, _listen(*host_port(one.at))) for one in network.publish]
+            for publish in network.publish:
+                self._listening.append((publish, _listen(*host_port(publish.at))))
         self._starting = loop.create_task(self._start())
 
     async def _open_devices(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -122,10 +123,15 @@ class Opening:
                 if end is not None:
                     closing.push_async_callback(end.close)
             closing.push_async_callback(self._published.aclose)
-            for _, sock in self._listening:
-                sock.close()
+            closing.push_async_callback(self._end_start)
+
+    async def _end_start(self) -> None:
+        try:
             if self._starting is not None:
                 await asyncio.wait([self._starting])
+        finally:
+            for _, sock in self._listening:  # of a start that failed
+                sock.close()
 
 
 class OpeningLoop(asyncio.AbstractEventLoop):

@@ -110,6 +110,12 @@ class Program:
             self.loop, self._thread = loop, threading.get_ident()
             return True
 
+    def end(self) -> None:
+        """The program is over: a loop that it has not closed is, and with it the stack, its captures and devices."""
+        loop = self.loop
+        if loop is not None and not loop.is_running() and not loop.is_closed():
+            loop.close()
+
     def is_loops_thread(self) -> bool:
         """Whether it is the calling one where the stack is served."""
         return self._thread == threading.get_ident()

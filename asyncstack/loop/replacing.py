@@ -95,6 +95,7 @@ def replaced(program: Program) -> Iterator[None]:
     try:
         yield
     finally:
+        program.end()
         for where, name, value in before:
             setattr(where, name, value)
 

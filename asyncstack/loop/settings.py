@@ -109,7 +109,7 @@ class LinkSettings:
 
     def impairments(self) -> dict[str, Any]:
         """The arguments of `Impairments`."""
-        return {one.name: getattr(self, one.name) for one in fields(Impairments) if one.name not in ("rule",)}
+        return {one.name: getattr(self, one.name) for one in fields(Impairments) if one.name != "rule"}
 
 
 @dataclass(slots=True)
@@ -123,9 +123,21 @@ class PublishSettings:
     def __post_init__(self) -> None:
         for name in ("at", "to"):
             try:
-                host_port(getattr(self, name))
+                _, port = host_port(getattr(self, name))
             except ValueError as exc:
                 raise ValueError(f"{name}: {exc}") from None
+            if not port:
+                raise ValueError(f"{name}: give a port; nobody would learn which one was free")
+
+    @property
+    def target(self) -> str | None:
+        """The name of a host in `to`, None for an address."""
+        host, _ = host_port(self.to)
+        try:
+            parse_address(host)
+        except ValueError:
+            return host
+        return None
 
 
 @dataclass(slots=True)
@@ -152,6 +164,9 @@ class NetworkSettings:
         ]
         named += [
             (f"publish {number}: via", one.via) for number, one in enumerate(self.publish, 1) if one.via
+        ]
+        named += [
+            (f"publish {number}: to", one.target) for number, one in enumerate(self.publish, 1) if one.target
         ]
         for where, name in named:
             if name not in self.hosts:

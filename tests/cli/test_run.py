@@ -9,6 +9,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
+import dpkt
 import pytest
 
 from tests.loop.test_running import APP, FILE, free_port, wait_until_it_serves
@@ -95,6 +96,27 @@ def test_it_ends_as_the_program_ends(folder):
     assert (done.returncode, lines[0]) == (1, "Traceback (most recent call last):")
     assert "script.py" in lines[1]
     assert lines[-1].startswith("json.decoder.JSONDecodeError")
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit()"])
+def test_a_loop_that_the_program_leaves_open_is_closed(end, folder, port):
+    """So that a peer is told, and a capture is whole."""
+    (folder / "net.toml").write_text(FILE.format(port=port).replace("[network]", '[network]\ncapture = "c"'))
+    program = f"""
+import asyncio, sys
+
+async def main():
+    try:
+        await asyncio.open_connection("10.8.0.1", 7)
+    except ConnectionRefusedError as exc:
+        print(exc.errno)
+
+asyncio.new_event_loop().run_until_complete(main())
+{end}
+"""
+    assert output(folder, program) == ["111"]
+    with (folder / "c").open("rb") as file:
+        assert len(list(dpkt.pcapng.Reader(file))) == 2
 
 
 def test_importing_replaces_nothing():

@@ -141,6 +141,8 @@ MISTAKES = {
         ": links 1: loss=100000000.0: give a probability",
     ),
     "no port": (NETWORK.replace("127.0.0.1:8080", "8080"), ": publish 1: at: '8080' is not HOST:PORT"),
+    "a target that is nobody": (NETWORK.replace("server:80", "sever:80"), ": publish 1: to: no host 'sever'"),
+    "any port": (NETWORK.replace("8080", "0"), ": publish 1: at: give a port"),
     "no address of a name": (INTERFACE + '[hosts]\ndb = "x"', ": hosts: db: 'x' does not appear"),
 }
 
