@@ -1,1 +1,1 @@
-"""Protocols on top of the transports: HTTP and WebSocket."""
+"""Protocols on top of the transports: HTTP, WebSocket and DNS."""

@@ -16,6 +16,7 @@ from asyncstack.loop.adoption import Adoptions, Ours
 from asyncstack.loop.choosing import Stacks
 from asyncstack.loop.files import positioned
 from asyncstack.loop.sockets import SocketCalls
+from asyncstack.names import parse_literal
 from asyncstack.network.addresses import format_address, parse_address
 from asyncstack.transport.tcp.transport import TcpTransport
 
@@ -49,6 +50,14 @@ class RoutingLoop(SocketCalls):
         if stack is not None and isinstance(host, (str, bytes)) and stack.names.answers(host):
             return await stack.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
         return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+
+    async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
+        """As asyncio's. An address that a stack has, or a route to, is named by that stack."""
+        literal = parse_literal(str(sockaddr[0])) if isinstance(sockaddr, tuple) and sockaddr else b""
+        stack = self.stacks.of_remote(literal) if literal else None
+        if stack is not None:
+            return await stack.getnameinfo(sockaddr, flags)
+        return await super().getnameinfo(sockaddr, flags)
 
     async def _addresses(self, host: Any, family: int, type: int) -> list[bytes]:
         """The addresses of a host, which a literal is without waiting."""

@@ -260,6 +260,14 @@ async def test_the_loop_asks_the_current_stack(world):
         found = await loop.getaddrinfo("www.example.org", 80, type=STREAM)
         await world.server.stack.create_server(Recorder, None, 80)
         transport, _ = await loop.create_connection(Recorder, "alias.example.org", 80)
+        assert await loop.getnameinfo(("10.0.0.53", 80)) == ("ns1", "http")
+        assert await loop.getnameinfo(("fd00::99", 80, 0, 0)) == ("fd00::99", "http")
+    asked = [kind for _, kind, _ in world.server.asked]
+    assert (await loop.getnameinfo(("127.0.0.1", 80)))[1] == "http"  # the system's
+    for sockaddr in (("10.0.0.53",), "x", ()):
+        with pytest.raises(TypeError):
+            await loop.getnameinfo(sockaddr)
+    assert [kind for _, kind, _ in world.server.asked] == asked
     assert addresses(found) == ["fd00::53", "10.0.0.53"]
     assert transport.get_extra_info("peername")[:2] == ("fd00::53", 80)
     transport.abort()
