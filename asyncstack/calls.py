@@ -15,20 +15,22 @@ from typing import Any, TypeVar, cast
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.names import Host, Names, Network, Port, port_number, ports_of
+from asyncstack.transport.reach import Reach
 from asyncstack.transport.sockets.handover import Served, check_stream, transport_over
 from asyncstack.transport.sockets.stream import StreamSocket
 from asyncstack.transport.tcp.connecting import Target, connect_any, interleaved
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.listener import Acceptor, Listener
-from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.server import Server, ServerAcceptor
 from asyncstack.transport.tls import Ssl, Tls, handshake
 from asyncstack.transport.tls import check as check_tls
 from asyncstack.transport.udp.ancillary import Received
+from asyncstack.transport.udp.endpoint import UdpEndpoint
 from asyncstack.transport.udp.layer import UdpLayer
-from asyncstack.transport.udp.opening import open_endpoint, take_over
+from asyncstack.transport.udp.opening import LITERALS, open_endpoint, take_over
 from asyncstack.transport.udp.settings import DatagramSettings
 from asyncstack.transport.udp.transport import DatagramTransport
+from asyncstack.transport.udp.wide import WideEndpoint
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
@@ -252,6 +254,10 @@ class Calls:
         only sends to `remote_addr`, and hears everybody. With `reuse_port` several share a place: each gets its part of
         the peers. An endpoint of "::" receives IPv4 too, from ::ffff:a.b.c.d.
 
+        `local_addr` may name a network and a range of ports, as in `create_server`: the endpoint takes what comes for
+        all of them, `message_received` is told for whom (IP_ORIGDSTADDR, or IPV6_ORIGDSTADDR), and `sendmsg` with that
+        same piece of ancillary data answers from there.
+
         `sock`: a datagram socket of this stack, which hands its endpoint over with all that it is; what waited there
         is the first that the protocol receives. Its names and options can still be used.
 
@@ -264,6 +270,7 @@ class Calls:
         self._check_open()
         backlog: list[Received] = []
         address = None
+        endpoint: UdpEndpoint
         if sock is not None:
             modifiers = {
                 "local_addr": local_addr,
@@ -273,6 +280,9 @@ class Calls:
             }
             modifiers |= {"flags": flags, "reuse_port": reuse_port, "allow_broadcast": allow_broadcast}
             endpoint, backlog = take_over(self.udp, sock, modifiers)
+        elif reaches := await self._reaches(local_addr, remote_addr, family):
+            settings = DatagramSettings(reuse_port=bool(reuse_port), broadcast=bool(allow_broadcast))
+            endpoint = WideEndpoint(self.udp, reaches, LITERALS, settings)
         else:
             pairs, ports = await self._pairs(local_addr, remote_addr, family)
             settings = DatagramSettings(reuse_port=bool(reuse_port), broadcast=bool(allow_broadcast))
@@ -291,6 +301,20 @@ class Calls:
             transport.abort()
             raise
         return transport, protocol
+
+    async def _reaches(self, local_addr: Any, remote_addr: Any, family: int) -> list[Reach]:
+        """The places that `local_addr` names, if they are more than one: a network, or a range of ports."""
+        if not isinstance(local_addr, tuple) or len(local_addr) != 2:
+            return []
+        host, port = local_addr
+        if not isinstance(port, range) and (host is None or "/" not in str(host)):
+            return []
+        if remote_addr:
+            raise ValueError(f"remote_addr={remote_addr!r}: an endpoint of many addresses is not connected")
+        ports = ports_of(port)
+        places = await self.names.lookup_networks(host, family)
+        self._check_open()
+        return [Reach.of(address, length, ports) for address, length in places]
 
     async def _pairs(
         self, local_addr: tuple[Any, ...] | None, remote_addr: tuple[Any, ...] | None, family: int

@@ -17,6 +17,7 @@ from asyncstack.timing import LoopTimer
 from asyncstack.transport.claims import Claim, Claims
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral
+from asyncstack.transport.reach import Reach
 from asyncstack.transport.tcp import handshake
 from asyncstack.transport.tcp.congestion import Controllers
 from asyncstack.transport.tcp.connecting import Connecting
@@ -29,7 +30,6 @@ from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.listeners import Listeners
 from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.observer import Observer
-from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.sequence import MASK
 from asyncstack.transport.tcp.strays import Strays
 from asyncstack.transport.tcp.syn_cookies import SynCookies

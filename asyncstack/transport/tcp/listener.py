@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
+from asyncstack.transport.reach import Reach
 from asyncstack.transport.tcp.endpoint import Owner, TcpEndpoint
 from asyncstack.transport.tcp.fast_open import serve
 from asyncstack.transport.tcp.fast_open_cookies import FastOpenQueue
 from asyncstack.transport.tcp.options import ListenerSocket
-from asyncstack.transport.tcp.reach import Reach
 from asyncstack.transport.tcp.syn_cookies import LIFETIME, holdable, options_in_timestamp, syn_of
 from asyncstack.wire.packet import Packet
 from asyncstack.wire.tcp import ACK, FIN, SYN, Segment

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from asyncstack.transport.ports import spread
-from asyncstack.transport.tcp.reach import Reach, Reaches
+from asyncstack.transport.reach import Reach, Reaches
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.listener import Listener
@@ -27,7 +27,7 @@ class Listeners:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._places: dict[Place, tuple[Listener, ...]] = {}
-        self.reaches = Reaches()
+        self.reaches: Reaches[Listener] = Reaches()
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -2,9 +2,13 @@
 
 - `layer`        which endpoint a datagram is for
 - `endpoint`     one use of a port: bound, connected, its ways to others; owned by a transport or a socket
+- `wide`         an endpoint of many addresses or ports
+- `groups`       the multicast groups of an endpoint
 - `queue`        datagrams that wait for the interface
+- `ancillary`    what recvmsg tells beside the bytes, and what sendmsg is told
+- `settings`     what an endpoint has of its own, and `options` by which it is set
 - `transport`    `asyncio.DatagramTransport`
-- `options`      socket options that UDP has beyond the common ones
+- `opening`      how `create_datagram_endpoint` comes by an endpoint
 
 The sockets are in `transport.sockets.datagrams`.
 """

@@ -219,18 +219,23 @@ class UdpEndpoint:
             scope = self._layer.interface_at(asked.interface)
             if scope is None:
                 raise os_error(errno.ENODEV, f"no interface {asked.interface}")
-        if asked.source_port:
-            raise os_error(errno.EINVAL, "IP_ORIGDSTADDR is for sending from an endpoint of many addresses")
-        if asked.source and not self._layer.addresses.is_local(asked.source):
-            number = errno.ENETUNREACH if len(remote) == 4 else errno.EINVAL  # as Linux
-            raise os_error(number, f"{format_address(asked.source)} is not an address of this stack")
+        if asked.source or asked.source_port:
+            self._check_source(asked.source, asked.source_port)
         key = (remote, scope, asked.source, asked.interface)
         way = self._ways.get(key)
         if way is None or way[0].generation != self._layer.routes.generation:
             way = self._keep(key, self._look_up(remote, scope, asked.source, bool(asked.interface)))
         ttl = way.ttl if asked.ttl is None else asked.ttl
         tos = way.tos if asked.tos is None else asked.tos
-        return self.queue.send(Way(way.path, ttl, tos, way.many), port, data)
+        return self.queue.send(Way(way.path, ttl, tos, way.many, asked.source_port), port, data)
+
+    def _check_source(self, source: bytes, port: int) -> None:
+        """Raise OSError if we can not speak from there."""
+        if port:
+            raise os_error(errno.EINVAL, "IP_ORIGDSTADDR is for sending from an endpoint of many addresses")
+        if not self._layer.addresses.is_local(source):
+            number = errno.ENETUNREACH if len(source) == 4 else errno.EINVAL  # as Linux
+            raise os_error(number, f"{format_address(source)} is not an address of this stack")
 
     def _destination(self, address: Any) -> tuple[bytes, int, Interface | None]:
         """(remote address, port, interface) of `address`, None: of the peer."""
@@ -259,11 +264,12 @@ class UdpEndpoint:
         source: b"" as we are bound."""
         settings = self.settings
         remote = destination(remote, self.family, settings.v6_only)
-        source = source or self._source(len(remote))
+        checked, source = bool(source), source or self._source(len(remote))
         if is_multicast(remote):
             return self._way_to_group(remote, scope, source)
         routes = self._layer.routes
-        path = routes.lookup(remote, source, scope if only or is_link_local(remote) else None)
+        interface = scope if only or is_link_local(remote) else None
+        path = routes.lookup(remote, source, interface, foreign=checked)
         many = 0
         if path.broadcast:
             if not settings.broadcast:

@@ -14,6 +14,7 @@ from asyncstack.network.routing import Path
 from asyncstack.transport.claims import Claim, Claims
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral, spread
+from asyncstack.transport.reach import Reaches
 from asyncstack.transport.udp.queue import HEARD_HERE, STAYS_HERE, Way
 from asyncstack.wire.checksum import fold, pseudo_header_sum, verify
 from asyncstack.wire.packet import Packet
@@ -49,8 +50,9 @@ class UdpLayer:
         self.claims = Claims()
         self._local = context.addresses.local
         self._copies: deque[Packet] = deque()
-        context.ipv4.register(PROTOCOL_UDP, self)
-        context.ipv6.register(PROTOCOL_UDP, self)
+        self.reaches: Reaches[UdpEndpoint] = Reaches()
+        context.ipv4.register(PROTOCOL_UDP, self, self.wants)
+        context.ipv6.register(PROTOCOL_UDP, self, self.wants)
 
     # receive
 
@@ -65,15 +67,18 @@ class UdpLayer:
             self.counters["udp.bad_checksum"] += 1
             return
         dst = packet.dst
-        if dst not in self._local and self._is_for_many(dst):
-            self._deliver_to_all(packet, datagram)
-            return
-        endpoint = self._find(dst, datagram.dst_port, packet.src, datagram.src_port)
+        ours = dst in self._local
+        if not ours:
+            if self._is_for_many(dst):
+                self._deliver_to_all(packet, datagram)
+                return
+            ours = self.addresses.is_local(dst)
+        endpoint = self._find(dst, datagram.dst_port, packet.src, datagram.src_port, ours)
         if endpoint is not None:
             endpoint.deliver(bytes(datagram.payload), packet, datagram.src_port)
             return
         self.counters["udp.no_endpoint"] += 1
-        if self.addresses.is_local(packet.dst):
+        if ours:
             self.context.ip_for(packet.dst).send_error(packet, Unreachable.PORT)
 
     def _is_for_many(self, destination: bytes) -> bool:
@@ -105,17 +110,29 @@ class UdpLayer:
         header_sum = pseudo_header_sum(packet.src, packet.dst, PROTOCOL_UDP, length)
         return verify(packet.payload[:length], header_sum)
 
-    def _find(self, local: bytes, port: int, remote: bytes, remote_port: int) -> UdpEndpoint | None:
-        """The most specific endpoint: connected, bound to the address, bound to any address."""
+    def wants(self, packet: Packet) -> bool:
+        """Whether a packet to another host is for an endpoint on its network."""
+        if packet.more_fragments or packet.fragment_offset:
+            return self.reaches.covers(packet.dst)
+        return bool(self.reaches.find(packet.dst, int.from_bytes(packet.payload[2:4], "big"), False))
+
+    def _find(
+        self, local: bytes, port: int, remote: bytes, remote_port: int, ours: bool
+    ) -> UdpEndpoint | None:
+        """The most specific endpoint: connected, bound to the address, bound to any address, or to a network that it is
+        in. ours: `local` is an address of this stack."""
         endpoints, anywhere = self.endpoints, bytes(len(local))
-        sharing = (
-            endpoints.get((local, port, remote, remote_port))
-            or endpoints.get((local, port, b"", 0))
-            or endpoints.get((anywhere, port, b"", 0))
-        )
-        if sharing is None:
-            return None
-        return sharing[0] if len(sharing) == 1 else self._choose(sharing, local, port, remote, remote_port)
+        sharing: tuple[UdpEndpoint, ...] | None = None
+        if ours:
+            sharing = (
+                endpoints.get((local, port, remote, remote_port))
+                or endpoints.get((local, port, b"", 0))
+                or endpoints.get((anywhere, port, b"", 0))
+            )
+        sharing = sharing or self.reaches.find(local, port, ours)
+        if len(sharing) == 1:
+            return sharing[0]
+        return self._choose(sharing, local, port, remote, remote_port) if sharing else None
 
     def _choose(
         self, sharing: tuple[UdpEndpoint, ...], local: bytes, port: int, remote: bytes, remote_port: int
@@ -123,7 +140,7 @@ class UdpLayer:
         """Of those that share a binding by SO_REUSEADDR the last one; by SO_REUSEPORT each has its part of the peers,
         as on Linux."""
         claim = sharing[-1].claim
-        if claim is None or not claim.reuse_port:
+        if claim is not None and not claim.reuse_port:
             return sharing[-1]
         return sharing[spread(self._secret, local, port, remote, remote_port) % len(sharing)]
 
@@ -136,7 +153,8 @@ class UdpLayer:
         quoted = error.quoted
         local_port = int.from_bytes(quoted.payload[:2], "big")
         remote_port = int.from_bytes(quoted.payload[2:4], "big")
-        endpoint = self._find(quoted.src, local_port, quoted.dst, remote_port)
+        ours = self.addresses.is_local(quoted.src)
+        endpoint = self._find(quoted.src, local_port, quoted.dst, remote_port, ours)
         if endpoint is None:
             return False
         where = f"{format_address(quoted.dst)} port {remote_port}"
@@ -164,7 +182,7 @@ class UdpLayer:
 
     def send_to_many(self, way: Way, src_port: int, dst_port: int, data: bytes) -> None:
         """`send`, and have those here that it is for hear it too, as if it had come by the interface it leaves by."""
-        path, ttl, tos, many = way
+        path, ttl, tos, many, _ = way
         if not many & STAYS_HERE:
             self.send(path, src_port, dst_port, data, ttl, tos)
         elif len(data) > LARGEST_PAYLOAD[len(path.destination)]:
@@ -248,7 +266,8 @@ class UdpLayer:
 
     def _all(self) -> list[UdpEndpoint]:
         """Every endpoint once, in order."""
-        return list(dict.fromkeys(one for sharing in self.endpoints.values() for one in sharing))
+        bound = (one for sharing in self.endpoints.values() for one in sharing)
+        return list(dict.fromkeys((*bound, *self.reaches.all())))
 
     def interface_down(self, interface: object, error: OSError) -> None:
         """Tell every endpoint."""

@@ -54,6 +54,7 @@ def open_endpoint(
                     endpoint.bind(local, ports[0])
                 if remote and not settings.broadcast:
                     endpoint.connect(remote, ports[1])
+                endpoint.bound()
                 return endpoint, join(remote, ports[1], family) if remote else None
             except OSError as exc:
                 endpoint.close()
@@ -75,4 +76,5 @@ def take_over(layer: UdpLayer, sock: Any, modifiers: dict[str, Any]) -> tuple[Ud
         raise ValueError(
             f"socket modifier keyword arguments can not be used when sock is specified ({given})"
         )
+    sock.endpoint.bound()
     return sock.hand_over()

@@ -25,12 +25,13 @@ STAYS_HERE: Final = 2
 
 class Way(NamedTuple):
     """How datagrams get to one address: along `path`, marked like this; ttl 0: the stack's. many: HEARD_HERE if this
-    host is one of those they are for, STAYS_HERE if it is the only one."""
+    host is one of those they are for, STAYS_HERE if it is the only one. source_port 0: the endpoint's."""
 
     path: Path
     ttl: int
     tos: int
     many: int = 0
+    source_port: int = 0
 
 
 class Outgoing(NamedTuple):
@@ -71,13 +72,13 @@ class DatagramQueue:
         if not 0 < port <= 0xFFFF:
             check_port(port)
             raise os_error(errno.EINVAL, "a datagram to port 0")
-        path, ttl, tos, many = way
+        path, ttl, tos, many, own = way
         layer, interface = self._layer, path.interface
         if not self._waiting and interface.device.writable:
             if many:
-                layer.send_to_many(way, self.source_port, port, data)
+                layer.send_to_many(way, own or self.source_port, port, data)
             else:
-                layer.send(path, self.source_port, port, data, ttl, tos)
+                layer.send(path, own or self.source_port, port, data, ttl, tos)
             return True
         if self.size + len(data) > layer.config.udp_queue:
             layer.counters["udp.send_queue_full"] += 1
@@ -99,10 +100,11 @@ class DatagramQueue:
             self.size -= len(data)
             quantum -= len(data)
             try:
+                own = way.source_port or self.source_port
                 if way.many:
-                    self._layer.send_to_many(way, self.source_port, port, data)
+                    self._layer.send_to_many(way, own, port, data)
                 else:
-                    self._layer.send(path, self.source_port, port, data, way.ttl, way.tos)
+                    self._layer.send(path, own, port, data, way.ttl, way.tos)
             except OSError as exc:
                 self._on_error(exc)
         self._on_shorter()

@@ -47,7 +47,6 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         backlog: Iterable[Received] = (),
         waiter: asyncio.Future[None] | None = None,
     ) -> None:
-        endpoint.bound()
         self._endpoint = endpoint
         self._queue = endpoint.queue
         self._address = address

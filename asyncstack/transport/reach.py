@@ -1,19 +1,18 @@
-"""Listeners of many addresses or many ports: networks and ranges, found by longest prefix.
+"""Listeners and endpoints of many addresses or many ports: networks and ranges, found by longest prefix.
 
 Of those that cover an address and a port the one with the longest prefix has it; of equal prefixes the one for our own
 addresses alone comes before the one for any, and then the narrowest range of ports. There are at most 33 or 129 prefix
-lengths to look at, whatever the number of listeners.
+lengths to look at, whatever the number of those who listen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from asyncstack.network.addresses import format_address, prefix_mask
 
-if TYPE_CHECKING:
-    from asyncstack.transport.tcp.listener import Listener
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Reach:
         return self.order == other.order and first <= last
 
 
-class _Prefixes:
+class _Prefixes(Generic[T]):
     """Everything of one prefix length: prefix as a number -> listeners that share a reach, in their order."""
 
     __slots__ = ("length", "mask", "places")
@@ -55,18 +54,18 @@ class _Prefixes:
     def __init__(self, length: int, size: int) -> None:
         self.length = length
         self.mask = prefix_mask(length, size)
-        self.places: dict[int, list[tuple[Reach, tuple[Listener, ...]]]] = {}
+        self.places: dict[int, list[tuple[Reach, tuple[T, ...]]]] = {}
 
 
-class Reaches:
-    """The listeners that have a reach."""
+class Reaches(Generic[T]):
+    """Those who have a reach."""
 
     __slots__ = ("_families",)
 
     def __init__(self) -> None:
-        self._families: dict[int, list[_Prefixes]] = {4: [], 16: []}  # longest first
+        self._families: dict[int, list[_Prefixes[T]]] = {4: [], 16: []}  # longest first
 
-    def all(self) -> list[Listener]:
+    def all(self) -> list[T]:
         """Every one, the most specific first."""
         return [
             listener
@@ -77,7 +76,7 @@ class Reaches:
             for listener in sharing
         ]
 
-    def add(self, reach: Reach, listener: Listener) -> None:
+    def add(self, reach: Reach, listener: T) -> None:
         """Find `listener` from now on."""
         place = self._place(reach)
         for at, (other, sharing) in enumerate(place):
@@ -87,7 +86,7 @@ class Reaches:
         place.append((reach, (listener,)))
         place.sort(key=lambda held: held[0].order)
 
-    def remove(self, reach: Reach, listener: Listener) -> None:
+    def remove(self, reach: Reach, listener: T) -> None:
         """Find it no more."""
         size = len(reach.prefix)
         value = int.from_bytes(reach.prefix, "big")
@@ -102,7 +101,7 @@ class Reaches:
                     del prefixes.places[value]
         self._families[size] = [prefixes for prefixes in self._families[size] if prefixes.places]
 
-    def find(self, address: bytes, port: int, local: bool) -> tuple[Listener, ...]:
+    def find(self, address: bytes, port: int, local: bool) -> tuple[T, ...]:
         """Who shares the most specific reach that covers `address` (one of ours if `local`) and `port`."""
         value = int.from_bytes(address, "big")
         for prefixes in self._families[len(address)]:
@@ -120,7 +119,7 @@ class Reaches:
             for reach, _ in prefixes.places.get(value & prefixes.mask, ())
         )
 
-    def clashing(self, reach: Reach) -> list[Listener]:
+    def clashing(self, reach: Reach) -> list[T]:
         """Those between whom and a listener of `reach` nothing would decide."""
         value = int.from_bytes(reach.prefix, "big")
         return [
@@ -132,14 +131,14 @@ class Reaches:
             for listener in sharing
         ]
 
-    def _place(self, reach: Reach) -> list[tuple[Reach, tuple[Listener, ...]]]:
+    def _place(self, reach: Reach) -> list[tuple[Reach, tuple[T, ...]]]:
         size = len(reach.prefix)
         value = int.from_bytes(reach.prefix, "big")
         family = self._families[size]
         for prefixes in family:
             if prefixes.length == reach.prefix_length:
                 return prefixes.places.setdefault(value, [])
-        made = _Prefixes(reach.prefix_length, size)
+        made: _Prefixes[T] = _Prefixes(reach.prefix_length, size)
         family.append(made)
         family.sort(key=lambda prefixes: -prefixes.length)
         return made.places.setdefault(value, [])
