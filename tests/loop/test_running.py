@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import random
 import socket
 import sys
 import threading
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import dpkt
@@ -44,8 +46,11 @@ async def ask(host: str, port: int) -> bytes:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+    """A port that is free now; below those that the kernel gives to whoever asks for any, so that it stays free."""
+    while True:
+        port = random.SystemRandom().randrange(10240, 32768)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def call(port: int, data: bytes) -> bytes:
