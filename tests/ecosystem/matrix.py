@@ -42,12 +42,14 @@ def table() -> str:
 def _entry(row: Row, medium: Medium, tested: set[tuple[Row, Column]], reasons: dict[str, int]) -> str:
     """ "✓" if it is tested on every loop of the medium; else what is, and why the rest is not."""
     columns = [column for column in COLUMNS if column.medium is medium]
-    if all((row, column) in tested for column in columns):
-        return "✓"
-    parts = [f"✓ {column.loop}" for column in columns if (row, column) in tested]
-    for why in dict.fromkeys(row.why_not(column) for column in columns if (row, column) not in tested):
-        parts.append(f"no ({reasons.setdefault(why, len(reasons) + 1)})")
-    return ", ".join(parts)
+    whole = all((row, column) in tested for column in columns)
+    entry: dict[str, None] = {}
+    for column in columns:
+        word = "no" if (row, column) not in tested else "✓" if whole else f"✓ {column.loop}"
+        if why := row.why_not(column) or row.remark(column):
+            word += f" ({reasons.setdefault(why, len(reasons) + 1)})"
+        entry[word] = None
+    return ", ".join(entry)
 
 
 def between_marks(text: str) -> str | None:

@@ -34,9 +34,9 @@ def run(row: Row, column: Column, folder: Path, peers: Peers | None = None, name
     """One cell. Raises whatever goes wrong, AssertionError for what the loop's exception handler was told."""
     complaints: list[dict[str, Any]] = []
     with ExitStack() as around:
-        if row.way == REPLACED:
+        if row.way_in(column) == REPLACED:
             around.enter_context(replaced(Program(_settings(column.medium))))
-        factory = (PLAIN if row.way == REPLACED else ROUTING)[column.loop]
+        factory = (PLAIN if row.way_in(column) == REPLACED else ROUTING)[column.loop]
         runner = around.enter_context(asyncio.Runner(loop_factory=factory))
         runner.get_loop().set_exception_handler(lambda _, context: complaints.append(context))
         runner.run(asyncio.wait_for(_run(row, column, folder, peers, namespace), SECONDS))
@@ -53,10 +53,11 @@ def _settings(medium: Medium) -> Settings:
 
 async def _run(row: Row, column: Column, folder: Path, peers: Peers | None, namespace: int) -> None:
     exchange, medium = load(row.exchange), column.medium
-    opening = _opened() if row.way == REPLACED else _on_tun() if medium.kernel else _two_hosts()
+    opening = _opened() if row.way_in(column) == REPLACED else _on_tun() if medium.kernel else _two_hosts()
     async with opening as stacks, _crossed(stacks[0]):
         if not medium.kernel:
-            await _between(*stacks, exchange, Site(SERVER, folder))
+            anywhere = "0.0.0.0" if row.way_in(column) != row.way else ""
+            await _between(*stacks, exchange, Site(SERVER, folder, anywhere))
         elif medium is Medium.KERNEL_CLIENT:
             site = Site(OURS, folder)
             async with exchange.serve(site):

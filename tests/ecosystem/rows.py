@@ -11,6 +11,7 @@ LOOP = "the loop's calls"  # which the library makes anyway
 
 REPLACED = "`asyncstack run`"  # the library binds before a loop sees it
 ADOPTED = "adopted sockets"  # kernel sockets that the library makes, replaced where the loop meets them
+ANYWHERE = "bound to any address and adopted, as `asyncstack run` has no loop in virtual time"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ class Row:
     def __str__(self) -> str:
         return self.exchange.replace(":", "-")
 
+    def way_in(self, column: Column) -> str:
+        """How it comes to the stack there."""
+        return ADOPTED if self.remark(column) else self.way
+
+    def remark(self, column: Column) -> str:
+        """What is to be said of a cell that there is, or ""."""
+        return ANYWHERE if self.way == REPLACED and column.medium is Medium.VIRTUAL else ""
+
     def why_not(self, column: Column) -> str:
         """Why there is no such cell; "" if there is one."""
         return self.without.get(column.medium, "") or self.without.get(column.loop, "")
@@ -47,19 +56,15 @@ NOT_ASYNCIO = dict.fromkeys(
     "the server is a program in C with kernel sockets, so only the client can be on the stack",
 )
 
-REAL_TIME = {
-    Medium.VIRTUAL: "`asyncstack run` puts its loops in the place of asyncio's and uvloop's, in real time"
-}
-
 HYPERCORN = ("hypercorn", "fastapi", "httpx", "h2", "aioquic")
 
 ROWS = (
     Row("uvicorn + FastAPI", "HTTP", "uvicorn_fastapi:http", ("uvicorn", "fastapi", "httpx")),
     Row("uvicorn + FastAPI", "WebSocket", "uvicorn_fastapi:websocket", ("uvicorn", "fastapi")),
     Row("uvicorn + FastAPI", "HTTPS", "uvicorn_fastapi:https", ("uvicorn", "fastapi", "httpx")),
-    Row("hypercorn + FastAPI", "HTTP/1.1", "hypercorn_server:http1", HYPERCORN, REPLACED, REAL_TIME),
-    Row("hypercorn + FastAPI", "HTTP/2 over TLS", "hypercorn_server:http2", HYPERCORN, REPLACED, REAL_TIME),
-    Row("hypercorn + FastAPI", "HTTP/3", "hypercorn_server:http3", HYPERCORN, REPLACED, REAL_TIME),
+    Row("hypercorn + FastAPI", "HTTP/1.1", "hypercorn_server:http1", HYPERCORN, REPLACED),
+    Row("hypercorn + FastAPI", "HTTP/2 over TLS", "hypercorn_server:http2", HYPERCORN, REPLACED),
+    Row("hypercorn + FastAPI", "HTTP/3", "hypercorn_server:http3", HYPERCORN, REPLACED),
     Row("websockets", "ws, permessage-deflate", "websockets_peers:plain", ("websockets",)),
     Row("websockets", "wss", "websockets_peers:secure", ("websockets",)),
     Row("aiohttp", "keep-alive pool", "aiohttp_peers:pool", ("aiohttp",), ADOPTED),
@@ -76,8 +81,8 @@ ROWS = (
     ),
     Row("httpx", "pool, streamed bodies", "httpx_client:plain", ("httpx", "aiohttp")),
     Row("httpx", "the same over TLS", "httpx_client:secure", ("httpx", "aiohttp")),
-    Row("anyio", "TCP", "anyio_peers:tcp", ("anyio",), REPLACED, REAL_TIME),
-    Row("anyio", "TLS", "anyio_peers:tls", ("anyio",), REPLACED, REAL_TIME),
+    Row("anyio", "TCP", "anyio_peers:tcp", ("anyio",), REPLACED),
+    Row("anyio", "TLS", "anyio_peers:tls", ("anyio",), REPLACED),
     Row("anyio", "UDP", "anyio_peers:udp", ("anyio",)),
     Row("aioquic", "QUIC streams", "quic:echo", ("aioquic",), ADOPTED),
     Row("grpclib", "unary and streamed calls", "grpclib_peers:plain", ("grpclib", "google.protobuf")),

@@ -16,10 +16,17 @@ MEGABYTE = 1 << 20
 
 @dataclass(frozen=True)
 class Site:
-    """`host`: the server's address. `folder`: what `prepare` made, and room for files of the exchange's own."""
+    """`host`: the server's address. `folder`: what `prepare` made, and room for files of the exchange's own.
+    `bound_to`: what a server binds its own sockets to, if that is another address."""
 
     host: str
     folder: Path
+    bound_to: str = ""
+
+    @property
+    def bind(self) -> str:
+        """For servers that bind sockets of their own."""
+        return self.bound_to or self.host
 
     @property
     def authority(self) -> str:

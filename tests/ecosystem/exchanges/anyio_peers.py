@@ -28,7 +28,7 @@ async def _echo(stream: SocketStream | TLSStream) -> None:
 
 @asynccontextmanager
 async def _listening(site: Site, tls: bool) -> AsyncIterator[None]:
-    listener = await anyio.create_tcp_listener(local_host=site.host, local_port=PORT)
+    listener = await anyio.create_tcp_listener(local_host=site.bind, local_port=PORT)
     if tls:
         listener = TLSListener(listener, site.server_tls())
     async with listener, anyio.create_task_group() as group:

@@ -1,7 +1,6 @@
 """asyncpg with a real PostgreSQL, redis-py with a real Redis: Debian's servers, which have kernel sockets only."""
 
 import asyncio
-import os
 import shutil
 import subprocess
 import tempfile
@@ -12,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.ecosystem.site import Exchange, Site, blob
+from tests.netns import leave_root
 from tests.programs import require_program
 
 PASSWORD = "correct horse battery staple"
-ACCOUNT = "postgres"  # PostgreSQL does not run as root
 POSTGRES, REDIS, REDIS_TLS = 5432, 6379, 6380
 
 
@@ -39,39 +38,17 @@ def _running(ready: str, *command: str, **options: object) -> Iterator[None]:
         process.communicate(timeout=10)
 
 
-@contextmanager
-def _account() -> Iterator[tuple[Path, dict[str, object]]]:
-    """A folder, and what makes Popen run as its owner, who is not root."""
-    with tempfile.TemporaryDirectory(prefix="asyncstack-") as name:
-        if os.geteuid() != 0:
-            yield Path(name), {"cwd": name}
-            return
-        shutil.chown(name, ACCOUNT, ACCOUNT)
-        yield Path(name), {"cwd": name, "user": ACCOUNT, "group": ACCOUNT, "extra_groups": []}
-
-
 @asynccontextmanager
 async def serve_postgres(site: Site) -> AsyncIterator[None]:
     program = Path(require_program("postgres"))
-    with _account() as (folder, options):
-        secret = folder / "password"
-        secret.write_text(PASSWORD)
-        for file, mode in ((site.certificate, 0o644), (site.key, 0o600)):
-            copy = Path(shutil.copy(file, folder))
-            copy.chmod(mode)
-            if "user" in options:
-                shutil.chown(copy, ACCOUNT)
-        secret.chmod(0o644)
-        initdb = [
-            program.with_name("initdb"),
-            "-D",
-            "data",
-            "-U",
-            "guest",
-            "--auth=scram-sha-256",
-            "--locale=C",
-        ]
-        flags = ["--pwfile=password", "--no-sync", "--encoding=UTF8"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        options = {"cwd": name, "preexec_fn": leave_root}  # PostgreSQL does not run as root
+        (folder / "password").write_text(PASSWORD)
+        for file in (site.certificate, site.key):
+            Path(shutil.copy(file, folder)).chmod(0o600)
+        initdb = [program.with_name("initdb"), "--pgdata=data", "--username=guest", "--pwfile=password"]
+        flags = ["--auth=scram-sha-256", "--locale=C", "--encoding=UTF8", "--no-sync"]
         subprocess.run([*initdb, *flags], check=True, capture_output=True, **options)
         settings = {
             "listen_addresses": site.host,

@@ -22,9 +22,9 @@ PORT, TLS_PORT, QUIC_PORT = 8000, 8443, 4433
 @asynccontextmanager
 async def _serve(site: Site) -> AsyncIterator[None]:
     config = Config()
-    config.insecure_bind = [f"{site.host}:{PORT}"]
-    config.bind = [f"{site.host}:{TLS_PORT}"]
-    config.quic_bind = [f"{site.host}:{QUIC_PORT}"]
+    config.insecure_bind = [f"{site.bind}:{PORT}"]
+    config.bind = [f"{site.bind}:{TLS_PORT}"]
+    config.quic_bind = [f"{site.bind}:{QUIC_PORT}"]
     config.certfile, config.keyfile = site.certificate, site.key
     config.graceful_timeout = 0.2
     config.alpn_protocols = ["h2", "http/1.1"]
