@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from asyncstack.cli.interface import InterfaceOptions
-from asyncstack.cli.running import forever
+from asyncstack.cli.running import forever, say
 from asyncstack.cli.target import AsgiApplication, Handler
+from asyncstack.events import Event, InterfaceDown
 
 if TYPE_CHECKING:
     from asyncstack.stack import Stack
@@ -46,7 +49,27 @@ class Service:
         return "https" if self.certfile else "http"
 
     async def serve(self, stack: Stack, listening: Callable[[int], Awaitable[None]]) -> None:
-        """Serve on every address of `stack` until SIGINT or SIGTERM; `listening(port)` is awaited once it does."""
+        """Serve on every address of `stack` until SIGINT or SIGTERM; `listening(port)` is awaited once it does.
+
+        Raises SystemExit if the interface goes away.
+        """
+        gone: list[OSError] = []
+
+        def told(event: Event) -> None:
+            if isinstance(event, InterfaceDown) and event.error is not None:
+                gone.append(event.error)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        unsubscribe = stack.subscribe(told)
+        try:
+            await self._serve(stack, listening)
+        finally:
+            unsubscribe()
+            if gone:
+                say(gone[0].strerror or str(gone[0]))
+                raise SystemExit(1)
+
+    async def _serve(self, stack: Stack, listening: Callable[[int], Awaitable[None]]) -> None:
         if isinstance(self.target, AsgiApplication):
             from asyncstack.cli.asgi import serve_asgi
 

@@ -59,6 +59,16 @@ def test_an_interface_of_ours_is_gone(kind, tmp_path: Path, netns: NetworkNamesp
     assert "as0" not in netns.run("ip", "-o", "link")
 
 
+def test_an_interface_that_somebody_deletes(kind, tmp_path: Path, netns: NetworkNamespace):
+    require_program("ip")
+    with Running(*cli("serve", str(tmp_path), *interface(kind))) as server:
+        server.url()
+        netns.run("ip", "link", "delete", "as0")
+        _, said = server.process.communicate(timeout=10)
+        assert said.startswith("asyncstack: interface as0 is gone: ")
+        assert server.process.returncode == 1
+
+
 def test_ping(kind):
     done = run(*cli("ping", "10.9.0.1", *interface(kind), "-c", "3", "-i", "0.01"))
     assert done.returncode == 0, done

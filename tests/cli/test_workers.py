@@ -294,6 +294,17 @@ def test_workers_that_keep_dying(tmp_path):
         assert not any(is_alive(pid) for number in range(1, COUNT + 1) for pid in service.pids(number))
 
 
+@pytest.mark.slow
+def test_an_interface_that_somebody_deletes(tmp_path, netns: NetworkNamespace):
+    with Service(tmp_path) as service:
+        service.url()
+        netns.run("ip", "link", "delete", "as0")
+        assert service.process.wait(40) == 1
+        service.listener.join(5)
+        assert any("interface as0 is gone" in line for line in service.said)
+        assert "giving up" in service.said[-1]
+
+
 def test_workers_that_can_not_start(tmp_path):
     with Service(tmp_path, "nobody") as service:
         assert service.process.wait(20) == 2
