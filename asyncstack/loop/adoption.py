@@ -10,8 +10,9 @@ place: the object stays the library's (`adopted`), what it does is the stack's.
     given to a      the object then speaks for the transport, as a `socket.socket` that was given away does, and the
     transport       kernel's descriptor goes
 
-A socket that is connected, or was used to send to the kernel's side, stays the kernel's. What the kernel has received
-for a socket before the loop met it is lost: nothing of the stack's can be among it.
+A socket that listens does so on the stack from its first `sock_accept` or `create_server` on. One that is connected, or
+was used to send to the kernel's side, stays the kernel's. What the kernel has received for a socket before the loop met
+it is lost: nothing of the stack's can be among it. Groups that were joined are joined on all interfaces of the stack.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class Adoptions:
             if port:
                 ours.bind(sock.getsockname())
             if isinstance(ours, DatagramSocket):
-                join_the_same(sock, ours)
+                join_the_same(sock, ours, [interface.index for interface in stack.interfaces])
             waiting = backlog(sock) if isinstance(ours, StreamSocket) else None
             if isinstance(ours, StreamSocket) and waiting is not None:
                 ours.listen(waiting)

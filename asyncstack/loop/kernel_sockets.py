@@ -13,6 +13,7 @@ from asyncstack.network.addresses import parse_address
 from asyncstack.transport.options import COMMON, Options, Table
 
 DOUBLED: Final = ((socket.SOL_SOCKET, socket.SO_RCVBUF), (socket.SOL_SOCKET, socket.SO_SNDBUF))
+OF_THE_KERNEL: Final = ((socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF),)  # the number of an interface
 LARGEST_VALUE: Final = 64  # bytes of an option
 _MOST_WAITING: Final = slice(28, 32)  # tcpi_sacked, which is the backlog while a socket listens
 
@@ -65,7 +66,7 @@ class KernelOptions:
         table = COMMON | made.table
         usual = self._values_of_new(sock, table)
         for key, value in _values(sock, table).items():
-            if value != usual.get(key):
+            if value != usual.get(key) and key not in OF_THE_KERNEL:
                 if key in DOUBLED:
                     value = (int.from_bytes(value, "little") // 2).to_bytes(4, "little")
                 with contextlib.suppress(OSError):  # one that a stack has not, or not with this value

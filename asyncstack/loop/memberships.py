@@ -12,24 +12,26 @@ import ctypes
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from asyncstack.transport.options import Options
+from asyncstack.transport.options import INT, Options
 
 MCAST_MSFILTER: Final = 48
 _FILTER: Final = struct.Struct("@I4x128sII")  # struct group_filter without sources
 
 
-def join_the_same(sock: socket.socket, made: Options) -> None:
-    """Have `made` join the groups that `sock` is in, on the stack's interface for them."""
+def join_the_same(sock: socket.socket, made: Options, interfaces: Iterable[int]) -> None:
+    """Have `made` join the groups that `sock` is in, on each of the stack's `interfaces`: the kernel's are others."""
     for group in memberships(sock):
-        with contextlib.suppress(OSError):  # of a family or group that the stack has no interface for
-            if len(group) == 4:
-                made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + bytes(4))
-            else:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + bytes(4))
+        for index in interfaces:
+            with contextlib.suppress(OSError):  # an interface without the family
+                if len(group) == 4:
+                    mreqn = group + bytes(4) + INT.pack(index)
+                    made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, mreqn)
+                else:
+                    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + INT.pack(index))
 
 
 def memberships(sock: socket.socket) -> list[bytes]:

@@ -5,6 +5,7 @@ import errno
 import os
 import select
 import socket
+import ssl
 import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -489,6 +490,57 @@ async def test_a_cancelled_connect(stack):
     await asyncio.gather(connecting, return_exceptions=True)
     client.close()
     listening.close()
+
+
+@everywhere
+async def test_many_connections_that_end_in_every_way(stack):
+    """`everywhere` looks for what they leave."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Recorder, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    with stream() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nobody = probe.getsockname()
+
+    async def closed():
+        with stream() as sock:
+            await loop.sock_connect(sock, address)
+
+    async def detached_by_a_transport():
+        sock = stream()
+        await loop.sock_connect(sock, address)
+        transport, protocol = await loop.create_connection(Recorder, sock=sock)
+        transport.abort()
+        await protocol.called("connection_lost")
+        sock.close()
+
+    async def refused():
+        with stream() as sock, pytest.raises(ConnectionRefusedError):
+            await loop.sock_connect(sock, nobody)
+
+    async def cancelled():
+        with stream() as sock, pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await loop.sock_connect(sock, address)
+                await loop.sock_recv(sock, 1)
+
+    async def not_tls():
+        with stream() as sock:
+            await loop.sock_connect(sock, address)
+            with pytest.raises((ssl.SSLError, ConnectionError, TimeoutError)):
+                async with asyncio.timeout(0.02):
+                    await loop.create_connection(
+                        Recorder, sock=sock, ssl=ssl.create_default_context(), server_hostname="x"
+                    )
+
+    async def polled():
+        with stream() as sock:
+            await loop.sock_connect(sock, address)
+            assert sock.fileno() >= 0
+
+    kinds = [closed, detached_by_a_transport, refused, cancelled, not_tls, polled]
+    await asyncio.gather(*(kind() for kind in kinds * 20))
+    server.close()
 
 
 @everywhere(kernel=False)

@@ -5,9 +5,11 @@ import socket
 
 import pytest
 from aiohttp import ClientSession, web
+from zeroconf import IPVersion, ServiceInfo
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from asyncstack import Network
-from tests.loop.where import LOOPS, PATIENCE
+from tests.loop.where import LOOPS, PATIENCE, everywhere
 
 
 def on_two_hosts(test):
@@ -115,3 +117,22 @@ async def test_a_socket_in_the_shape_of_zeroconfs(a, b):
     other.close()
     await asyncio.sleep(0)
     sock.close()
+
+
+@everywhere(kernel=False, loops=("uvloop", "selector"))  # its clock is not the loop's
+async def test_zeroconf(stack):
+    """Sockets of its own, with groups joined, options set and one port shared, before any loop sees them."""
+    here = {"interfaces": ["127.0.0.1"], "ip_version": IPVersion.V4Only}
+    one, other = AsyncZeroconf(**here), AsyncZeroconf(**here)
+    address = socket.inet_aton("10.9.8.7")
+    info = ServiceInfo(
+        "_http._tcp.local.", "web._http._tcp.local.", 80, addresses=[address], server="web.local."
+    )
+    await (await one.async_register_service(info))
+    found = AsyncServiceInfo("_http._tcp.local.", "web._http._tcp.local.")
+    assert await found.async_request(other.zeroconf, 3000)
+    assert (found.port, found.parsed_addresses()) == (80, ["10.9.8.7"])
+    assert all(binding[1] == 5353 for binding in stack.udp.endpoints)
+    assert len(stack.udp.claims._by_port[5353]) == 4
+    await one.async_close()
+    await other.async_close()
