@@ -1,8 +1,8 @@
 """The TCP header (RFC 9293 3.1, RFC 9768 3.1 for the AE flag) and its options (RFC 9293 3.2, 2018, 7323, 7413, 9768).
 
 parse(data: memoryview) -> Segment
-header_size(segment: Segment) -> int                   what build will make, bytes
 build(segment: Segment, checksum: int) -> bytes        header with options, the checksum field set as given
+build_partial(segment: Segment, pseudo: int) -> bytes  the same with a partial checksum
 
 `Segment` is the one record for both directions. The checksum needs the pseudo-header:
 `checksum.verify(data, pseudo_header_sum(src, dst, 6, len(data)))`.
@@ -54,10 +54,13 @@ _COOKIES: Final = (0, 4, 6, 8, 10, 12, 14, 16)  # lengths of Fast Open cookies, 
 _NOPS: Final = (b"", b"\1\1\1", b"\1\1", b"\1")  # by size & 3: what makes it a multiple of 4
 
 _NOP_NOP_TIMESTAMPS: Final = 0x0101080A  # RFC 7323 appendix A: how nearly every sender lays them out
+# kind and length of the options of most SYNs, in this order: MSS, SACK permitted, timestamps, NOP and window scale
+_SYN_LAYOUT: Final = (0x0204, 0x0402, 0x080A, 0x0103, 3)
 
 _HEADER = struct.Struct("!HHIIHHHH")
 _HEADER_TIMESTAMPS = struct.Struct("!HHIIHHHHIII")
 _TIMESTAMPS_BLOCK = struct.Struct("!III")
+_SYN_BLOCK = struct.Struct("!HHHHIIHBB")
 _PAIR = struct.Struct("!II")
 _unpack_header = _HEADER.unpack_from
 _unpack_timestamps = _TIMESTAMPS_BLOCK.unpack_from
@@ -138,9 +141,20 @@ def parse(data: memoryview) -> Segment:
         0,
         checksum,
     )
-    if options:
+    if options and not (header == 40 and offset_flags & SYN and _parse_syn_block(data, segment)):
         _parse_options(bytes(data[20:header]), segment)
     return segment
+
+
+def _parse_syn_block(data: memoryview, segment: Segment) -> bool:
+    """Take the options of a SYN that has them as most do. False: it has not."""
+    a, mss, b, c, ts_val, ts_ecr, d, e, scale = _SYN_BLOCK.unpack_from(data, 20)
+    if (a, b, c, d, e) != _SYN_LAYOUT:
+        return False
+    segment.mss, segment.sack_permitted = mss, True
+    segment.ts_val, segment.ts_ecr = ts_val, ts_ecr
+    segment.window_scale = min(scale, MAX_WINDOW_SCALE)
+    return True
 
 
 def _parse_options(options: bytes, segment: Segment) -> None:
@@ -194,58 +208,59 @@ def _parse_fast_open(kind: int, value: bytes, segment: Segment) -> None:
         segment.fast_open, segment.experimental = value, experimental
 
 
-def header_size(segment: Segment) -> int:
-    """The length of what `build` makes of `segment`, bytes."""
-    if segment.sack or segment.flags & SYN or segment.accecn is not None:
-        return HEADER_SIZE + len(_build_options(segment))
-    return 32 if segment.ts_val >= 0 else HEADER_SIZE
-
-
 def build(segment: Segment, checksum: int) -> bytes:
-    """The header with options; `checksum` (partial or complete) goes into its field as it is.
+    """The header with options; `checksum` goes into its field as it is.
 
     What does not fit the 40 bytes of options is left out: SACK blocks, the last ones first, then counters of AccECN.
     A number that does not fit its field raises struct.error (a counter of AccECN: OverflowError).
     """
-    flags = segment.flags
-    if segment.sack or flags & SYN or segment.accecn is not None:
+    if segment.sack or segment.flags & SYN or segment.accecn is not None:
+        return _with_options(segment, _build_options(segment), checksum)
+    return _plain(segment, checksum)
+
+
+def build_partial(segment: Segment, pseudo: int) -> bytes:
+    """`build` for whom the device or the link completes the checksum: its field holds the sum of the pseudo-header.
+    `pseudo`: that sum, folded or not, before the length is added."""
+    length = len(segment.payload)
+    if segment.sack or segment.flags & SYN or segment.accecn is not None:
         options = _build_options(segment)
-        return (
-            _pack_header(
-                segment.src_port,
-                segment.dst_port,
-                segment.seq,
-                segment.ack,
-                0x5000 + (len(options) << 10) | flags,
-                segment.window,
-                checksum,
-                segment.urgent,
-            )
-            + options
-        )
-    if segment.ts_val >= 0:
-        return _pack_header_timestamps(
-            segment.src_port,
-            segment.dst_port,
-            segment.seq,
-            segment.ack,
-            0x8000 | flags,
-            segment.window,
-            checksum,
-            segment.urgent,
-            _NOP_NOP_TIMESTAMPS,
-            segment.ts_val,
-            segment.ts_ecr,
-        )
-    return _pack_header(
+        length += HEADER_SIZE + len(options)
+        return _with_options(segment, options, (pseudo + length) % 0xFFFF or 0xFFFF)
+    length += 32 if segment.ts_val >= 0 else HEADER_SIZE
+    return _plain(segment, (pseudo + length) % 0xFFFF or 0xFFFF)
+
+
+def _with_options(segment: Segment, options: bytes, checksum: int) -> bytes:
+    header = _pack_header(
         segment.src_port,
         segment.dst_port,
         segment.seq,
         segment.ack,
-        0x5000 | flags,
+        0x5000 + (len(options) << 10) | segment.flags,
         segment.window,
         checksum,
         segment.urgent,
+    )
+    return header + options
+
+
+def _plain(segment: Segment, checksum: int) -> bytes:
+    """A header with timestamps or without any options."""
+    if segment.ts_val < 0:
+        return _with_options(segment, b"", checksum)
+    return _pack_header_timestamps(
+        segment.src_port,
+        segment.dst_port,
+        segment.seq,
+        segment.ack,
+        0x8000 | segment.flags,
+        segment.window,
+        checksum,
+        segment.urgent,
+        _NOP_NOP_TIMESTAMPS,
+        segment.ts_val,
+        segment.ts_ecr,
     )
 
 
@@ -272,6 +287,16 @@ def _build_options(segment: Segment) -> bytes:
 
 def _build_handshake_options(segment: Segment) -> bytes:
     """The options of a SYN, but for SACK blocks."""
+    if (
+        segment.mss
+        and segment.sack_permitted
+        and segment.ts_val >= 0
+        and segment.window_scale >= 0
+        and segment.accecn is None
+        and segment.fast_open is None
+    ):
+        a, b, c, d, e = _SYN_LAYOUT
+        return _SYN_BLOCK.pack(a, segment.mss, b, c, segment.ts_val, segment.ts_ecr, d, e, segment.window_scale)
     options = bytes((_MSS, 4, segment.mss >> 8, segment.mss & 0xFF)) if segment.mss else b""
     behind = _build_fast_open(segment)
     scale = segment.window_scale

@@ -18,7 +18,7 @@ from asyncstack.testing.links import LinkEnd
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET
 from asyncstack.wire import checksum, ipv4, tcp
-from asyncstack.wire.checksum import fold, pseudo_header_sum
+from asyncstack.wire.checksum import pseudo_header_sum
 from tests.model.adversary import Adversary
 from tests.model.dialogue import Record
 from tests.model.ends import STREAM, End
@@ -146,11 +146,10 @@ class World:
             return
         local, _, remote, _ = endpoint.key
         segment = make(endpoint.connection)
-        length = tcp.header_size(segment) + len(segment.payload)
-        start = pseudo_header_sum(remote, local, tcp.PROTOCOL, length)
-        body = bytearray(tcp.build(segment, fold(start)) + segment.payload)
+        pseudo = pseudo_header_sum(remote, local, tcp.PROTOCOL, 0)
+        body = bytearray(tcp.build_partial(segment, pseudo) + segment.payload)
         checksum.complete(body, 0, CHECKSUM_OFFSET)
-        packet = ipv4.build(remote, local, tcp.PROTOCOL, length) + bytes(body)
+        packet = ipv4.build(remote, local, tcp.PROTOCOL, len(body)) + bytes(body)
         self.record.step(self.loop.time(), who, f"gets {make.__name__}: flags {segment.flags:#x}")
         self.devices[who].arrive([Frame(memoryview(packet))])
         self.look()

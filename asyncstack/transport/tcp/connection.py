@@ -356,22 +356,23 @@ class Connection:
             record = snd.next_transmission(unit, now)
         if record is None:
             if rcv.ack_now:
-                return output.acknowledgement(self, now)
+                segment = output.acknowledgement(self, now)
+                self.drained = not (telling or rcv.ack_now or self.probe_due)
+                return segment
             return output.probe(self, now) if self.probe_due else None
-        start, end = record.start, record.end
+        start, end, fin_at = record.start, record.end, snd.fin_at
         flags = ACK
-        if end > snd.fin_at:
+        if end > fin_at:
             flags = ACK | FIN
-            end = snd.fin_at
+            end = fin_at
         queue = snd.queue
+        if end == queue.end and (flags != ACK or fin_at == NO_FIN):
+            self.drained = snd.phase is OPEN and not (snd.board.lost or self.probe_due)
         size = end - start
         if size:
             payload = queue.slice(start, end)
-            if end == queue.end:
-                flags |= PSH if end != snd.more_end else 0
-                self.drained = (
-                    snd.phase is OPEN and snd.fin_at == NO_FIN and not (snd.board.lost or self.probe_due)
-                )
+            if end == queue.end and end != snd.more_end:
+                flags |= PSH
             if rcv.quick >= 0 and rcv.nxt != rcv.start:
                 rcv.quick = -1  # it is a conversation: acknowledgements ride on the answers
             self.data_segs_out += 1

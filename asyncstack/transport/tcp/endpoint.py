@@ -27,7 +27,7 @@ from asyncstack.transport.tcp.state import (
     TIME_WAIT,
     WRITABLE_BIT,
 )
-from asyncstack.wire.tcp import Segment, build, header_size
+from asyncstack.wire.tcp import Segment, build_partial
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.layer import TcpLayer
@@ -320,10 +320,8 @@ class TcpEndpoint:
             if segment is None:
                 return self._sent_all()
             payload = segment.payload
-            length = len(payload)
-            quantum -= length + HEADER_ESTIMATE
-            length += header_size(segment)
-            header = build(segment, (path.address_sum + PROTOCOL_TCP + length) % 0xFFFF or 0xFFFF)
+            quantum -= len(payload) + HEADER_ESTIMATE
+            header = build_partial(segment, path.address_sum + PROTOCOL_TCP)
             parts = (header, payload) if payload else (header,)
             send(
                 path,
@@ -334,8 +332,7 @@ class TcpEndpoint:
                 tos=segment.ecn,
             )
             if connection.drained:
-                self._arm()
-                return False
+                return self._sent_all()
         self._arm()
         return True
 

@@ -39,10 +39,7 @@ FALLBACK_RTO: Final = 3.0
 
 def window_shift(size: int) -> int:
     """The smallest shift with which a window of `size` bytes fits the field."""
-    shift = 0
-    while size >> shift > MAX_WINDOW and shift < MAX_SHIFT:
-        shift += 1
-    return shift
+    return min(max(size.bit_length() - 16, 0), MAX_SHIFT)
 
 
 def open_active(conn: Connection, now: float) -> None:

@@ -21,6 +21,7 @@ def before_synchronized(conn: Connection, now: float) -> Segment | None:
     reply, conn.reply = conn.reply, None
     if reply is None:
         reply = handshake.syn_to_send(conn, now)
+        conn.drained = not (conn.synchronized or conn.receiver.ack_now)
     if reply is not None:
         conn.segs_out += 1
     elif conn.receiver.ack_now and conn.state is SYN_RECEIVED:

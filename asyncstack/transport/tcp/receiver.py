@@ -185,9 +185,10 @@ class Receiver:
         self.nxt += size
         self.last_data = now
         self.unread += size
-        self._chunks.append(payload)
-        if len(self._chunks) > CROWDED and self.unread < len(self._chunks) * SMALL:
-            self._chunks = [b"".join(self._chunks)]
+        chunks = self._chunks
+        chunks.append(payload)
+        if len(chunks) > CROWDED and self.unread < len(chunks) * SMALL:
+            self._chunks = [b"".join(chunks)]
         if unit > self.mss:
             self.mss = unit if unit < self.full else self.full
         self.pending += size
@@ -409,12 +410,12 @@ class Receiver:
             free = self._spare(free)
         if free - edge >= self._step:
             edge = free
-        mask = (1 << scale) - 1
-        field = (edge - nxt + mask) >> scale
+        field = -((nxt - edge) >> scale)  # rounded up
         if field > MAX_FIELD:
             field = MAX_FIELD
         edge = nxt + (field << scale)
         if edge > self.edge:
+            mask = (1 << scale) - 1
             if edge > free + mask and edge - self.edge <= mask:
                 return field - 1  # rounding would let the window creep beyond the buffer
             self.edge = edge

@@ -13,9 +13,8 @@ from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET, PROTOCOL_TCP, Key
 from asyncstack.transport.tcp.listeners import Listeners
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.time_wait import TimeWaitTable
-from asyncstack.wire.checksum import fold
 from asyncstack.wire.packet import Packet
-from asyncstack.wire.tcp import FIN, RST, Segment, build, header_size
+from asyncstack.wire.tcp import FIN, RST, Segment, build_partial
 
 
 class Strays:
@@ -97,6 +96,5 @@ class Strays:
 
     def reply(self, path: Path, segment: Segment) -> None:
         """Send one segment that belongs to no connection."""
-        length = header_size(segment) + len(segment.payload)
-        header = build(segment, fold(path.address_sum + PROTOCOL_TCP + length))
+        header = build_partial(segment, path.address_sum + PROTOCOL_TCP)
         self._context.ip_of(path).send(path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET)

@@ -210,12 +210,13 @@ class TcpTransport(_FlowControlMixin, Owner):
     def _resume(self) -> None:
         if self._paused or self._end >= CLOSING or not self._reading:
             return
+        read = self._endpoint.connection.unread > 0
         self._read()
         if self._error is not None:
             if not self._paused:
                 self._lose(self._error)
-        elif not self._end:
-            self._endpoint.settle()
+        elif read and not self._end:
+            self._endpoint.settle()  # there may be a window to tell of
         if self._socket is not None:
             self._socket.refresh()
 
@@ -282,8 +283,10 @@ class TcpTransport(_FlowControlMixin, Owner):
         Mutable buffers are copied. Raises RuntimeError after `write_eof`, OSError(ENOBUFS) when the
         connections of the stack hold half of `StackConfig.memory` and flow control was ignored here, or hold all of it.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+            data = bytes(data)
         if self._eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
         if not data:
@@ -292,7 +295,7 @@ class TcpTransport(_FlowControlMixin, Owner):
             self._write_too_late()
             return
         endpoint = self._endpoint
-        endpoint.write(data if type(data) is bytes else bytes(data))
+        endpoint.write(data)
         # the first comparison alone answers for all small writes
         if (
             endpoint.held > self._high_water
