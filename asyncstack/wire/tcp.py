@@ -296,7 +296,9 @@ def _build_handshake_options(segment: Segment) -> bytes:
         and segment.fast_open is None
     ):
         a, b, c, d, e = _SYN_LAYOUT
-        return _SYN_BLOCK.pack(a, segment.mss, b, c, segment.ts_val, segment.ts_ecr, d, e, segment.window_scale)
+        return _SYN_BLOCK.pack(
+            a, segment.mss, b, c, segment.ts_val, segment.ts_ecr, d, e, segment.window_scale
+        )
     options = bytes((_MSS, 4, segment.mss >> 8, segment.mss & 0xFF)) if segment.mss else b""
     behind = _build_fast_open(segment)
     scale = segment.window_scale
