@@ -20,7 +20,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.transport.tcp import ecn_setup, handshake, recovery
+from asyncstack.transport.tcp import echo, ecn_setup, handshake, recovery
 from asyncstack.transport.tcp.receiver import OLD_TIMESTAMP
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import HALF, MASK, unwrap
@@ -205,7 +205,7 @@ def acknowledge(conn: Connection, segment: Segment, seq: int, acked: int, now: f
         duplicate = not acked and same_window and not segment.payload and not segment.flags & FIN
         blocks = _sacked(segment, snd.una, snd.una - HALF) if segment.sack else []
         if acked or blocks or duplicate:
-            recovery.receive_ack(snd, acked, blocks, duplicate, conn.ticks_since_echo(segment, now), now)
+            recovery.receive_ack(snd, acked, blocks, duplicate, echo.ticks_since(conn, segment, now), now)
     if conn.ecn is not None:
         conn.ecn.react(conn, segment, now)
     if acked:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from asyncstack.config import TcpConfig
 from asyncstack.network.rate_limit import TokenBucket
-from asyncstack.transport.tcp import arrival, black_hole, fast_open, handshake, output, timeouts, urgent
+from asyncstack.transport.tcp import arrival, black_hole, echo, fast_open, handshake, output, timeouts, urgent
 from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
@@ -29,7 +29,7 @@ from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.phase import OPEN
 from asyncstack.transport.tcp.receiver import Receiver
 from asyncstack.transport.tcp.sender import Sender
-from asyncstack.transport.tcp.sequence import HALF, MASK, NO_FIN, timestamp
+from asyncstack.transport.tcp.sequence import HALF, MASK, NO_FIN
 from asyncstack.transport.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
@@ -48,7 +48,15 @@ from asyncstack.transport.tcp.state import (
     State,
     Trigger,
 )
-from asyncstack.transport.tcp.timers import FIN_WAIT, KINDS, NEVER, PERSIST, RETRANSMIT, no_timers
+from asyncstack.transport.tcp.timers import (
+    DELAYED_ACK,
+    FIN_WAIT,
+    KINDS,
+    NEVER,
+    PERSIST,
+    RETRANSMIT,
+    no_timers,
+)
 from asyncstack.wire.tcp import ACK, FIN, PSH, RST, Segment
 
 
@@ -280,7 +288,7 @@ class Connection:
             self.data_segs_in += 1
             self.happened |= READABLE_BIT
             if now >= rcv.tune_at and rcv.may_grow(now):
-                rcv.tune(self.echoed(segment, now), snd.rtt.srtt, now)
+                rcv.tune(echo.seconds_since(self, segment, now), snd.rtt.srtt, now)
             rcv.deliver(payload, size, segment.gso_size or size, now)
 
     def _unusual(self, size: int) -> bool:
@@ -366,13 +374,14 @@ class Connection:
             flags = ACK | FIN
             end = fin_at
         queue = snd.queue
-        if end == queue.end and (flags != ACK or fin_at == NO_FIN):
-            self.drained = snd.phase is OPEN and not (snd.board.lost or self.probe_due)
         size = end - start
+        if end == queue.end:
+            if fin_at == NO_FIN or flags != ACK:
+                self.drained = snd.phase is OPEN and not (snd.board.lost or self.probe_due)
+            if size and end != snd.more_end:
+                flags |= PSH
         if size:
             payload = queue.slice(start, end)
-            if end == queue.end and end != snd.more_end:
-                flags |= PSH
             if rcv.quick >= 0 and rcv.nxt != rcv.start:
                 rcv.quick = -1  # it is a conversation: acknowledgements ride on the answers
             self.data_segs_out += 1
@@ -395,7 +404,11 @@ class Connection:
             segment.gso_size = unit
         if self.ecn is not None:
             self.ecn.mark(self, segment, size > 0 and record.times == 1)
-        rcv.acknowledged()
+        # `rcv.acknowledged()`, a call less
+        rcv.acked = rcv.nxt
+        rcv.pending = 0
+        rcv.ack_now = False
+        self.timers[DELAYED_ACK] = NEVER
         return segment
 
     def events(self) -> tuple[Event, ...]:
@@ -487,15 +500,3 @@ class Connection:
     def arm_fin_wait(self, now: float) -> None:
         """In FIN-WAIT-2 without an application, the peer has this long to end too."""
         self.timers[FIN_WAIT] = now + self.config.fin_wait_2
-
-    def echoed(self, segment: Segment, now: float) -> float:
-        """Seconds since the peer's timestamp echo left here; below 0 if it tells nothing."""
-        ticks = self.ticks_since_echo(segment, now)
-        return max(ticks, 1) / 1000.0 if ticks >= 0 else -1.0
-
-    def ticks_since_echo(self, segment: Segment, now: float) -> int:
-        """The same in ticks of the timestamp clock, which are milliseconds."""
-        if not self.receiver.timestamps or not segment.ts_ecr:
-            return -1
-        ticks = (timestamp(now, self.ts_offset) - segment.ts_ecr) & MASK
-        return ticks if ticks < HALF else -1

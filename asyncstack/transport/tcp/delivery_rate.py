@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from asyncstack.transport.tcp.scoreboard import Scoreboard
 
 
-def take_sample(board: Scoreboard, sample: AckSample, min_rtt: float, now: float) -> None:
-    """What the ACK that the board has just been told of says about the path."""
+def take_sample(
+    board: Scoreboard, sample: AckSample, min_rtt: float, now: float, whole: bool = True
+) -> None:
+    """What the ACK that the board has just been told of says about the path. Not `whole`: its rate alone, for who looks
+    at no more while the window is not full."""
     newest = board.newest
     if newest is None:
         sample.fresh = False
@@ -38,11 +41,12 @@ def take_sample(board: Scoreboard, sample: AckSample, min_rtt: float, now: float
     if sending > interval:
         interval = sending
     once = newest.times == 1
-    sample.latest_rtt = now - sent_at if once else 0.0
-    sample.total_delivered = board.delivered
-    sample.prior_delivered = newest.delivered
-    sample.in_flight = newest.in_flight
-    sample.lost_since = board.given_up - newest.given_up
+    if whole:
+        sample.latest_rtt = now - sent_at if once else 0.0
+        sample.total_delivered = board.delivered
+        sample.prior_delivered = newest.delivered
+        sample.in_flight = newest.in_flight
+        sample.lost_since = board.given_up - newest.given_up
     sample.fresh = fresh = interval > 0.0 and (once or interval >= min_rtt)
     if fresh:
         sample.delivered = board.delivered - newest.delivered

@@ -161,8 +161,8 @@ class TcpEndpoint:
 
     def _sending(self, config: TcpConfig) -> Callable[..., bool]:
         """What sends a packet: IP itself, unless packets are to be marked."""
-        send = self.layer.context.ip_of(self.path).send
         ipv4 = len(self.key[0]) == 4
+        send = self.layer.send_ipv4 if ipv4 else self.layer.send_ipv6
         mark = config.tos if ipv4 else config.traffic_class
         ttl = config.ttl if ipv4 else config.hops
         if not mark and not ttl:
@@ -248,7 +248,12 @@ class TcpEndpoint:
             if happened & EOF_BIT:
                 self.owner.ended()
             if happened & WRITABLE_BIT:
-                self._acknowledged()
+                held, path = connection.queued, self.path
+                self.layer.memory.held += held - self.held
+                self.held = held
+                if not path.interface.point_to_point:
+                    path.interface.link.confirm(path.next_hop, connection.heard_at)  # RFC 4861 7.3.1
+                self.owner.writable()
             if happened & CLOSED_BIT:
                 self._end()
         if self.layer.observer is not None:
@@ -261,15 +266,6 @@ class TcpEndpoint:
         # else the turn to send sets the timer: the deadline may have moved by then
         if not self.queued:
             interface.mark_ready(self)
-
-    def _acknowledged(self) -> None:
-        connection, path = self.connection, self.path
-        held = connection.queued
-        self.layer.memory.held += held - self.held
-        self.held = held
-        if not path.interface.point_to_point:
-            path.interface.link.confirm(path.next_hop, connection.heard_at)  # RFC 4861 7.3.1
-        self.owner.writable()
 
     def _arm(self) -> None:
         timer = self._timer

@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.transport.tcp import defer_accept, ecn_setup, fast_open
+from asyncstack.transport.tcp import defer_accept, echo, ecn_setup, fast_open
 from asyncstack.transport.tcp.reset import reset_for
 from asyncstack.transport.tcp.sequence import MASK, timestamp
 from asyncstack.transport.tcp.state import OPENED_BIT, SYN_RECEIVED, SYN_SENT, Trigger
@@ -241,7 +241,7 @@ def establish(conn: Connection, trigger: Trigger, segment: Segment, now: float) 
     if conn.syn_times == 0:
         if conn.syn_sent_at != NEVER:
             snd.rtt.update(now - conn.syn_sent_at)
-    elif rcv.timestamps and 0.0 <= (elapsed := conn.echoed(segment, now)) < config.initial_rto:
+    elif rcv.timestamps and 0.0 <= (elapsed := echo.seconds_since(conn, segment, now)) < config.initial_rto:
         snd.rtt.update(elapsed)  # more may be the time that the peer waited to repeat its SYN-ACK
     else:
         snd.rtt.restart(FALLBACK_RTO)

@@ -84,6 +84,8 @@ class TcpLayer:
         self._drained: asyncio.Future[None] | None = None
         self._ending = False
         self._time_wait_timer = LoopTimer(self.loop, self.clock, self._time_wait_expired)
+        # bound once, not for each connection
+        self.send_ipv4, self.send_ipv6 = context.ipv4.send, context.ipv6.send
         context.ipv4.register(PROTOCOL_TCP, self, self.strays.wants)
         context.ipv6.register(PROTOCOL_TCP, self, self.strays.wants)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -53,17 +54,7 @@ class Transmission:
     )
 
     def __init__(
-        self,
-        start: int,
-        end: int,
-        unit: int,
-        sent_at: float,
-        first_sent: float,
-        delivered: int,
-        delivered_at: float,
-        app_limited: bool,
-        in_flight: int,
-        given_up: int,
+        self, board: Scoreboard, start: int, end: int, unit: int, sent_at: float, in_flight: int
     ) -> None:
         self.start = start
         self.end = end
@@ -71,31 +62,19 @@ class Transmission:
         self.sent_at = sent_at
         self.state = FLYING
         self.times = 1  # transmissions so far
-        self.first_sent = (
-            first_sent  # when the sample of the delivery rate that this belongs to began to be sent
-        )
-        self.delivered = delivered  # bytes, on the whole connection, when this left
-        self.delivered_at = delivered_at  # when the last of these were
-        self.app_limited = app_limited
         self.in_flight = in_flight  # bytes in the network when this had left, itself included
-        self.given_up = given_up  # bytes found lost, on the whole connection, when this left
+        # what the board had when this left
+        self.first_sent = board.first_sent
+        self.delivered = delivered = board.delivered
+        self.delivered_at = board.delivered_at
+        self.app_limited = delivered <= board.app_limited_until
+        self.given_up = board.given_up
 
     def split(self, position: int) -> Transmission:
         """Cut at `position`: this record keeps the front, the result is the rest."""
-        rest = Transmission(
-            position,
-            self.end,
-            self.unit,
-            self.sent_at,
-            self.first_sent,
-            self.delivered,
-            self.delivered_at,
-            self.app_limited,
-            self.in_flight,
-            self.given_up,
-        )
+        rest = copy(self)
+        rest.start = position
         self.in_flight -= self.end - position
-        rest.state, rest.times = self.state, self.times
         self.end = position
         return rest
 
@@ -130,7 +109,7 @@ class Scoreboard:
         self.sacked = 0
         self.sacked_segments = 0  # as many as the peer may have counted
         self.lost = 0
-        self.given_up = 0  # bytes found lost, ever
+        self.given_up = 0  # bytes found lost, on the whole connection
         self.highest_sacked = 0  # position behind the last byte SACKED
         self._reported: tuple[tuple[int, int], ...] = ()  # the blocks of the last ACK
         self._next_lost = 0  # no record that starts below it is LOST
@@ -138,9 +117,9 @@ class Scoreboard:
         # retransmissions in order: when, what [start, end); made by the first, as an empty deque has 760 bytes
         self.resent: deque[tuple[float, int, int]] | None = None
         self.resent_bytes = 0  # RESENT
-        self.delivered = 0
-        self.delivered_at = 0.0
-        self.first_sent = 0.0
+        self.delivered = 0  # bytes, on the whole connection
+        self.delivered_at = 0.0  # when the last of these were
+        self.first_sent = 0.0  # when the present sample of the delivery rate began to be sent
         self.newest: Transmission | None = None  # of what the present ACK delivers, the one sent last
         self.app_limited_until = 0  # until so much is delivered, samples of the rate are of the application's
         self.on_lost: Lost | None = None  # hears of each record given up
@@ -152,19 +131,7 @@ class Scoreboard:
         records = self.records
         if not records:
             self.first_sent = self.delivered_at = now
-        delivered = self.delivered
-        record = Transmission(
-            start,
-            end,
-            unit,
-            now,
-            self.first_sent,
-            delivered,
-            self.delivered_at,
-            delivered <= self.app_limited_until,
-            in_flight,
-            self.given_up,
-        )
+        record = Transmission(self, start, end, unit, now, in_flight)
         records.append(record)
         return record
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import pacing, portion, recovery, spurious, tail_loss
-from asyncstack.transport.tcp.congestion import AckSample, CongestionControl, Controllers
+from asyncstack.transport.tcp.congestion import AckSample, CongestionControl, Controllers, LossBased
 from asyncstack.transport.tcp.delivery_rate import take_sample
 from asyncstack.transport.tcp.history import History
 from asyncstack.transport.tcp.phase import OPEN, Phase
@@ -64,6 +64,7 @@ class Sender:
         "limit",
         "limited_until",
         "max_window",
+        "measures",
         "more_end",
         "most_used",
         "mss",
@@ -140,7 +141,8 @@ class Sender:
         self.bytes_sent_again = 0
         self.segments_sent_again = 0
         # pace
-        self.hold(False)
+        self.held_at = iss
+        self.patience = NODELAY
         self.pacer: pacing.Pacer | None = None
         self.limited_until = iss  # what is outstanding below was sent with the congestion window full
         self.more_end = -1  # behind what was last written with MSG_MORE: it is not pushed
@@ -237,6 +239,7 @@ class Sender:
         control.slow_start_after_idle = self.config.slow_start_after_idle
         listens = kind.on_lost is not CongestionControl.on_lost
         self.board.on_lost = control.on_lost if listens else None
+        self.measures = kind.on_ack is not LossBased.on_ack
         return control
 
     def configure(self, config: TcpConfig, now: float) -> None:
@@ -473,7 +476,7 @@ class Sender:
         sample.pipe = self.nxt - self.una - board.absent
         sample.rtt = rtt.latest
         sample.srtt = rtt.srtt
-        take_sample(board, sample, rtt.min_rtt, now)
+        take_sample(board, sample, rtt.min_rtt, now, limited or self.measures)
         self.congestion.on_ack(sample, now)
 
     def set_mss(self, mss: int, most: int) -> None:

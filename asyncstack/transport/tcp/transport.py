@@ -29,6 +29,7 @@ from asyncstack.transport.tcp.options import ConnectionSocket
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.server import Server
 
+NOTHING: Final = memoryview(b"")  # one for all: each has 300 bytes
 HIGH_WATER: Final = 64 << 10  # asyncio's default
 
 # How far a transport's end has come. OVER: the connection has ended, so nothing can be written, but the reader is not
@@ -92,7 +93,7 @@ class TcpTransport(_FlowControlMixin, Owner):
             None  # of a connection that has ended while a paused reader has data left
         )
         self._eof_received = self._eof_told = self._eof_written = False
-        self._remainder = memoryview(b"")
+        self._remainder = NOTHING
         self._writes_after_loss = 0
         self._socket: ConnectionSocket | None = None
         self.set_protocol(protocol)
@@ -252,7 +253,7 @@ class TcpTransport(_FlowControlMixin, Owner):
         """Copy into the buffers the protocol lends, until all is passed on or it pauses."""
         while self._remainder and not self._paused and self._end < CLOSING:
             if not self._buffered:
-                data, self._remainder = bytes(self._remainder), memoryview(b"")
+                data, self._remainder = bytes(self._remainder), NOTHING
                 self._call("data_received", data)
                 return
             protocol = self._protocol
@@ -399,7 +400,7 @@ class TcpTransport(_FlowControlMixin, Owner):
         try:
             self._protocol.connection_lost(exc)
         finally:
-            self._remainder = memoryview(b"")
+            self._remainder = NOTHING
             self._protocol = None
             server, self._server = self._server, None
             if server is not None:

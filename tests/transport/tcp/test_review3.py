@@ -67,7 +67,7 @@ def test_urgent_data_leaves_in_single_segments_where_pacing_has_its_own_idea_of_
 
 def test_probe_on_its_way_says_nothing_of_the_size_that_the_path_is_said_to_carry_since():
     search = MtuSearch(500, 1000)
-    search.outstanding = Transmission(0, 1000, 1000, 0.0, 0.0, 0, 0.0, False, 1000, 0)
+    search.outstanding = Transmission(Scoreboard(), 0, 1000, 1000, 0.0, 1000)
     search.limit(9000)
     if search.outstanding is not None:
         search.succeeded()
