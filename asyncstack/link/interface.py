@@ -80,7 +80,7 @@ class Interface:
         self.on_unsent: Callable[[memoryview, Interface], None] = lambda packet, interface: None
         self.link: EthernetLink | IpLink = EthernetLink(self) if device.ethernet else IpLink(self)
         self._ready: deque[Sender] = deque()
-        self._backlog: deque[OutgoingFrame] = deque()  # the rest of one super-segment that met a full device
+        self._backlog: list[OutgoingFrame] = []  # the rest of one super-segment that met a full device
         self._flush_handle: asyncio.Handle | None = None
         self._blocked = LoopTimer(loop, clock, self._tell_blocked)
         self._flushing = False
@@ -182,7 +182,7 @@ class Interface:
         now = self.clock()
         until = now + FLUSH_SECONDS
         while self._backlog and device.writable:
-            device.send(self._backlog.popleft())
+            device.send(self._backlog.pop(0))
         try:
             while ready and device.writable and now < until:
                 sender = ready.popleft()

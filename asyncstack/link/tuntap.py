@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Coroutine, Sequence
+from functools import lru_cache
 from time import monotonic
 from typing import Any, ClassVar, Final
 
@@ -277,16 +278,22 @@ def parse_frame(data: bytes) -> Frame:
 
     Fields that do not fit the packet are taken as absent; the transport's checksum then decides.
     """
-    packet = memoryview(data)
-    flags, gso_type, _, gso_size, start, offset = virtio_net.parse(packet)
-    packet = packet[HEADER_SIZE:]
+    valid, gso_size, start, offset = _facts(data[:HEADER_SIZE])
+    packet = memoryview(data)[HEADER_SIZE:]
+    if start and start + offset + 2 > len(packet):
+        return Frame(packet)
+    return Frame(packet, valid, gso_size, start, offset)
+
+
+@lru_cache(maxsize=HEADER_CACHE)
+def _facts(header: bytes) -> tuple[bool, int, int, int]:
+    """What a virtio-net header, of which there are few different ones, says to `Frame`."""
+    flags, gso_type, _, gso_size, start, offset = virtio_net.parse(memoryview(header))
     if gso_type & ~virtio_net.GSO_ECN not in (GSO_TCPV4, GSO_TCPV6):
         gso_size = 0
     if flags & F_NEEDS_CSUM:
-        if start and start + offset + 2 <= len(packet):
-            return Frame(packet, True, gso_size, start, offset)
-        return Frame(packet)
-    return Frame(packet, flags & F_DATA_VALID != 0, gso_size)
+        return (True, gso_size, start, offset) if start else (False, 0, 0, 0)
+    return flags & F_DATA_VALID != 0, gso_size, 0, 0
 
 
 def _has_cwr(frame: OutgoingFrame) -> bool:

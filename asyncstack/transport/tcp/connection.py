@@ -48,15 +48,7 @@ from asyncstack.transport.tcp.state import (
     State,
     Trigger,
 )
-from asyncstack.transport.tcp.timers import (
-    DELAYED_ACK,
-    FIN_WAIT,
-    KINDS,
-    NEVER,
-    PERSIST,
-    RETRANSMIT,
-    no_timers,
-)
+from asyncstack.transport.tcp.timers import DELAYED_ACK, FIN_WAIT, NEVER, PERSIST, RETRANSMIT, no_timers
 from asyncstack.wire.tcp import ACK, FIN, PSH, RST, Segment
 
 
@@ -357,8 +349,9 @@ class Connection:
             unit -= rcv.sack_room()
             if unit <= 0:  # a path of tiny packets: data goes before SACK blocks
                 unit, telling = snd.mss, False
-        record = None if snd.search is None or telling else black_hole.probe_to_send(self, snd.search, now)
-        if record is not None:
+        if snd.search is None or telling:
+            record = snd.next_transmission(unit, now)
+        elif (record := black_hole.probe_to_send(self, snd.search, now)) is not None:
             unit = record.unit
         else:
             record = snd.next_transmission(unit, now)
@@ -464,7 +457,7 @@ class Connection:
         state = self.state = TRANSITIONS[self.state, trigger]
         self.synchronized = state in SYNCHRONIZED
         if state is CLOSED or state is TIME_WAIT:
-            self.timers[:] = [NEVER] * KINDS
+            self.timers[:] = no_timers()
             self.sender.queue.clear()
             self.receiver.end()
             self.happened |= CLOSED_BIT

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from asyncstack.transport.tcp.scoreboard import Scoreboard
 
 
-def take_sample(
-    board: Scoreboard, sample: AckSample, min_rtt: float, now: float, whole: bool = True
-) -> None:
+def take_sample(board: Scoreboard, sample: AckSample, min_rtt: float, now: float, whole: bool = True) -> None:
     """What the ACK that the board has just been told of says about the path. Not `whole`: its rate alone, for who looks
     at no more while the window is not full."""
     newest = board.newest

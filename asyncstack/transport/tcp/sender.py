@@ -435,27 +435,28 @@ class Sender:
         """
         una = self.una = self.una + acked
         first = self.board.acknowledge(una)
-        since = now - first.sent_at
+        since, rtt = now - first.sent_at, self.rtt
         if first.times == 1:
-            self.rtt.update(since)
-        elif ts_rtt >= 0.0 and (ts_rtt <= since + TICK or since < self.rtt.min_rtt):
-            self.rtt.update(ts_rtt)
-        elif self.rtt.backoff and self.rtt.expects(since):
-            self.rtt.confirmed()
+            rtt.update(since)
+        elif ts_rtt >= 0.0 and (ts_rtt <= since + TICK or since < rtt.min_rtt):
+            rtt.update(ts_rtt)
+        elif rtt.backoff and rtt.expects(since):
+            rtt.confirmed()
         self.queue.release(una)
         self.progress_at = now
         self.timeouts = 0
+        timers = self.timers
         if una == self.nxt:
-            self.timers[RETRANSMIT] = self.timers[PROBE] = NEVER
+            timers[RETRANSMIT] = timers[PROBE] = NEVER
             if self.busy_since >= 0.0:
                 self.busy += now - self.busy_since
                 self.busy_since = -1.0
             if self.window_limited_since >= 0.0:
                 self.limited_by_window(False, now)
         else:
-            due = now + self.rtt.rto
+            due = now + rtt.rto
             last = now + self.config.user_timeout
-            self.timers[RETRANSMIT] = due if due < last else last
+            timers[RETRANSMIT] = due if due < last else last
 
     def progress(self, acked: int, now: float) -> None:
         """An ACK for `acked` > 0 more bytes while there is nothing to be alert for."""
