@@ -1,5 +1,7 @@
 """What a program's stack shall be, said outside of the program: in environment variables or in a TOML file.
 
+    loopback = false                        # whether 127/8 and ::1 are the stack's too
+
     [[interface]]                           # one on the kernel; `tap = ` for a TAP
     tun = "as0"
     addresses = ["10.9.0.2/24", "fd09::2/64"]

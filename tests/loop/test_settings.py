@@ -1,10 +1,12 @@
 """What environment variables and TOML files say, and what is said of those that can not be."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from asyncstack import StackConfig
+from asyncstack.loop import settings as module
 from asyncstack.loop.settings import Settings
 from asyncstack.loop.tables import SettingsError
 from asyncstack.network.addresses import parse_address
@@ -44,6 +46,18 @@ def write(tmp_path: Path):
         return str(path)
 
     return write
+
+
+def test_the_example(write):
+    """The one in the documentation, which has all there is."""
+    settings = Settings.read(
+        write(textwrap.dedent(module.__doc__.partition("\n\n")[2].partition("\nA file is")[0]))
+    )
+    assert settings.interface[0].tun == "as0"
+    assert settings.network.links[0].rate == 100e6
+    assert settings.network.publish[0].via == "client"
+    assert (settings.stack.ttl, settings.stack.tcp.congestion) == (64, "bbr")
+    assert settings.stack.dns.nameservers == ["10.9.0.1"]
 
 
 def test_an_interface(write):
