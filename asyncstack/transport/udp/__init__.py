@@ -1,7 +1,8 @@
 """UDP (RFC 768).
 
 - `layer`        which endpoint a datagram is for
-- `endpoint`     one use of a port: bound, connected, its ways to others; owned by a transport or a socket
+- `binding`      what an endpoint is bound and connected to, and its owner: a transport or a socket
+- `endpoint`     one use of a port: how it sends
 - `wide`         an endpoint of many addresses or ports
 - `groups`       the multicast groups of an endpoint
 - `queue`        datagrams that wait for the interface

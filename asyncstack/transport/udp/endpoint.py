@@ -1,192 +1,45 @@
-"""One use of a UDP port: what it is bound and connected to, and its ways to others (udp(7)).
-
-It is owned by a transport or by a socket, and can be handed from one to the other with all that it is. As on Linux
-an IPv6 endpoint speaks IPv4 too unless IPV6_V6ONLY is set, connecting narrows what it is bound to, and only a
-connected endpoint hears of ICMP errors.
-"""
+"""One use of a UDP port: `BoundEndpoint` says where it is, here is how it sends, and its ways to others."""
 
 from __future__ import annotations
 
 import errno
-import socket
-from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.errors import os_error
 from asyncstack.network.addresses import format_address, is_link_local, is_multicast, parse_address, scope_of
-from asyncstack.transport.claims import Claim
-from asyncstack.transport.endpoint_socket import SocketAddress
-from asyncstack.transport.ports import check_port
-from asyncstack.transport.sockets.addresses import KnownNames, destination, hosts_of, join, split
+from asyncstack.transport.sockets.addresses import KnownNames, destination, split
 from asyncstack.transport.udp.ancillary import marks
-from asyncstack.transport.udp.groups import Memberships
-from asyncstack.transport.udp.queue import HEARD_HERE, STAYS_HERE, DatagramQueue, Way
+from asyncstack.transport.udp.binding import BoundEndpoint
+from asyncstack.transport.udp.queue import HEARD_HERE, STAYS_HERE, Way
 from asyncstack.transport.udp.settings import DatagramSettings
-from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
-    from asyncstack.transport.udp.layer import Binding, UdpLayer
+    from asyncstack.transport.udp.layer import UdpLayer
 
 WAYS_KEPT: Final = 64  # destinations to which an endpoint remembers the way
 THE_PEER: Final = None  # the key of the peer among them
 
 
-class DatagramOwner(Protocol):
-    """Whom an endpoint tells."""
-
-    def receive(self, data: bytes, packet: Packet, port: int) -> None:
-        """A datagram, which `packet` brought from `port` of its source."""
-
-    def failed(self, error: OSError) -> None:
-        """An ICMP error about a datagram, or one that waited could not be sent."""
-
-    def writable(self) -> None:
-        """Fewer datagrams wait."""
-
-    def end(self) -> None:
-        """The stack ends."""
-
-
-class _Nobody:
-    """The owner of an endpoint that is closed."""
-
-    def receive(self, data: bytes, packet: Packet, port: int) -> None: ...
-    def failed(self, error: OSError) -> None: ...
-    def writable(self) -> None: ...
-    def end(self) -> None: ...
-
-
-NOBODY: Final = _Nobody()
-
-
-class UdpEndpoint:
+class UdpEndpoint(BoundEndpoint):
     """A UDP endpoint of `family`, AF_INET or AF_INET6. `names` knows the hosts that are sent to.
 
-    `deliver` is the owner's `receive`. An address of the application's is (host, port[, flowinfo, scope_id]).
+    An address of the application's is (host, port[, flowinfo, scope_id]).
     """
 
-    __slots__ = (
-        "_asked",
-        "_bindings",
-        "_interface",
-        "_layer",
-        "_local",
-        "_names",
-        "_peer_scope",
-        "_ways",
-        "claim",
-        "deliver",
-        "family",
-        "groups",
-        "owner",
-        "peer",
-        "queue",
-        "settings",
-    )
+    __slots__ = ("_names", "_ways")
 
     def __init__(
         self, layer: UdpLayer, family: int, names: KnownNames, settings: DatagramSettings | None = None
     ) -> None:
-        self.family = socket.AddressFamily(family)
-        self.settings = DatagramSettings() if settings is None else settings
-        self.claim: Claim | None = None
-        self.peer: tuple[bytes, int] | None = None
-        self.owner: DatagramOwner = NOBODY
-        self.deliver: Callable[[bytes, Packet, int], None] = NOBODY.receive
-        self._layer = layer
+        super().__init__(layer, family, settings)
         self._names = names
-        self._asked = bytes(4 if family == socket.AF_INET else 16)  # the address it was bound to
-        self._local = (self._asked, 0)
-        self._interface: object = None  # which leads to the peer
-        self._peer_scope: Interface | None = None
-        self._bindings: list[Binding] = []
         self._ways: dict[Hashable, Way] = {}
-        self.groups = Memberships(layer)
-        self.queue = DatagramQueue(layer, self._failed, self._shorter)
-
-    def hand_to(self, owner: DatagramOwner) -> None:
-        """Tell `owner` from now on."""
-        self.owner = owner
-        self.deliver = owner.receive
-
-    # names
-
-    @property
-    def sockname(self) -> SocketAddress:
-        """(host, port), or (host, port, flowinfo, scope_id) for IPv6; zeros before it is bound."""
-        return join(*self._local, self.family)
-
-    @property
-    def peername(self) -> SocketAddress | None:
-        """The same of the peer, if there is one."""
-        return None if self.peer is None else join(*self.peer, self.family)
-
-    @property
-    def layer(self) -> UdpLayer:
-        """The UDP it is an endpoint of."""
-        return self._layer
 
     def path_mtu(self) -> int | None:
         """Bytes of the largest packet to the peer, None without one."""
         return None if self.peer is None else self._way(THE_PEER, None).path.mtu
-
-    # bind and connect
-
-    def bind(self, host: bytes, port: int) -> Claim:
-        """Take `port` of `host`, all zeros: of all addresses; 0 is any free port.
-
-        Raises OSError EADDRINUSE, EADDRNOTAVAIL, EINVAL (bound already, or IPv4 with IPV6_V6ONLY).
-        """
-        if self.claim is not None:
-            raise os_error(errno.EINVAL, "the endpoint is bound")
-        settings, layer = self.settings, self._layer
-        claim = layer.claim(
-            hosts_of(host, self.family, settings.v6_only),
-            port,
-            reuse_address=settings.reuse_address,
-            reuse_port=settings.reuse_port,
-        )
-        self.claim = claim
-        layer.claims.add(claim)
-        self.queue.source_port = claim.port
-        self._asked, self._local = host, (host, claim.port)
-        self._bind_to([(one, claim.port, b"", 0) for one in claim.hosts])
-        return claim
-
-    def bound(self) -> Claim:
-        """The claim; any port of all addresses is taken now if there is none yet."""
-        return self.claim or self.bind(self._asked, 0)
-
-    def connect(self, remote: bytes, port: int, scope: Interface | None = None) -> None:
-        """Send to `port` of `remote` by default, and receive from there only. Raises OSError ENETUNREACH, EACCES (a
-        broadcast without SO_BROADCAST), OverflowError."""
-        claim = self.bound()
-        check_port(port)
-        remote = destination(remote, self.family, self.settings.v6_only)
-        way = self._look_up(remote, scope)
-        source = self._local[0] if any(self._local[0]) else way.path.source
-        self.peer = (remote, port)
-        self._local = (source, claim.port)
-        self._interface, self._peer_scope = way.path.interface, scope
-        claim.hosts = [source]
-        self._bind_to([(source, claim.port, remote, port)])
-
-    def disconnect(self) -> None:
-        """Undo `connect`, as connect(2) to AF_UNSPEC does."""
-        claim = self.bound()
-        self.peer = self._interface = None
-        self._local = (self._asked, claim.port)
-        claim.hosts = hosts_of(self._asked, self.family, self.settings.v6_only)
-        self._bind_to([(one, claim.port, b"", 0) for one in claim.hosts])
-
-    def _bind_to(self, bindings: list[Binding]) -> None:
-        for binding in self._bindings:
-            self._layer.remove(binding, self)
-        self._bindings = bindings
-        for binding in bindings:
-            self._layer.add(binding, self)
-        self._ways.clear()
 
     # send
 
@@ -314,50 +167,8 @@ class UdpEndpoint:
         return b"" if many else host
 
     def forget_ways(self) -> None:
-        """The settings have changed."""
+        """The settings, or what it is bound to, have changed."""
         self._ways.clear()
-
-    # what the layer and the queue tell
-
-    def hears(self, destination: bytes, interface: Interface) -> bool:
-        """Whether a datagram to many that arrives on `interface` is for us: a broadcast; a group we have joined, or
-        anybody here has unless IP_MULTICAST_ALL is off."""
-        return (
-            not is_multicast(destination)
-            or self.settings.multicast(len(destination)).all
-            or (destination, interface) in self.groups
-        )
-
-    def receive_error(self, error: OSError) -> None:
-        """An ICMP error about a datagram of ours."""
-        if self.peer is not None:
-            self.owner.failed(error)
-
-    def interface_down(self, interface: object, error: OSError) -> None:
-        """`interface` is gone: what waits for it is lost, and who is connected over it hears of it."""
-        self.queue.interface_down(interface)
-        self.groups.interface_down(interface)
-        if self._interface is interface:
-            self.receive_error(error)
-        self.owner.writable()
-
-    def _failed(self, error: OSError) -> None:
-        self.owner.failed(error)
-
-    def _shorter(self) -> None:
-        self.owner.writable()
-
-    # the end
-
-    def close(self) -> None:
-        """Receive no more and give the port back; what waits still leaves."""
-        self._bind_to([])
-        self.groups.leave_all()
-        if self.claim is not None:
-            self._layer.claims.release(self.claim)
-            self.claim = None
-        self.queue.orphan()
-        self.hand_to(NOBODY)
 
 
 def _with_scope(address: Any) -> Hashable:

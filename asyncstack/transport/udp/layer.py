@@ -22,7 +22,7 @@ from asyncstack.wire.udp import Datagram, build, parse
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
-    from asyncstack.transport.udp.endpoint import UdpEndpoint
+    from asyncstack.transport.udp.binding import BoundEndpoint
 
 PROTOCOL_UDP: Final = 17
 UDP_HEADER: Final = 8
@@ -46,11 +46,11 @@ class UdpLayer:
         self.addresses = context.addresses
         self.routes = context.routes
         self.counters = context.counters
-        self.endpoints: dict[Binding, tuple[UdpEndpoint, ...]] = {}
+        self.endpoints: dict[Binding, tuple[BoundEndpoint, ...]] = {}
         self.claims = Claims()
         self._local = context.addresses.local
         self._copies: deque[Packet] = deque()
-        self.reaches: Reaches[UdpEndpoint] = Reaches()
+        self.reaches: Reaches[BoundEndpoint] = Reaches()
         context.ipv4.register(PROTOCOL_UDP, self, self.wants)
         context.ipv6.register(PROTOCOL_UDP, self, self.wants)
 
@@ -118,11 +118,11 @@ class UdpLayer:
 
     def _find(
         self, local: bytes, port: int, remote: bytes, remote_port: int, ours: bool
-    ) -> UdpEndpoint | None:
+    ) -> BoundEndpoint | None:
         """The most specific endpoint: connected, bound to the address, bound to any address, or to a network that it is
         in. ours: `local` is an address of this stack."""
         endpoints, anywhere = self.endpoints, bytes(len(local))
-        sharing: tuple[UdpEndpoint, ...] | None = None
+        sharing: tuple[BoundEndpoint, ...] | None = None
         if ours:
             sharing = (
                 endpoints.get((local, port, remote, remote_port))
@@ -135,8 +135,8 @@ class UdpLayer:
         return self._choose(sharing, local, port, remote, remote_port) if sharing else None
 
     def _choose(
-        self, sharing: tuple[UdpEndpoint, ...], local: bytes, port: int, remote: bytes, remote_port: int
-    ) -> UdpEndpoint:
+        self, sharing: tuple[BoundEndpoint, ...], local: bytes, port: int, remote: bytes, remote_port: int
+    ) -> BoundEndpoint:
         """Of those that share a binding by SO_REUSEADDR the last one; by SO_REUSEPORT each has its part of the peers,
         as on Linux."""
         claim = sharing[-1].claim
@@ -254,17 +254,17 @@ class UdpLayer:
         addresses = self.addresses
         return addresses.is_local(host) or is_multicast(host) or addresses.is_broadcast(host)
 
-    def add(self, binding: Binding, endpoint: UdpEndpoint) -> None:
+    def add(self, binding: Binding, endpoint: BoundEndpoint) -> None:
         """Deliver to `endpoint` from now on what comes for `binding`."""
         self.endpoints[binding] = (*self.endpoints.get(binding, ()), endpoint)
 
-    def remove(self, binding: Binding, endpoint: UdpEndpoint) -> None:
+    def remove(self, binding: Binding, endpoint: BoundEndpoint) -> None:
         """Deliver no more."""
         left = tuple(one for one in self.endpoints.pop(binding, ()) if one is not endpoint)
         if left:
             self.endpoints[binding] = left
 
-    def _all(self) -> list[UdpEndpoint]:
+    def _all(self) -> list[BoundEndpoint]:
         """Every endpoint once, in order."""
         bound = (one for sharing in self.endpoints.values() for one in sharing)
         return list(dict.fromkeys((*bound, *self.reaches.all())))
