@@ -83,6 +83,11 @@ class NetworkNamespace:
         self.close()
 
 
+def enter(namespace: int) -> None:
+    """Have the calling thread in the network namespace that a descriptor is of, for good. Raises OSError."""
+    _call("setns", namespace, CLONE_NEWNET)
+
+
 def enter_user_namespace() -> None:
     """Make the whole process root in a user and network namespace of its own, for good, as `unshare -Urn` does.
 

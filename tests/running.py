@@ -1,5 +1,6 @@
 """Programs that the tests start: what they print, and how they end."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -20,6 +21,13 @@ ENVIRONMENT = {
     "COLUMNS": "200",
     "PYTHONPATH": os.pathsep.join(PATHS),
 }
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Have the calling process killed when the one that forked it ends, however that ends. Credentials come before."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Running:

@@ -6,7 +6,6 @@ ended, a server before that that it is ready; a server ends when its socket is c
 """
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -22,11 +21,10 @@ from typing import Any
 from tests.ecosystem.columns import PLAIN
 from tests.ecosystem.rows import load
 from tests.ecosystem.site import Site
-from tests.running import CHECKOUT
+from tests.netns import enter
+from tests.running import CHECKOUT, die_with_parent
 
 SECONDS = 30  # a peer that takes longer is killed
-CLONE_NEWNET = 0x40000000
-PR_SET_PDEATHSIG = 1
 
 
 class Peers:
@@ -115,10 +113,8 @@ async def _peer(job: dict[str, str], report: socket.socket) -> None:
 
 
 def _forked(job: dict[str, str], namespace: int, report: socket.socket) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if libc.setns(namespace, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "setns")
+    die_with_parent()
+    enter(namespace)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.alarm(SECONDS)
     report.setblocking(False)

@@ -13,6 +13,7 @@ import pytest
 from tests.ecosystem.site import Exchange, Site, blob
 from tests.netns import leave_root
 from tests.programs import require_program
+from tests.running import die_with_parent
 
 PASSWORD = "correct horse battery staple"
 POSTGRES, REDIS, REDIS_TLS = 5432, 6379, 6380
@@ -38,12 +39,18 @@ def _running(ready: str, *command: str, **options: object) -> Iterator[None]:
         process.communicate(timeout=10)
 
 
+def _as_somebody() -> None:
+    """PostgreSQL does not run as root."""
+    leave_root()
+    die_with_parent()
+
+
 @asynccontextmanager
 async def serve_postgres(site: Site) -> AsyncIterator[None]:
     program = Path(require_program("postgres"))
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=site.folder) as name:
         folder = Path(name)
-        options = {"cwd": name, "preexec_fn": leave_root}  # PostgreSQL does not run as root
+        options = {"cwd": name, "preexec_fn": _as_somebody}
         (folder / "password").write_text(PASSWORD)
         for file in (site.certificate, site.key):
             Path(shutil.copy(file, folder)).chmod(0o600)
@@ -117,7 +124,7 @@ async def _notified(pool) -> None:
 
 @asynccontextmanager
 async def serve_redis(site: Site) -> AsyncIterator[None]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=site.folder) as folder:
         settings = {
             "--bind": site.host,
             "--port": REDIS,
@@ -133,7 +140,7 @@ async def serve_redis(site: Site) -> AsyncIterator[None]:
             require_program("redis-server"),
             *(str(word) for pair in settings.items() for word in pair),
         ]
-        with _running("Ready to accept connections", *command):
+        with _running("Ready to accept connections", *command, preexec_fn=die_with_parent):
             yield
 
 
