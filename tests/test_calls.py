@@ -51,7 +51,7 @@ async def test_ports_may_be_text():
             await stack.create_connection(Recorder, "127.0.0.1", "no-such-service")
         assert caught.value.errno == socket.EAI_SERVICE
         for call in (stack.create_server, stack.create_connection):
-            with pytest.raises(ValueError, match="needs a host or a port"):
+            with pytest.raises(ValueError, match="needs a host, a port or a sock"):
                 await call(Recorder)
 
 
