@@ -10,6 +10,7 @@ from asyncstack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment
 from tests.fuzz.dissect import dissect
 from tests.fuzz.victims import Honest, Script
 from tests.fuzz.world import OURS, PORT, SCRIPTED, World, ip_packet, tcp_packet, with_checksum
+from tests.transport.asyncio_contract.recorders import reset
 
 pytestmark = pytest.mark.virtual_time
 
@@ -317,6 +318,6 @@ async def test_connections_that_never_say_anything():
         assert len(world.stack.tcp.connections) == 500  # no keepalive unless asked for
         assert world.loop.timers == 0 or world.loop.timers < 5
         for sink in list(world.accepted.values()):
-            sink.transport.abort()
+            reset(sink.transport)
         await world.settle()
         assert not world.stack.tcp.connections

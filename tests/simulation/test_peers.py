@@ -6,6 +6,7 @@ import errno
 import pytest
 
 from asyncstack.config import StackConfig, TcpConfig
+from tests.transport.asyncio_contract.recorders import reset
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("nothing_left")]
 
@@ -129,7 +130,7 @@ async def test_half_open_peer_is_found_out_by_data(pair):
     reader, writer = await pair.connect()
     await asyncio.sleep(1)
     link.down()
-    accepted[0].abort()
+    reset(accepted[0])
     await asyncio.sleep(1)
     assert not pair.server.tcp.connections
     link.up()

@@ -31,6 +31,7 @@ from asyncstack.testing.packetdrill.script import (
     UnsupportedError,
 )
 from asyncstack.testing.packetdrill.settings import Settings
+from asyncstack.transport.tcp.endpoint import TcpEndpoint
 from asyncstack.transport.tcp.info import TcpInfo
 
 _SEED: Final = "packetdrill"
@@ -204,7 +205,7 @@ class Stage:
                 return endpoint.connection.info(now)
         file = self.calls.files.get(self.calls.last)
         endpoint = getattr(file, "endpoint", None)
-        return None if endpoint is None else endpoint.connection.info(now)
+        return endpoint.connection.info(now) if isinstance(endpoint, TcpEndpoint) else None
 
     def code_values(self) -> dict[str, Any]:
         """The variables of a snippet of code."""
