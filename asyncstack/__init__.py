@@ -12,7 +12,9 @@ The folders are the layers, and an import never points upward::
     wire  <-  link  <-  network  <-  transport  <-  application
     headers   devices    IP, ICMP     TCP, UDP       HTTP, WebSocket
 
-`stack.py` puts one of each together. `testing/` has virtual time and simulated networks; `cli/` the commands.
+`stack.py` puts one of each together. `loop/` has event loops that send asyncio's calls to a stack or to the kernel, by
+address; `workers/` several processes on one interface; `testing/` virtual time and simulated networks; `cli/` the
+commands.
 
 Receiving. A device's fd is on the loop's reader. Its callback reads a bounded batch and sends it straight into
 the interface's receive coroutine, which awaits the layers one inside the other, frame by frame, down to
@@ -36,6 +38,10 @@ it; `handshake`, `arrival` and `timeouts` move it from state to state. The sende
 controller hears of each ACK and owns the window, and can be exchanged at work. An ACK while nothing is amiss takes a
 short way past all that; one flag says whether it may (`Sender.alert`).
 
+Other people's programs. A library calls its event loop, and `loop/routing` asks which stack an address belongs to; what
+belongs to none goes to the loop below, unchanged. Sockets that a library has made itself are adopted where the loop
+meets them: the object stays, a socket of the stack takes its place behind it.
+
 Super-segments. TCP builds segments of up to 64 KiB, with only the pseudo-header's part of the checksum. A TUN
 with virtio-net offload takes and gives them whole; for every other device `link/segmentation.py` cuts them.
 TCP has one code path.
@@ -51,6 +57,8 @@ Where it differs from the first design
 - A connection has one lazy timer for the earliest of its deadlines, not one for each kind: the handle is re-armed
   early at most once per RTO or delayed ACK, and an idle connection has none.
 - Probing the path MTU has no timer of its own: it looks when data flows, as it needs data to probe with.
+- The queue of a worker that died is not detached: the kernel then spreads the flows of the other queues anew (40 of 51
+  moved when tried), and their connections would end too. It waits for the worker's replacement.
 - A payload is one buffer: a slice of what the application wrote, or joined where a segment spans several writes.
 """
 
