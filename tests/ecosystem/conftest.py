@@ -19,7 +19,7 @@ def site_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def peers() -> Iterator[Peers]:
     """What starts the kernel's side."""
     made = Peers()
