@@ -8,7 +8,6 @@ from tests.ecosystem.columns import Column, Medium
 from tests.ecosystem.site import Exchange
 
 LOOP = "the loop's calls"  # which the library makes anyway
-
 REPLACED = "`asyncstack run`"  # the library binds before a loop sees it
 ADOPTED = "adopted sockets"  # kernel sockets that the library makes, replaced where the loop meets them
 ANYWHERE = "bound to any address and adopted, as `asyncstack run` has no loop in virtual time"
@@ -16,8 +15,8 @@ ANYWHERE = "bound to any address and adopted, as `asyncstack run` has no loop in
 
 @dataclass(frozen=True)
 class Row:
-    """`exchange`: "module:name" in `exchanges`. `without`: why a medium, or a loop, can not have this row.
-    `filters`: warnings that the library itself causes, as for `pytest.mark.filterwarnings`."""
+    """`exchange`: "module:name" in `exchanges`. `packages`, `programs`: what has to be installed. `without`: why a
+    medium, or a loop, can not have this row."""
 
     library: str
     what: str
@@ -26,7 +25,6 @@ class Row:
     way: str = LOOP
     without: Mapping[Medium | str, str] = field(default_factory=dict, hash=False)
     programs: tuple[str, ...] = ()
-    filters: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.exchange.replace(":", "-")

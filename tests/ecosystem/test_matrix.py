@@ -13,9 +13,7 @@ from tests.running import CHECKOUT
 def parametrized(kernel: bool) -> pytest.MarkDecorator:
     """All cells with, or without, the kernel on one side."""
     found = [
-        pytest.param(
-            row, column, id=f"{row}-{column}", marks=[pytest.mark.filterwarnings(one) for one in row.filters]
-        )
+        pytest.param(row, column, id=f"{row}-{column}")
         for row, column in cells()
         if column.medium.kernel == kernel
     ]
