@@ -57,6 +57,7 @@ class TcpTransport(_FlowControlMixin, Owner):
         "_eof_told",
         "_eof_written",
         "_error",
+        "_flushing",
         "_paused",
         "_protocol",
         "_reading",
@@ -92,7 +93,7 @@ class TcpTransport(_FlowControlMixin, Owner):
         self._error: OSError | None = (
             None  # of a connection that has ended while a paused reader has data left
         )
-        self._eof_received = self._eof_told = self._eof_written = False
+        self._eof_received = self._eof_told = self._eof_written = self._flushing = False
         self._remainder = NOTHING
         self._writes_after_loss = 0
         self._socket: ConnectionSocket | None = None
@@ -134,8 +135,20 @@ class TcpTransport(_FlowControlMixin, Owner):
         if self._end < CLOSING:
             if self._protocol_paused:
                 self._context.run(self._maybe_resume_protocol)  # type: ignore[attr-defined]
-        elif self._end != LOST and self.get_write_buffer_size() == 0:
-            self._finish_close()
+        elif self._end != LOST:
+            if self._protocol_paused:
+                self._flush_protocol()
+            if self.get_write_buffer_size() == 0:
+                self._finish_close()
+
+    def _flush_protocol(self) -> None:
+        """While closing: a protocol that holds back what it had to write, as TLS does its last records, may write it
+        from `resume_writing`, and from nowhere else."""
+        self._flushing = True
+        try:
+            self._context.run(self._maybe_resume_protocol)  # type: ignore[attr-defined]
+        finally:
+            self._flushing = False
 
     def closed(self, endpoint: TcpEndpoint, error: OSError | None) -> None:
         """The connection is over. After an error, data that came before stays for a paused reader, unless a writer
@@ -292,7 +305,7 @@ class TcpTransport(_FlowControlMixin, Owner):
             raise RuntimeError("Cannot call write() after write_eof()")
         if not data:
             return
-        if self._end:
+        if self._end and not self._flushing:
             self._write_too_late()
             return
         endpoint = self._endpoint
@@ -354,8 +367,6 @@ class TcpTransport(_FlowControlMixin, Owner):
         self._end = CLOSING
         if self.get_write_buffer_size() == 0:
             self._finish_close()
-        elif not self._eof_written:
-            self._endpoint.shutdown()
 
     def abort(self) -> None:
         """Close at once. As on the kernel's transports what is in the send buffer still goes out, before FIN; if some

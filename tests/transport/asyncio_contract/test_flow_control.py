@@ -115,6 +115,27 @@ async def test_close_with_a_full_buffer_waits_for_the_reader(net):
 
 
 @contract
+async def test_what_resume_writing_writes_while_closing_is_sent(net):
+    """TLS holds its last records back while writing is paused, and may be closed meanwhile."""
+    client, server = await net.pair(server=PausedReader)
+    left = [b"last"]
+
+    def more():
+        if left:
+            client.transport.write(left.pop())
+
+    client.resume_writing = more
+    client.transport.write(bytes(30 * MB))
+    client.transport.close()
+    await net.quiet()
+    server.transport.resume_reading()
+    await server.called("connection_lost")
+    assert len(server.data) == 30 * MB + 4
+    assert server.data.endswith(b"last")
+    assert (client.lost, server.lost) == (None, None)
+
+
+@contract
 async def test_drain_waits_for_a_slow_reader(net):
     gate = asyncio.Event()
     read = 0
