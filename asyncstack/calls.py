@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import operator
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, cast
@@ -199,7 +200,7 @@ class Calls:
                 return tls.protocol(self.loop, protocol_factory())
 
         server = Server(self.loop, self._server_closed, keep_alive=keep_alive)
-        acceptor = ServerAcceptor(server, factory, backlog)
+        acceptor = ServerAcceptor(server, factory, operator.index(backlog))
         if sock is not None:
             server.add(Served(check_stream(sock, self.tcp), acceptor, backlog))
         else:

@@ -19,7 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from tests.netns import NetworkNamespace, enter_user_namespace
+from tests.peers.blocking import keep_loops_running
 from tests.peers.files import UVLOOP
+from tests.peers.loops import WithStack, replace_factories
 from tests.peers.shared import SharedLoopback
 
 SECONDS = 15  # for one test
@@ -104,6 +106,8 @@ def chosen(suite: unittest.TestSuite, patterns: list[str], excluded: list[str]) 
 
 
 def _alarm(signum: int, frame: object) -> None:
+    if WithStack.newest is not None:
+        WithStack.newest.stop()  # uvloop tells its handler of exceptions what a signal raised, and goes on
     raise TimeoutError(f"the test takes more than {SECONDS} s")
 
 
@@ -111,9 +115,6 @@ def main(kind: str, name: str, *patterns: str) -> None:
     if os.geteuid() != 0:
         enter_user_namespace()
     with NetworkNamespace() as namespace, namespace.entered():
-        from tests.peers.blocking import keep_loops_running
-        from tests.peers.loops import replace_factories
-
         replace_factories(kind)
         keep_loops_running()
         signal.signal(signal.SIGALRM, _alarm)

@@ -20,6 +20,19 @@ COUNTS = HERE / "counts.txt"
 SECONDS = 300  # for one file
 
 
+CPYTHON = (
+    "test_streams",
+    "test_server",
+    "test_buffered_proto",
+    "test_sendfile",
+    "test_sock_lowlevel",
+    "test_sslproto",
+    "test_ssl",
+    "test_events",
+)
+PEER_UVLOOP = ("test_tcp", "test_udp", "test_sockets", "test_context")
+
+
 @dataclass(frozen=True)
 class File:
     """One file of a peer's tests on one kind of loop."""
@@ -27,6 +40,11 @@ class File:
     peer: str
     name: str
     loop: str
+
+    @property
+    def chosen(self) -> str:
+        """The pattern for tests that are for this kind of loop: uvloop runs some of its own on asyncio's too."""
+        return "*" if self.peer == "cpython" else "*UV*" if self.loop == "uvloop" else "*AIO*"
 
     @property
     def key(self) -> str:
@@ -37,17 +55,8 @@ class File:
 
 
 FILES = [
-    *(
-        File("cpython", name, loop)
-        for name in (
-            "test_streams",
-            "test_server",
-            "test_buffered_proto",
-            "test_sendfile",
-            "test_sock_lowlevel",
-        )
-        for loop in ("selector",)
-    ),
+    *(File("cpython", name, "selector") for name in CPYTHON),
+    *(File("uvloop", name, loop) for name in PEER_UVLOOP for loop in ("uvloop", "selector")),
 ]
 
 
@@ -108,7 +117,7 @@ HEADER = f"{'file':<28} {'loop':<9}" + "".join(
 def run(file: File, *, seconds: float = SECONDS) -> Result:
     """Run the tests of `file` that apply, in a child process. Raises RuntimeError if that breaks down."""
     left_out = excluded_in(file)
-    command = [sys.executable, "-m", "tests.peers.child", file.loop, file.key]
+    command = [sys.executable, "-m", "tests.peers.child", file.loop, file.key, file.chosen]
     command += [f"!{pattern}" for _, pattern in left_out]
     done = subprocess.run(
         command,

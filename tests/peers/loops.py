@@ -14,7 +14,7 @@ from asyncstack import EventLoop, SelectorEventLoop, Stack, StackConfig
 from asyncstack.transport.tcp.server import Server
 from tests.peers.shared import STACK_PORTS, SharedLoopback, Switch, share_loopback
 
-CONFIG = StackConfig(ephemeral_ports=STACK_PORTS, close_timeout=0.2)
+CONFIG = StackConfig(ephemeral_ports=STACK_PORTS, close_timeout=0.2, memory=4 << 30)
 
 
 class WithStack(asyncio.AbstractEventLoop):
@@ -54,7 +54,9 @@ class PeerServer(Server):
 
 
 class PeerSelectorEventLoop(WithStack, SelectorEventLoop):
-    """In the place of asyncio.SelectorEventLoop."""
+    """In the place of asyncio.SelectorEventLoop, which some tests tell by its module."""
+
+    __module__ = asyncio.SelectorEventLoop.__module__
 
 
 class PeerEventLoop(WithStack, EventLoop):

@@ -14,6 +14,7 @@ from asyncstack.errors import os_error
 from asyncstack.network.addresses import (
     ANY_IPV4,
     ANY_IPV6,
+    LIMITED_BROADCAST,
     LOOPBACK_IPV4,
     LOOPBACK_IPV6,
     format_address,
@@ -42,7 +43,7 @@ class SocketNames(KnownNames, Protocol):
 def split(address: Any, family: int, names: KnownNames) -> tuple[bytes, int]:
     """(address, port) of what an application gives for `family`; the address may be IPv4's for an IPv6 socket.
 
-    "" is any address. Raises socket.gaierror for a name that is not known at once: see `looked_up`;
+    "" is any address, "<broadcast>" is 255.255.255.255. Raises socket.gaierror for a name that is not known at once: see `looked_up`;
     TypeError, OverflowError as the kernel's sockets do.
     """
     most = 2 if family == socket.AF_INET else 4
@@ -55,6 +56,8 @@ def split(address: Any, family: int, names: KnownNames) -> tuple[bytes, int]:
     check_port(port)
     if host == "":
         return (ANY_IPV4 if family == socket.AF_INET else ANY_IPV6), port
+    if host == "<broadcast>" and family == socket.AF_INET:
+        return LIMITED_BROADCAST, port
     return _best(names.resolve(host, _asked(family)), family), port
 
 

@@ -359,7 +359,8 @@ class ListenerSocket(EndpointSocket):
     endpoint = None
 
     def __init__(self, listener: Listener) -> None:
-        super().__init__(socket.SOCK_STREAM, IPPROTO_TCP, listener.sockname, None)
+        settings = Settings(reuse_address=True, reuse_port=listener.reuse_port)
+        super().__init__(socket.SOCK_STREAM, IPPROTO_TCP, listener.sockname, None, settings)
         self._listener = listener
 
     @property

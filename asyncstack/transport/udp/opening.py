@@ -69,7 +69,7 @@ def take_over(layer: UdpLayer, sock: Any, modifiers: dict[str, Any]) -> tuple[Ud
     stack, or if any of `modifiers`, which are for an endpoint to be made, is given."""
     if not isinstance(sock, DatagramSocket) or sock.endpoint.layer is not layer:
         raise ValueError(
-            f"a datagram socket was expected that Stack.socket() of this stack gave, not {sock!r}"
+            f"A UDP Socket was expected, a datagram socket that Stack.socket() of this stack gave, not {sock!r}"
         )
     given = ", ".join(f"{name}={value}" for name, value in modifiers.items() if value)
     if given:

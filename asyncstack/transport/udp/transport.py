@@ -181,7 +181,11 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
         """Raise ValueError if `addr` is another address than the one that everything is sent to."""
         known = self._address
         assert known is not None
-        if (parse_address(addr[0]), addr[1]) != (parse_address(known[0]), known[1]):
+        try:
+            same = (parse_address(addr[0]), addr[1]) == (parse_address(known[0]), known[1])
+        except ValueError:
+            same = False  # a name: nobody is asked what it stands for
+        if not same:
             raise ValueError(f"Invalid address: must be None or {known}")
 
     # the contract

@@ -61,6 +61,24 @@ async def test_ipv6_hosts(net):
 
 
 @contract
+@pytest.mark.parametrize("shared", [False, True])
+async def test_its_sockets_tell_what_they_share(net, shared):
+    server = await net.server.create_server(Recorder, net.host, 0, reuse_port=shared)
+    (sock,) = server.sockets
+    assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)) is shared
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    server.close()
+
+
+@contract(media=OURS)
+@pytest.mark.parametrize("backlog", [1.5, "1"])
+async def test_a_backlog_is_an_integer(net, backlog):
+    # asyncio's own says so too, and forgets the socket that it has bound
+    with pytest.raises(TypeError):
+        await net.server.create_server(Recorder, net.host, 0, backlog=backlog)
+
+
+@contract
 async def test_family_selects(net):
     server = await net.server.create_server(Recorder, None, 0, family=socket.AF_INET)
     assert [sock.family for sock in server.sockets] == [socket.AF_INET]
