@@ -181,6 +181,9 @@ async def test_a_server_on_a_bound_socket(stack):
     await send(stack, client, b"hello")
     await until(lambda: made)
     assert await made[0].received(5) == b"hello"
+    if stack is not None:  # asyncio does it for the kernel's only if their protocol is named
+        accepted = made[0].transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
     client.close()
     await made[0].called("connection_lost")
     server.close()

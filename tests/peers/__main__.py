@@ -9,6 +9,7 @@ of writing it. Words choose files whose name has one of them ("test_tcp", "uvloo
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 from tests.peers.fetching import fetch
@@ -25,8 +26,9 @@ def main(arguments: list[str]) -> int:
     print(HEADER)
     for file in files:
         if file not in missing:
+            started = time.monotonic()
             results.append(run(file))
-            print(results[-1].row, flush=True)
+            print(f"{results[-1].row}{time.monotonic() - started:8.1f} s", flush=True)
     bad = [_complaint(result) for result in results if result.failed or result.stale]
     print("\n".join(bad))
     table = "\n".join([HEADER, *(result.row for result in results)]) + "\n"

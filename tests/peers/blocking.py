@@ -1,5 +1,8 @@
-"""A blocking `connect` in the thread of the loop: the stack that is to answer runs on that loop, so the loop runs
-meanwhile. (A kernel that listens needs nobody for the handshake.)"""
+"""A blocking `connect` of the kernel's.
+
+In the thread of the loop: the stack that is to answer runs on that loop, so the loop runs meanwhile. (A kernel that
+listens needs nobody for the handshake.) In another thread: after the loop had its turn.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import asyncio
 import os
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 from tests.peers.loops import WithStack
@@ -22,13 +26,29 @@ def keep_loops_running() -> None:
 def connect(sock: socket.socket, address: Any) -> None:
     """As `socket.connect`."""
     loop = WithStack.newest
-    timeout = sock.gettimeout()
-    idle = (
-        loop is not None and loop.thread is threading.current_thread() and asyncio._get_running_loop() is None
-    )
-    if timeout == 0 or sock.family != socket.AF_INET or loop is None or not idle or loop.is_closed():
+    if sock.gettimeout() == 0 or sock.family != socket.AF_INET or loop is None or loop.is_closed():
         _connect(sock, address)
-        return
+    elif loop.thread is not threading.current_thread():
+        _wait_for_turns(loop)
+        _connect(sock, address)
+    elif asyncio._get_running_loop() is not None:
+        _connect(sock, address)
+    else:
+        _connect_meanwhile(sock, address, loop)
+
+
+def _wait_for_turns(loop: WithStack) -> None:
+    """Let the loop be told first of a listening socket of the kernel that it is about to replace: whoever the kernel
+    has connected to it by then is reset."""
+    for _ in range(3):
+        turn = threading.Event()
+        with suppress(RuntimeError):  # it is closed
+            loop.call_soon_threadsafe(turn.set)
+            turn.wait(0.1 if loop.is_running() else 0)
+
+
+def _connect_meanwhile(sock: socket.socket, address: Any, loop: WithStack) -> None:
+    timeout = sock.gettimeout()
     sock.setblocking(False)
     try:
         try:

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import unittest
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from types import ModuleType
 from typing import Any
@@ -98,11 +99,21 @@ def chosen(suite: unittest.TestSuite, patterns: list[str], excluded: list[str]) 
             continue
         assert isinstance(test, unittest.TestCase)
         name = name_of(test)
+        if not any(fnmatchcase(name, one) for one in wanted):
+            continue
         if any(fnmatchcase(name, one) for one in unwanted):
             excluded.append(name)
-        elif any(fnmatchcase(name, one) for one in wanted):
+        else:
             found.addTest(test)
     return found
+
+
+def stale(suite: unittest.TestSuite, patterns: Sequence[str]) -> list[str]:
+    """The patterns that are to leave tests out and of which no test of the file, for whichever loop, has the name."""
+    unwanted = [one[1:] for one in patterns if one.startswith("!")]
+    names: list[str] = []
+    chosen(suite, ["!*"], names)
+    return [one for one in unwanted if not any(fnmatchcase(name, one) for name in names)]
 
 
 def _alarm(signum: int, frame: object) -> None:
@@ -122,7 +133,12 @@ def main(kind: str, name: str, *patterns: str) -> None:
         excluded: list[str] = []
         suite = unittest.defaultTestLoader.loadTestsFromModule(load(name))
         chosen(suite, list(patterns), excluded).run(outcomes)
-    report = {"outcomes": outcomes.found, "excluded": excluded, "over_stack": outcomes.over_stack}
+    report = {
+        "outcomes": outcomes.found,
+        "excluded": excluded,
+        "over_stack": outcomes.over_stack,
+        "stale": stale(suite, patterns),
+    }
     print(json.dumps(report))
     sys.stdout.flush()
     os._exit(0)  # threads of tests that failed may never end

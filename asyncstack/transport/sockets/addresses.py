@@ -43,8 +43,8 @@ class SocketNames(KnownNames, Protocol):
 def split(address: Any, family: int, names: KnownNames) -> tuple[bytes, int]:
     """(address, port) of what an application gives for `family`; the address may be IPv4's for an IPv6 socket.
 
-    "" is any address, "<broadcast>" is 255.255.255.255. Raises socket.gaierror for a name that is not known at once: see `looked_up`;
-    TypeError, OverflowError as the kernel's sockets do.
+    "" is any address, "<broadcast>" 255.255.255.255. Raises socket.gaierror for a name that is not known at once: see
+    `looked_up`; TypeError, OverflowError as the kernel's sockets do.
     """
     most = 2 if family == socket.AF_INET else 4
     if not isinstance(address, tuple) or not 2 <= len(address) <= most:

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from dataclasses import replace
-from socket import SOCK_STREAM
+from socket import IPPROTO_TCP, SOCK_STREAM, TCP_NODELAY
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asyncstack.errors import os_error
@@ -101,6 +101,7 @@ class Served:
 
     def start(self) -> None:
         """Serve from now on, those first who wait to be accepted."""
+        self._sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # which its connections inherit
         self._sock.listen(self._backlog)
         for waiting in self._sock.hand_over(self._acceptor):
             endpoint, catch_up = _detached(waiting)
