@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -63,10 +64,14 @@ class Switch:
         threading.Thread(target=self._run, name="switch", daemon=True).start()
 
     def _run(self) -> None:
-        while True:
-            data = os.read(self._fd, READ_SIZE)
-            if data[0] >> 4 == 4:
-                self.send(data)
+        try:
+            while True:
+                data = os.read(self._fd, READ_SIZE)
+                if data[0] >> 4 == 4:
+                    self.send(data)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)  # without it tests wait for ever
 
     def send(self, data: bytes) -> None:
         """Pass an IPv4 packet on."""
@@ -143,10 +148,10 @@ class SharedLoopback(LoopbackDevice):
                 key in tcp.connections
                 or key in tcp._time_wait
                 or tcp.listeners.find(*key) is not None
-                or port in tcp.claims._by_port
+                or tcp.claims.excludes(local, port)
             )
         if protocol == UDP:
-            return stack.udp._find(*key) is not None
+            return stack.udp.claims.excludes(local, port)
         return True
 
 

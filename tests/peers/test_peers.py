@@ -20,8 +20,14 @@ def why_not(file: File) -> str:
     return "" if found else "this Python was installed without its package `test`"
 
 
+LONG = ("cpython/test_events on selector", "uvloop/test_tcp on uvloop")  # a third of a minute each
+
+
 @pytest.mark.tun
-@pytest.mark.parametrize("file", FILES, ids=str)
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(one, id=str(one), marks=[pytest.mark.long] * (str(one) in LONG)) for one in FILES],
+)
 def test_peer(file: File) -> None:
     """Nothing fails, nothing is excluded that is not there, and the numbers are those of the table."""
     if reason := why_not(file):
