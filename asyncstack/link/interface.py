@@ -112,12 +112,13 @@ class Interface:
     async def _receive(self) -> None:
         while True:
             batch = await self.device.receive()
+            receive, taps = self.link.receive, self.taps
             self._receiving = True
             for frame in batch:
                 try:
-                    for tap in self.taps:
+                    for tap in taps:
                         tap(self, frame)
-                    await self.link.receive(frame)
+                    await receive(frame)
                 except Exception as exc:
                     self._report(exc, frame)
                 except (SystemExit, KeyboardInterrupt) as exc:

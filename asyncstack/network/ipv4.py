@@ -126,11 +126,10 @@ class Ipv4(NetworkLayer):
         path: Path,
         protocol: int,
         parts: Sequence[Buffer],
-        *,
         checksum_offset: int = -1,
         gso_size: int = 0,
-        ttl: int = 0,
         tos: int = 0,
+        ttl: int = 0,
         dont_fragment: bool = True,
     ) -> bool:
         """Send a packet along `path`; `parts[0]` begins with the transport header.

@@ -138,11 +138,10 @@ class Ipv6(NetworkLayer):
         path: Path,
         protocol: int,
         parts: Sequence[Buffer],
-        *,
         checksum_offset: int = -1,
         gso_size: int = 0,
-        ttl: int = 0,
         tos: int = 0,
+        ttl: int = 0,
         dont_fragment: bool = True,
     ) -> bool:
         """Send a packet along `path`. As `Ipv4.send`: `ttl` is the hop limit, `tos` the traffic class.

@@ -13,6 +13,9 @@ the application ran dry has been delivered.
 
 Of all records that an ACK delivers the one sent last counts. What had been delivered when it left also counts round
 trips: one has passed when something is delivered that left after the last one had ended.
+
+While the window is not full and the controller does not go by rates, all this is for TCP_INFO. So a sample is then only
+noted (`puts_off`) and worked out when somebody asks (`look`).
 """
 
 from __future__ import annotations
@@ -21,7 +24,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.congestion.base import AckSample
-    from asyncstack.transport.tcp.scoreboard import Scoreboard
+    from asyncstack.transport.tcp.scoreboard import Scoreboard, Transmission
+
+
+def puts_off(board: Scoreboard, newest: Transmission, una: int, now: float) -> bool:
+    """Leave the sample that the ACK up to `una` gives to `look`. False: it has to be taken now, as it is no usual one."""
+    if newest.times > 1 or now <= newest.delivered_at or newest.end > una:
+        return False
+    board.unlooked = newest, board.delivered, now
+    board.newest = None
+    board.delivered_at = now
+    board.first_sent = newest.sent_at
+    return True
+
+
+def look(board: Scoreboard, sample: AckSample) -> None:
+    """Somebody asks for the rate after all: that of the last sample put off."""
+    if board.unlooked is None:
+        return
+    newest, delivered, now = board.unlooked
+    board.unlooked = None
+    sample.fresh = True
+    sample.delivered = delivered - newest.delivered
+    sample.interval = max(now - newest.delivered_at, newest.sent_at - newest.first_sent)
+    sample.app_limited = newest.app_limited
 
 
 def take_sample(board: Scoreboard, sample: AckSample, min_rtt: float, now: float, whole: bool = True) -> None:

@@ -109,7 +109,9 @@ class TcpLayer:
         segment.ecn = packet.tos & 3
         endpoint = self.connections.get((dst, segment.dst_port, src, segment.src_port))
         if endpoint is not None:
-            endpoint.receive_segment(segment, self.clock())
+            # `endpoint.receive_segment`, a call less
+            endpoint.connection.receive_segment(segment, self.clock())
+            endpoint.settle()
         else:
             self.strays.receive(packet, segment)
 

@@ -25,10 +25,10 @@ NODELAY, NAGLE, CORK = range(3)  # patience with what does not fill a segment
 def fitting(snd: Sender, size: int, room: int, pipe: int, unit: int, now: float) -> int:
     """How much of `size` bytes may leave where `room` does not hold all of it."""
     if room >= unit:
-        snd.limited_by_window(False, now)
+        limited_by_window(snd, False, now)
         return 0 if _worth_waiting(snd, size, room, pipe) else room - room % unit
     window = snd.edge - snd.nxt
-    snd.limited_by_window(window < unit, now)
+    limited_by_window(snd, window < unit, now)
     if min(unit, size) > snd.congestion.cwnd - pipe:
         snd.limited_until = snd.nxt
         # whatever a controller says, a segment may leave where no ACK would come otherwise
@@ -55,6 +55,16 @@ def whole_segments(snd: Sender, size: int, unit: int, now: float) -> int:
     if not whole and snd.nxt == snd.una and snd.timers[PERSIST] == NEVER:
         snd.timers[PERSIST] = now + max(CORK_SECONDS, snd.rtt.rto)
     return whole
+
+
+def limited_by_window(snd: Sender, limited: bool, now: float) -> None:
+    """Whether the peer's window is what keeps us from sending, from now on."""
+    if limited:
+        if snd.window_limited_since < 0.0:
+            snd.window_limited_since = now
+    elif snd.window_limited_since >= 0.0:
+        snd.window_limited += now - snd.window_limited_since
+        snd.window_limited_since = -1.0
 
 
 def _worth_waiting(snd: Sender, size: int, room: int, pipe: int) -> bool:

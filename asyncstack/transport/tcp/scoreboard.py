@@ -101,6 +101,7 @@ class Scoreboard:
         "resent_bytes",
         "sacked",
         "sacked_segments",
+        "unlooked",
     )
 
     def __init__(self) -> None:
@@ -121,6 +122,8 @@ class Scoreboard:
         self.delivered_at = 0.0  # when the last of these were
         self.first_sent = 0.0  # when the present sample of the delivery rate began to be sent
         self.newest: Transmission | None = None  # of what the present ACK delivers, the one sent last
+        # a sample of the rate that nobody has asked for: of what, delivered by then, when
+        self.unlooked: tuple[Transmission, int, float] | None = None
         self.app_limited_until = 0  # until so much is delivered, samples of the rate are of the application's
         self.on_lost: Lost | None = None  # hears of each record given up
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp import pacing, portion, recovery, spurious, tail_loss
 from asyncstack.transport.tcp.congestion import AckSample, CongestionControl, Controllers, LossBased
-from asyncstack.transport.tcp.delivery_rate import take_sample
+from asyncstack.transport.tcp.delivery_rate import look, puts_off, take_sample
 from asyncstack.transport.tcp.history import History
 from asyncstack.transport.tcp.phase import OPEN, Phase
 from asyncstack.transport.tcp.portion import CORK, NAGLE, NODELAY
@@ -63,8 +63,8 @@ class Sender:
         "last_sent",
         "limit",
         "limited_until",
+        "loss_based",
         "max_window",
-        "measures",
         "more_end",
         "most_used",
         "mss",
@@ -171,6 +171,8 @@ class Sender:
         """What the controller hears of an ACK."""
         if self._sample is None:
             self._sample = AckSample()
+        if self.board.unlooked is not None:
+            look(self.board, self._sample)
         return self._sample
 
     @property
@@ -239,7 +241,10 @@ class Sender:
         control.slow_start_after_idle = self.config.slow_start_after_idle
         listens = kind.on_lost is not CongestionControl.on_lost
         self.board.on_lost = control.on_lost if listens else None
-        self.measures = kind.on_ack is not LossBased.on_ack
+        # the controller, if it hears of ACKs as all of its kind do
+        self.loss_based = (
+            control if isinstance(control, LossBased) and kind.on_ack is LossBased.on_ack else None
+        )
         return control
 
     def configure(self, config: TcpConfig, now: float) -> None:
@@ -301,12 +306,11 @@ class Sender:
             # what leaves before all this is delivered leaves behind a bubble
             board.app_limited_until = board.delivered + used
             if self.window_limited_since >= 0.0:
-                self.limited_by_window(False, now)
+                portion.limited_by_window(self, False, now)
         self.nxt = end
         self.last_sent = now
         if self.timers[RETRANSMIT] == NEVER:
-            self.arm_retransmit(now)
-            self.arm_probe(now)
+            self._time_flight(nxt == una and end - nxt <= unit, now)
         elif nxt - una <= unit:
             self.arm_probe(now)  # the first is no longer alone
         return record
@@ -355,15 +359,6 @@ class Sender:
             self.congestion.on_idle(idle, rto, now)
             self.last_sent = now
 
-    def limited_by_window(self, limited: bool, now: float) -> None:
-        """Whether the peer's window is what keeps us from sending, from now on."""
-        if limited:
-            if self.window_limited_since < 0.0:
-                self.window_limited_since = now
-        elif self.window_limited_since >= 0.0:
-            self.window_limited += now - self.window_limited_since
-            self.window_limited_since = -1.0
-
     def _fin_or_probe(self, unit: int, now: float) -> Transmission | None:
         """All data has been sent: the FIN, or a probe."""
         nxt = self.nxt
@@ -390,6 +385,17 @@ class Sender:
         due = now + self.rtt.rto
         last = self.progress_at + self.config.user_timeout
         self.timers[RETRANSMIT] = due if due < last or last <= now else last
+
+    def _time_flight(self, alone: bool, now: float) -> None:
+        """`arm_retransmit` and `arm_probe`, spelled out for a segment that is `alone`, as most answers to requests."""
+        rtt, timers = self.rtt, self.timers
+        rto, srtt = rtt.rto, rtt.srtt
+        due = now + rto
+        last = self.progress_at + self.config.user_timeout
+        timers[RETRANSMIT] = due if due < last or last <= now else last
+        if self.probes_tails:
+            pto = 2.0 * srtt + self.config.min_rto if alone and srtt else tail_loss.timeout(self)
+            timers[PROBE] = now + pto if pto < rto else due
 
     def arm_probe(self, now: float) -> None:
         """RFC 8985 7.2: see `tail_loss`, which moves the timer to where it has to be.
@@ -452,7 +458,7 @@ class Sender:
                 self.busy += now - self.busy_since
                 self.busy_since = -1.0
             if self.window_limited_since >= 0.0:
-                self.limited_by_window(False, now)
+                portion.limited_by_window(self, False, now)
         else:
             due = now + rtt.rto
             last = now + self.config.user_timeout
@@ -466,18 +472,25 @@ class Sender:
         )
         self.advance(acked, -1.0, now)
         self.dup_acks = 0
-        self.tell(acked, acked, limited, now)
+        control, board = self.loss_based, self.board
+        newest = board.newest
+        if limited or control is None or newest is None or not puts_off(board, newest, self.una, now):
+            self.tell(acked, acked, limited, now)
+        else:  # this is all that `tell` would come to, and what most ACKs of an exchange of messages do
+            control.on_unused(self.nxt - self.una - board.absent + acked, self.rtt.srtt, now)
 
     def tell(self, acked: int, delivered: int, limited: bool, now: float) -> None:
         """The controller hears what an ACK brought; see `AckSample`."""
-        sample, board, rtt = self._sample or self.sample, self.board, self.rtt
+        sample, board, rtt = self._sample, self.board, self.rtt
+        if sample is None or board.unlooked is not None:
+            sample = self.sample
         sample.acked = acked
         sample.delivered_now = delivered
         sample.limited = limited
         sample.pipe = self.nxt - self.una - board.absent
         sample.rtt = rtt.latest
         sample.srtt = rtt.srtt
-        take_sample(board, sample, rtt.min_rtt, now, limited or self.measures)
+        take_sample(board, sample, rtt.min_rtt, now, limited or self.loss_based is None)
         self.congestion.on_ack(sample, now)
 
     def set_mss(self, mss: int, most: int) -> None:

@@ -50,7 +50,7 @@ def test_rate_of_what_was_delivered_since_the_segment_left():
 
 def test_rate_is_bounded_by_that_of_sending():
     """ACKs that waited somewhere arrive at once and tell nothing of the path (4.1.2 of the draft)."""
-    d, sample = sending(2)
+    d, _ = sending(2)
     d.wait(0.1)
     d.inject(ack=edge(2))
     for _ in range(8):
@@ -59,29 +59,32 @@ def test_rate_is_bounded_by_that_of_sending():
     d.wait(0.02)
     for n in range(3, 11):
         d.inject(ack=edge(n))
+    sample = d.connection.sender.sample
     assert sample.delivered == 8 * MSS
     assert sample.interval == pytest.approx(0.1), "0.03 s since the last one left, but they left over 0.07 s"
 
 
 def test_a_bubble_of_the_application_marks_what_is_in_flight_with_it():
-    d, sample = sending(14)
+    d, _ = sending(14)
     d.wait(0.1)
     d.inject(ack=edge(10))
-    assert sample.app_limited, "before anything was delivered nobody can tell"
+    assert d.connection.sender.sample.app_limited, "before anything was delivered nobody can tell"
     d.wait(0.1)
     d.inject(ack=edge(14))
-    assert not sample.app_limited, "there was more when the tenth left; only then the queue ran dry"
+    assert not d.connection.sender.sample.app_limited, (
+        "there was more when the tenth left; only then the queue ran dry"
+    )
     d.write(2 * MSS)
     d.wait(0.1)
     d.inject(ack=edge(16))
-    assert sample.app_limited, "they left behind a bubble"
+    assert d.connection.sender.sample.app_limited, "they left behind a bubble"
     d.write(100 * MSS)
     d.wait(0.1)
     d.inject(ack=edge(20))
-    assert sample.app_limited
+    assert d.connection.sender.sample.app_limited
     d.wait(0.1)
     d.inject(ack=edge(40))
-    assert not sample.app_limited, "sent when all of the bubble was delivered"
+    assert not d.connection.sender.sample.app_limited, "sent when all of the bubble was delivered"
 
 
 def test_a_writer_that_leaves_something_over_is_not_limited():
@@ -139,3 +142,16 @@ def test_flight_and_loss_are_noted():
     assert sum(size for _, size in lost) == sample.lost_since == 5 * MSS
     assert lost[0] == (1 * MSS, MSS)
     assert lost[-1] == (5 * MSS, MSS)
+
+
+def test_an_exchange_of_messages_puts_its_samples_off_until_somebody_asks():
+    d = Dialogue.established(TcpConfig(congestion="reno"), mss=MSS, peer_mss=MSS, window=100 * MSS)
+    sender = d.connection.sender
+    for n in range(1, 4):
+        d.write(100)
+        d.wait(0.1)
+        d.inject(ack=1 + 100 * n)
+    assert sender._sample is None, "nobody has asked"
+    info = d.connection.info(d.now)
+    assert (info.delivery_rate, info.delivery_rate_app_limited) == (pytest.approx(1000), True)
+    assert (sender.sample.delivered, sender.sample.interval) == (100, pytest.approx(0.1))

@@ -193,12 +193,7 @@ class LossBased(CongestionControl, ABC):
         if not acked:
             return
         if not sample.limited:
-            self.on_unused_window(now)
-            used = sample.pipe + sample.delivered_now
-            if used > self.most_used:
-                self.most_used = used
-            if now >= self.judge_at:
-                validation.after_unused(self, sample, now)
+            self.on_unused(sample.pipe + sample.delivered_now, sample.srtt, now)
             return
         self.full_at = now
         self.most_used = 0
@@ -213,6 +208,14 @@ class LossBased(CongestionControl, ABC):
             acked = grown - self.ssthresh
             self.cwnd = self.ssthresh
         self.avoid_congestion(acked, sample.srtt, now)
+
+    def on_unused(self, used: int, srtt: float, now: float) -> None:
+        """What `on_ack` does where the window did not set the pace: `used` bytes were in the network before the ACK."""
+        self.on_unused_window(now)
+        if used > self.most_used:
+            self.most_used = used
+        if now >= self.judge_at:
+            validation.after_unused(self, srtt, now)
 
     def _first_slow_start(self, sample: AckSample) -> None:
         """No loss has found ssthresh yet."""

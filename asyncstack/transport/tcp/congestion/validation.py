@@ -17,17 +17,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from asyncstack.transport.tcp.congestion.base import AckSample, LossBased
+    from asyncstack.transport.tcp.congestion.base import LossBased
 
 VARIATION: Final = 0.2  # seconds: the RTO of a steady path is SRTT and this (see `rtt`)
 UNVALIDATED: Final = 300.0  # seconds, RFC 7661 4.4.2: the non-validated period
 
 
-def after_unused(control: LossBased, sample: AckSample, now: float) -> None:
+def after_unused(control: LossBased, srtt: float, now: float) -> None:
     """An ACK came while the application sends less than the window allows, and `due` has passed."""
     if control.full_at > control.unused_since or control.unused_since < 0.0:
         control.unused_since = control.full_at if control.full_at > 0.0 else now
-    period = sample.srtt + VARIATION if control.slow_start_after_idle else UNVALIDATED
+    period = srtt + VARIATION if control.slow_start_after_idle else UNVALIDATED
     if now - control.unused_since < period:
         control.judge_at = control.unused_since + period
         return
