@@ -28,8 +28,8 @@ class IpLink:
         self.is_broadcast: Callable[[bytes], bool] = lambda address: False  # nobody asks
 
     def receive(self, frame: Frame) -> Awaitable[None]:
-        """Pass `frame` to the handler of its IP version: to be awaited. Not a coroutine of its own, which would cost each
-        frame as much again as finding the handler."""
+        """Pass `frame` to the handler of its IP version: to be awaited. Not a coroutine itself, which would cost as
+        much again as finding the handler."""
         data, interface = frame.data, self._interface
         handler = interface.handlers.get(ETHERTYPES[data[0] >> 4] if data else 0)
         if handler is None:

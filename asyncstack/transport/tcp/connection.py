@@ -320,7 +320,7 @@ class Connection:
     def held_up(self, now: float) -> None:
         """Nothing can be sent now, for a reason below us. Whoever says so asks again when the deadline has passed."""
         if self.synchronized:
-            self.sender.held_up(now)
+            timeouts.held_up(self.sender, now)
 
     def set_path_mss(self, mss: int, now: float) -> None:
         """The path carries `mss` bytes of payload from now on, options included; the peer is not told. Larger segments

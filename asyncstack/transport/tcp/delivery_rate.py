@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def puts_off(board: Scoreboard, newest: Transmission, una: int, now: float) -> bool:
-    """Leave the sample that the ACK up to `una` gives to `look`. False: it has to be taken now, as it is no usual one."""
+    """Leave the sample that the ACK up to `una` gives to `look`. False: it has to be taken now, as it is odd."""
     if newest.times > 1 or now <= newest.delivered_at or newest.end > una:
         return False
     board.unlooked = newest, board.delivered, now

@@ -108,9 +108,8 @@ class Sender:
         self.una = iss  # SND.UNA
         self.nxt = iss  # SND.NXT
         self.edge = iss  # SND.UNA + SND.WND
-        self.window_seq = (
-            0  # SND.WL1; SND.WL2 needs no keeping, as ACKs below SND.UNA never update the window
-        )
+        # SND.WL1; SND.WL2 needs no keeping, as ACKs below SND.UNA never update the window
+        self.window_seq = 0
         self.max_window = 0
         self.shut_at = -1  # SND.UNA when the peer closed its window
         self.scale = 0  # Snd.Wind.Shift
@@ -146,9 +145,8 @@ class Sender:
         self.pacer: pacing.Pacer | None = None
         self.limited_until = iss  # what is outstanding below was sent with the congestion window full
         self.more_end = -1  # behind what was last written with MSG_MORE: it is not pushed
-        self.most_used = (
-            0  # the most in flight with this window's data; the next window counts from `used_until`
-        )
+        # the most in flight with this window's data; the next window counts from `used_until`
+        self.most_used = 0
         self.used_until = iss
         self.last_sent = 0.0
         self.progress_at = 0.0  # since when the peer owes us an answer: the user timeout counts from here
@@ -340,20 +338,13 @@ class Sender:
         if self.patience == CORK and self.waiting:
             self.overdue = True
 
-    def held_up(self, now: float) -> None:
-        """What waits can not leave: the link has no room, no neighbour, or there is no route. The timer runs all the
-        same, to try again and for the user timeout."""
-        if self.una == self.nxt and self.waiting and self.timers[RETRANSMIT] == self.timers[PERSIST] == NEVER:
-            self.progress_at = now
-            self.arm_retransmit(now)
-
     def _leave_idle(self, now: float) -> None:
         """Nothing is outstanding, and something would leave."""
         if self.busy_since < 0.0:
             self.busy_since = now
         if self.timers[PERSIST] == NEVER:
             self.progress_at = now
-            self.timers[RETRANSMIT] = NEVER  # of `held_up`
+            self.timers[RETRANSMIT] = NEVER  # of `timeouts.held_up`
         idle, rto = now - self.last_sent, self.rtt.rto
         if idle > rto and self.edge > self.nxt:
             self.congestion.on_idle(idle, rto, now)

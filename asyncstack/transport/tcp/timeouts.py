@@ -30,6 +30,7 @@ from asyncstack.transport.tcp.timers import (
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.connection import Connection
+    from asyncstack.transport.tcp.sender import Sender
 
 ORPHAN_RETRIES: Final = 8  # Linux: tcp_orphan_retries
 
@@ -43,6 +44,15 @@ def run_due(conn: Connection, now: float) -> None:
             run(conn, now)
 
 
+def held_up(snd: Sender, now: float) -> None:
+    """What waits can not leave: the link has no room, no neighbour, or there is no route. The timer runs all the
+    same, to try again and for the user timeout."""
+    timers = snd.timers
+    if snd.una == snd.nxt and snd.waiting and timers[RETRANSMIT] == timers[PERSIST] == NEVER:
+        snd.progress_at = now
+        snd.arm_retransmit(now)
+
+
 def _retransmit(conn: Connection, now: float) -> None:
     snd = conn.sender
     if conn.state in (SYN_SENT, SYN_RECEIVED):
@@ -53,7 +63,7 @@ def _retransmit(conn: Connection, now: float) -> None:
         conn.orphan and snd.timeouts >= ORPHAN_RETRIES
     ):
         conn.timed_out()
-    elif snd.una == snd.nxt:  # see `Sender.held_up`
+    elif snd.una == snd.nxt:  # see `held_up`
         snd.timeouts += 1
         snd.rtt.back_off()
         snd.arm_retransmit(now)
