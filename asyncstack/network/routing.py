@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
 
 LARGEST_PACKET = 65535
+KNOWN_PATHS = 1024  # kept for who asks again
 
 
 class Path:
@@ -119,6 +120,9 @@ class RoutingTable:
         self.loopback: Interface | None = None
         self.generation = 0
         self._families: dict[int, list[_Prefixes]] = {4: [], 16: []}  # longest first
+        # what `lookup` has found in this generation: a server is asked for the same few paths by each connection
+        self._known: dict[tuple[bytes, bytes, Interface | None, bool], Path] = {}
+        self._known_at = 0
         addresses.on_change = self.changed
 
     def add(
@@ -191,6 +195,17 @@ class RoutingTable:
         Raises OSError: EADDRNOTAVAIL if `source` is not ours, unless it may be `foreign`, or there is none to
         choose; ENETUNREACH without a route; EINVAL for a loopback source towards another host.
         """
+        key = (destination, source, interface, foreign)
+        path = self._known.get(key)
+        if path is not None and path.generation == self.generation and path.interface.up:
+            return path
+        if self._known_at != self.generation or len(self._known) >= KNOWN_PATHS:
+            self._known.clear()
+            self._known_at = self.generation
+        path = self._known[key] = self._lookup(destination, source, interface, foreign)
+        return path
+
+    def _lookup(self, destination: bytes, source: bytes, interface: Interface | None, foreign: bool) -> Path:
         if destination in (ANY_IPV4, ANY_IPV6):  # connect(0.0.0.0) means this host
             destination = LOOPBACK_IPV4 if len(destination) == 4 else LOOPBACK_IPV6
         if source in (ANY_IPV4, ANY_IPV6) and interface is None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncstack.network.addresses import AddressTable, format_address, parse_address, parse_network
-from asyncstack.network.routing import RoutingTable
+from asyncstack.network.routing import KNOWN_PATHS, RoutingTable
 from tests.network.host import Host, Interface, fails
 
 A = parse_address
@@ -268,3 +268,23 @@ def test_lookup_agrees_with_a_search_through_all(prefixes, destinations):
         else:
             with fails(errno.ENETUNREACH):
                 routes.lookup(destination)
+
+
+def test_who_asks_again_gets_the_same_path_until_something_changes(host):
+    path = host.path("10.0.0.9")
+    assert host.path("10.0.0.9") is path
+    assert host.path("10.0.0.9", "10.0.0.1") is not path, "who names a source may get another path"
+    host.routes.update_path_mtu(A("10.0.0.9"), 1000, 0.0)
+    changed = host.path("10.0.0.9")
+    assert (path.mtu, changed.mtu) == (1500, 1000)
+    assert host.path("10.0.0.9") is changed
+    host.eth0.up = False
+    with fails(errno.ENETUNREACH):
+        host.path("10.0.0.9")
+
+
+def test_paths_that_are_kept_are_bounded(host):
+    host.routes.add(*parse_network("0.0.0.0/0"), host.eth0, A("10.0.0.254"))
+    for number in range(3 * KNOWN_PATHS):
+        host.routes.lookup((0x08000000 + number).to_bytes(4, "big"))
+        assert len(host.routes._known) <= KNOWN_PATHS

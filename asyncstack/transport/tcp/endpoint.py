@@ -18,6 +18,7 @@ from asyncstack.timing import LoopTimer
 from asyncstack.transport.endpoint_socket import socket_address
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.info import TcpInfo
+from asyncstack.transport.tcp.output import silent
 from asyncstack.transport.tcp.state import (
     CLOSED,
     CLOSED_BIT,
@@ -259,7 +260,10 @@ class TcpEndpoint:
             self.blocked(self.layer.clock())
         # else the turn to send sets the timer: the deadline may have moved by then
         if not self.queued:
-            interface.mark_ready(self)
+            if silent(connection):
+                self._arm()
+            else:
+                interface.mark_ready(self)
 
     def _arm(self) -> None:
         timer = self._timer

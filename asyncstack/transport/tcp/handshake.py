@@ -39,7 +39,8 @@ FALLBACK_RTO: Final = 3.0
 
 def window_shift(size: int) -> int:
     """The smallest shift with which a window of `size` bytes fits the field."""
-    return min(max(size.bit_length() - 16, 0), MAX_SHIFT)
+    shift = size.bit_length() - 16
+    return 0 if shift <= 0 else shift if shift < MAX_SHIFT else MAX_SHIFT
 
 
 def open_active(conn: Connection, now: float) -> None:

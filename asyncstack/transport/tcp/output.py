@@ -9,11 +9,28 @@ from typing import TYPE_CHECKING
 
 from asyncstack.transport.tcp import handshake
 from asyncstack.transport.tcp.sequence import MASK, timestamp
-from asyncstack.transport.tcp.state import SYN_RECEIVED
+from asyncstack.transport.tcp.state import ESTABLISHED, SYN_RECEIVED
 from asyncstack.wire.tcp import ACK, RST, Segment
 
 if TYPE_CHECKING:
     from asyncstack.transport.tcp.connection import Connection
+
+
+def silent(conn: Connection) -> bool:
+    """Whether it is plain that `segment_to_send` would give None: a turn to send is not worth asking for. False says
+    nothing."""
+    snd = conn.sender
+    return not (
+        conn.state is not ESTABLISHED
+        or snd.nxt < snd.queue.end
+        or conn.receiver.ack_now
+        or snd.alert
+        or snd.board.lost
+        or conn.probe_due
+        or conn.urgent_end >= 0
+        or snd.search is not None
+        or snd.pacer is not None
+    )
 
 
 def before_synchronized(conn: Connection, now: float) -> Segment | None:

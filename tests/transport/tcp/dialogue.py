@@ -16,6 +16,7 @@ from collections.abc import Callable
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.memory import MemoryBudget
+from asyncstack.transport.tcp.output import silent
 from asyncstack.transport.tcp.state import State
 from asyncstack.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment, build, parse
 
@@ -145,7 +146,9 @@ class Dialogue:
     def flush(self) -> None:
         """Collect what happened and what leaves now."""
         self.events += [event.value for event in self.connection.events()]
+        quiet = silent(self.connection)
         while (segment := self.connection.segment_to_send(self.now)) is not None:
+            assert not quiet, "`silent` is sure that nothing is to be sent"
             if segment.ts_val >= 0:
                 self.our_ts = segment.ts_val
             self.sent.append((self.now, segment))

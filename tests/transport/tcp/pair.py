@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from asyncstack.config import TcpConfig
 from asyncstack.transport.tcp.connection import Connection
+from asyncstack.transport.tcp.output import silent
 from asyncstack.transport.tcp.state import State
 from asyncstack.wire.tcp import ACK, CWR, FIN, PSH, SYN, Segment, build, parse
 
@@ -161,7 +162,9 @@ class Pair:
     def flush(self) -> None:
         for end in (self.a, self.b):
             end.turn(self.now)
+            quiet = silent(end.connection)
             while (segment := end.connection.segment_to_send(self.now)) is not None:
+                assert not quiet, "`silent` is sure that nothing is to be sent"
                 self.check_offer(end, segment)
                 for due, piece in end.link.carry(segment, self.now):
                     self.serial += 1
