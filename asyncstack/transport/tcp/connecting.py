@@ -116,6 +116,25 @@ async def _race(
                 errors.append(exc)
         return None
     started: list[asyncio.Task[TcpTransport]] = []
+    try:
+        return await _staggered(layer, factory, targets, delay, errors, config, started)
+    except BaseException:  # cancelled when one had just opened, perhaps
+        for task in started:
+            if task.done() and not task.cancelled() and task.exception() is None:
+                task.result().abort()
+        raise
+
+
+async def _staggered(
+    layer: TcpLayer,
+    factory: ProtocolFactory,
+    targets: list[Target],
+    delay: float,
+    errors: list[OSError],
+    config: TcpConfig | None,
+    started: list[asyncio.Task[TcpTransport]],
+) -> TcpTransport | None:
+    """`started` has every attempt, also after an error."""
     running: set[asyncio.Task[TcpTransport]] = set()
     try:
         while running or len(started) < len(targets):
