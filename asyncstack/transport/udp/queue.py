@@ -1,6 +1,6 @@
 """Datagrams on their way out: sent at once while the interface has room, else in order as it gets room.
 
-What waits is bounded by `StackConfig.udp_queue` bytes. Beyond that, datagrams are dropped and counted, as the kernel
+What waits is bounded by `StackConfig.udp_queue` bytes, and in number. Beyond that, datagrams are dropped and counted, as the kernel
 does: UDP promises nothing.
 """
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from asyncstack.transport.udp.layer import UdpLayer
 
 
+WAITING_LIMIT: Final = 4096  # datagrams; some have no bytes to count
 HEARD_HERE: Final = 1
 STAYS_HERE: Final = 2
 
@@ -65,7 +66,7 @@ class DatagramQueue:
     @property
     def has_room(self) -> bool:
         """Whether at least half of what may wait is free."""
-        return 2 * self.size <= self._layer.config.udp_queue
+        return 2 * self.size <= self._layer.config.udp_queue and 2 * len(self._waiting) <= WAITING_LIMIT
 
     def send(self, way: Way, port: int, data: bytes) -> bool:
         """Send a datagram, or let it wait. False: it was dropped. Raises OSError EMSGSIZE, EINVAL (port 0)."""
@@ -80,7 +81,7 @@ class DatagramQueue:
             else:
                 layer.send(path, own or self.source_port, port, data, ttl, tos)
             return True
-        if self.size + len(data) > layer.config.udp_queue:
+        if self.size + len(data) > layer.config.udp_queue or len(self._waiting) >= WAITING_LIMIT:
             layer.counters["udp.send_queue_full"] += 1
             return False
         self._waiting.append(Outgoing(way, port, data))

@@ -7,6 +7,7 @@ import pytest
 
 from asyncstack import Stack, memory_pair
 from asyncstack.transport.udp.endpoint import WAYS_KEPT
+from asyncstack.transport.udp.queue import WAITING_LIMIT
 from tests.transport.asyncio_contract.recorders import Datagrams
 
 pytestmark = pytest.mark.virtual_time
@@ -144,6 +145,16 @@ async def test_nothing_overtakes_what_waits():
         waiting.near.peer.inbox_frames = 100
         waiting.send(b"6")
         assert await waiting.sink.received(7) == [b"%d" % number for number in range(7)]
+
+
+async def test_datagrams_without_bytes_do_not_wait_without_bound():
+    async with Waiting() as waiting:
+        for _ in range(2 * WAITING_LIMIT):
+            waiting.send(b"")
+        queue = waiting.source.transport._queue
+        assert len(queue) == WAITING_LIMIT
+        assert not queue.has_room
+        queue.clear()
 
 
 async def test_a_turn_is_bounded():
