@@ -210,7 +210,7 @@ class Calls:
         try:
             if start_serving:
                 await server.start_serving()
-        except OSError:  # of a `sock` that can not listen
+        except BaseException:  # cancelled, or a `sock` that can not listen
             server.close()
             raise
         return server

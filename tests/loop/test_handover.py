@@ -168,6 +168,33 @@ async def test_a_handshake_that_fails_closes_the_socket(stack, certificate):
     server.close()
 
 
+@everywhere(kernel=False)
+async def test_tls_that_can_not_begin_ends_the_connection(stack, certificate):
+    client, server = await pair(stack)
+    trust = ssl.create_default_context(cafile=certificate[0])
+    with pytest.raises(ValueError, match="should be a positive number"):
+        await calls(stack).create_connection(
+            Recorder, sock=client, ssl=trust, server_hostname="server", ssl_handshake_timeout=0
+        )
+    with pytest.raises(ConnectionResetError):
+        await recv(stack, server, 1000)
+    server.close()
+    assert not stack.tcp.connections
+
+
+@everywhere(kernel=False)
+@pytest.mark.parametrize("with_socket", [True, False])
+async def test_a_server_whose_making_is_cancelled_listens_no_more(stack, with_socket):
+    where = {"sock": listener(stack)} if with_socket else {"host": "127.0.0.1", "port": 7}
+    making = asyncio.ensure_future(stack.create_server(Recorder, **where))
+    while not stack.servers:
+        await asyncio.sleep(0)
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert not stack.servers
+
+
 @everywhere
 async def test_a_server_on_a_bound_socket(stack):
     sock = make(stack)

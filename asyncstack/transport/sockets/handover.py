@@ -43,15 +43,15 @@ async def transport_over(
 ) -> tuple[asyncio.Transport, ProtocolT]:
     """(transport, protocol) for the connection of `sock`. Raises OSError ENOTCONN, EBADF; ssl.SSLError."""
     endpoint, catch_up = _detached(sock)
-    try:
-        protocol = protocol_factory()
-    except BaseException:
-        endpoint.abort()
-        raise
     loop = endpoint.layer.loop
     made: asyncio.Future[TcpTransport] = loop.create_future()
     secured: asyncio.Future[None] | None = None if tls is None else loop.create_future()
-    outer = protocol if tls is None else tls.protocol(loop, protocol, secured)
+    try:
+        protocol = protocol_factory()
+        outer = protocol if tls is None else tls.protocol(loop, protocol, secured)
+    except BaseException:
+        endpoint.abort()
+        raise
     transport = TcpTransport(endpoint, outer, contextvars.copy_context(), waiter=made)
     catch_up(transport)
     try:
