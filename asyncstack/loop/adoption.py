@@ -189,9 +189,9 @@ class Adoptions:
 
     def handed_over(self, sock: Any, pseudo: StackSocket | EndpointSocket) -> None:
         """A transport or server has taken over the socket that stood in for `sock`: `pseudo` speaks for it."""
-        if isinstance(sock, StackSocket):
+        stand_in = self._stand_ins.get(sock)
+        if stand_in is None:  # it is a stack's own, or the library has closed it meanwhile
             return
-        stand_in = self._stand_ins[sock]
         stand_in.end(close=False)
         stand_in.socket = pseudo
         _socket.socket.close(sock)  # the descriptor; the object goes on telling its name

@@ -544,6 +544,23 @@ async def test_many_connections_that_end_in_every_way(stack):
 
 
 @everywhere(kernel=False)
+async def test_a_socket_that_is_closed_while_a_transport_takes_it_over(stack):
+    client, server = await pair()
+
+    class Closing(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            client.close()
+
+    transport, protocol = await asyncio.get_running_loop().create_connection(Closing, sock=client)
+    transport.write(b"still there")
+    assert await asyncio.get_running_loop().sock_recv(server, 100) == b"still there"
+    transport.close()
+    await protocol.called("connection_lost")
+    server.close()
+
+
+@everywhere(kernel=False)
 async def test_a_server_that_can_not_listen(stack):
     loop = asyncio.get_running_loop()
     first, second = stack.socket(), stack.socket()
