@@ -1,7 +1,7 @@
 """Datagrams on their way out: sent at once while the interface has room, else in order as it gets room.
 
-What waits is bounded by `StackConfig.udp_queue` bytes, and in number. Beyond that, datagrams are dropped and counted, as
-the kernel does: UDP promises nothing.
+What waits is bounded by `StackConfig.udp_queue` bytes, and in number. Beyond that, datagrams are dropped and counted,
+as the kernel does: UDP promises nothing.
 """
 
 from __future__ import annotations
