@@ -66,7 +66,7 @@ class Opening:
                     self._capture(one.capture).attach(interface)
             stacks = getattr(loop, "stacks", None)
             if settings.loopback and stacks is not None:
-                stacks.loopback = self.stack
+                stacks.loopback = True
         if network is not None:
             for publish in network.publish:
                 self._listening.append((publish, _listen(*host_port(publish.at))))
@@ -160,10 +160,12 @@ class OpeningLoop(asyncio.AbstractEventLoop):
     def close(self) -> None:
         """As asyncio's. Connections of the loop's own stack end in order before, which takes a moment."""
         opened = None if self.is_running() else self._opened
-        if opened is not None:
-            self._opened = None
-            self.run_until_complete(opened.close())
-        super().close()
+        try:
+            if opened is not None:
+                self._opened = None
+                self.run_until_complete(opened.close())
+        finally:
+            super().close()
 
 
 @contextmanager

@@ -360,3 +360,18 @@ def test_an_address_twice(netns):
     told = complaint(OSError, tun="as0", addresses=["10.9.0.2/24"] * 2, peer="10.9.0.1/24")
     assert "10.9.0.2" in told
     assert "as0" not in {name for _, name in socket.if_nameindex()}
+
+
+def test_a_loop_is_closed_though_its_stack_could_not_be():
+    class Broken:
+        def open(self, loop):
+            pass
+
+        async def close(self):
+            raise OSError("the device can not be closed")
+
+    loop = SelectorEventLoop(opening=Broken())
+    loop.run_until_complete(asyncio.sleep(0))
+    with pytest.raises(OSError, match="can not be closed"):
+        loop.close()
+    assert loop.is_closed()
