@@ -53,6 +53,10 @@ async def _relay(
         theirs.close()
         raise
     name: tuple[Any, ...] = transport.get_extra_info("sockname")
-    _, near = await loop.create_unix_connection(lambda: Side(sides), sock=theirs)
+    try:
+        _, near = await loop.create_unix_connection(lambda: Side(sides), sock=theirs)
+    except BaseException:
+        transport.abort()
+        raise
     near.join(far)
     return name

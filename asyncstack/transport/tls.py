@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.sslproto
+import errno
 import ssl as ssl_module
 from typing import Any, NamedTuple, cast
+
+from asyncstack.errors import os_error
 
 Ssl = ssl_module.SSLContext | bool | None
 
@@ -42,15 +45,18 @@ class Tls(NamedTuple):
 
 async def handshake(transport: asyncio.Transport, done: asyncio.Future[None]) -> asyncio.Transport:
     """The transport that encrypts, once `done`. Aborts `transport` and raises what the handshake failed of."""
-    protocol: Any = transport.get_protocol()
+    protocol: Any = transport.get_protocol()  # None if the end was told already
+    secured = None if protocol is None else protocol._get_app_transport()  # the protocol forgets it at the end
     try:
         await done
+        if secured is None or protocol._app_state is asyncio.sslproto.AppProtocolState.STATE_INIT:
+            raise os_error(errno.ECONNABORTED, "closed here before the TLS handshake was over")
     except BaseException:
         transport.abort()
         raise
     finally:
         del done
-    return cast(asyncio.Transport, protocol._get_app_transport())
+    return cast(asyncio.Transport, secured)
 
 
 def check(

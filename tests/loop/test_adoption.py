@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from asyncstack import SelectorEventLoop, Stack
+from asyncstack.loop.relaying import _relay
 from asyncstack.transport.sockets.stream import StreamSocket
+from asyncstack.transport.tcp.state import ESTABLISHED
 from asyncstack.transport.tcp.transport import TcpTransport
 from tests.loop.where import everywhere, until
 from tests.transport.asyncio_contract.recorders import Recorder
@@ -590,6 +592,66 @@ async def test_a_stack_that_closes_first(stack):
     assert client.fileno() == -1
     client.close()
     server.close()
+
+
+@everywhere(kernel=False)
+@pytest.mark.parametrize("turns", range(10))
+async def test_a_stack_that_closes_in_a_handshake(stack, certificate, turns):
+    loop, trust = asyncio.get_running_loop(), ssl.create_default_context(cafile=certificate[0])
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(*certificate)
+    async with Stack() as other:
+        with other.current():
+            server = await loop.create_server(Recorder, "127.0.0.1", 0, ssl=serving)
+            port = server.sockets[0].getsockname()[1]
+            call = loop.create_connection(Recorder, "127.0.0.1", port, ssl=trust, server_hostname="server")
+            connecting = asyncio.ensure_future(call)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    try:
+        transport, protocol = await connecting
+    except (OSError, RuntimeError):  # RuntimeError: it was closed before the call began
+        return
+    assert transport.is_closing()
+    await protocol.called("connection_lost")
+
+
+@everywhere
+async def test_a_protocol_that_aborts_as_soon_as_it_is_secured(stack, certificate):
+    loop, trust = asyncio.get_running_loop(), ssl.create_default_context(cafile=certificate[0])
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(*certificate)
+
+    class Aborting(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            transport.abort()
+
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=serving)
+    port = server.sockets[0].getsockname()[1]
+    made, protocol = await loop.create_connection(
+        Aborting, "127.0.0.1", port, ssl=trust, server_hostname="server"
+    )
+    assert made is protocol.transport
+    await protocol.called("connection_lost")
+    server.close()
+    await asyncio.sleep(0.05)
+
+
+@everywhere(kernel=False)
+@pytest.mark.parametrize("turns", range(1, 12))
+async def test_a_connection_for_a_thread_that_gives_up(stack, turns):
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 7)
+    ours, theirs = socket.socketpair()
+    relaying = asyncio.ensure_future(_relay(loop, theirs, ("127.0.0.1", 7), None))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    relaying.cancel()
+    await asyncio.gather(relaying, return_exceptions=True)
+    ours.close()
+    server.close()
+    await until(lambda: not [one for one in stack.connections() if one.state is ESTABLISHED])
 
 
 @everywhere(kernel=False)
