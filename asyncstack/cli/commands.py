@@ -84,7 +84,8 @@ def serve(
         raise click.UsageError("--ssl-keyfile is of no use without --ssl-certfile")
 
     if publish is None:
-        interface.check()
+        neither = interface.tun is None and interface.tap is None
+        interface.check(", or --publish HOST:PORT, which needs no privileges" if neither else "")
     else:
         interface.check_unused("--publish is for the simulated network")
     if workers > 1:

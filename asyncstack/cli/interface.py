@@ -32,12 +32,19 @@ class InterfaceOptions:
     offload: bool
     capture: str | None
 
-    def check(self) -> None:
-        """Raises click.UsageError for a combination that makes no interface."""
+    def check(self, instead: str = "") -> None:
+        """Raises click.UsageError for what makes no interface; `instead`: what could be said in its place."""
+        from asyncstack.network.addresses import parse_own
+
         if (self.tun is None) == (self.tap is None):
-            raise click.UsageError("say which interface: one of --tun NAME and --tap NAME")
+            raise click.UsageError(f"say which interface: one of --tun NAME and --tap NAME{instead}")
         if not self.address:
             raise click.UsageError("the stack needs an address of its own: --address 10.9.0.2/24")
+        for address in self.address:
+            try:
+                parse_own(address)
+            except ValueError as exc:
+                raise click.UsageError(f"--address: {exc}") from None
 
     def check_unused(self, reason: str) -> None:
         """Raises click.UsageError if something was asked for that needs a TUN or TAP."""

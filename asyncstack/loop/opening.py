@@ -144,10 +144,9 @@ class OpeningLoop(asyncio.AbstractEventLoop):
 
     def run_forever(self) -> None:
         """As asyncio's. The first time, `opening` is opened before anything else, which may raise its errors."""
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            self._opened = opening
-            opening.open(self)
+        if self._opening is not None and asyncio._get_running_loop() is None:  # else this one will not run
+            self._opened, self._opening = self._opening, None
+            self._opened.open(self)
         super().run_forever()
 
     async def shutdown_default_executor(self, *args: Any, **kwds: Any) -> None:

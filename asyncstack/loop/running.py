@@ -46,13 +46,20 @@ def run(
     asyncio's calls to addresses of the stack, or to where it has a route, are answered by it; all others by the kernel.
     Without `tun`, `tap` and `network` it is what the environment says (ASYNCSTACK_CONFIG, ASYNCSTACK_TUN, ...).
 
-    Raises SettingsError (a ValueError) for settings that can not be, OSError for what the system refuses, and whatever
-    `main` raises.
+    Raises SettingsError (a ValueError) for settings that can not be, TypeError for a `main` that is no coroutine,
+    RuntimeError in a running event loop, OSError for what the system refuses, and whatever `main` raises.
     """
     from asyncstack.loop.loops import EventLoop, SelectorEventLoop
     from asyncstack.loop.opening import Opening
 
+    if not asyncio.iscoroutine(main):
+        raise TypeError(f"asyncstack.run: a coroutine is wanted, as in run(main()), not {main!r}")
     try:
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError(
+                "asyncstack.run: an event loop runs in this thread already (a notebook's, an async function's): "
+                "await asyncio.to_thread(asyncstack.run, main(), ...), or make an asyncstack.Stack in the loop"
+            )
         if loop not in ("uvloop", "selector"):
             raise SettingsError(f"asyncstack.run: loop={loop!r}: give 'uvloop' or 'selector'")
         given = {

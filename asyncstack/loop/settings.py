@@ -55,7 +55,7 @@ from typing import Any, Final
 from asyncstack.config import StackConfig
 from asyncstack.link.kernel import parse_peer
 from asyncstack.loop.tables import SettingsError, read_table
-from asyncstack.network.addresses import parse_address, parse_interface
+from asyncstack.network.addresses import parse_address, parse_interface, parse_own
 from asyncstack.testing.impairment import Impairments
 
 PREFIX: Final = "ASYNCSTACK_"
@@ -81,7 +81,7 @@ class InterfaceSettings:
             )
         if not self.addresses:
             raise ValueError('addresses: the stack needs one of its own, such as "10.9.0.2/24"')
-        _check("addresses", parse_interface, self.addresses)
+        _check("addresses", parse_own, self.addresses)
         _check("peer", parse_peer, self.peer)
         _check("gateway", parse_address, self.gateway)
 
@@ -157,7 +157,7 @@ class NetworkSettings:
         if not self.hosts:
             raise ValueError("hosts: a network needs one")
         for name, addresses in self.hosts.items():
-            _check(f"hosts: {name}", parse_interface, addresses)
+            _check(f"hosts: {name}", parse_own, addresses)
         named = [("stands_on", self.stands_on)] if self.stands_on is not None else []
         named += [
             (f"links {number}: between", one)
@@ -237,14 +237,14 @@ class Settings:
         if not given:
             return None
         where = _variables(given)
-        nameservers = _from_text("nameservers", given.pop("nameservers", ""))
-        dns = {"nameservers": nameservers} if nameservers else {}
-        known = [one.name for one in fields(InterfaceSettings)]
+        known = ["config", *(one.name for one in fields(InterfaceSettings)), "nameservers"]
         for key in given:
             if key not in known:
                 raise SettingsError(
-                    f"{_variables([key])}: unknown; there are {_variables(['config', *known])}"
+                    f"{_variables([key])}: unknown; there are {_variables(known)}"
                 )
+        nameservers = _from_text("nameservers", given.pop("nameservers", ""))
+        dns = {"nameservers": nameservers} if nameservers else {}
         table = {key: _from_text(key, text) for key, text in given.items()}
         interface = read_table(InterfaceSettings, table, where)
         config = read_table(StackConfig, {"dns": dns}, _variables(["nameservers"]))

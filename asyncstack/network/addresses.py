@@ -69,6 +69,18 @@ def parse_interface(text: InterfaceLike) -> tuple[bytes, int]:
     return parsed.packed, parsed.network.prefixlen
 
 
+def parse_own(text: str) -> tuple[bytes, int]:
+    """As `parse_interface`, but the length has to be there: who leaves it out has forgotten it more often than not.
+
+    Raises ValueError.
+    """
+    parsed = parse_interface(text)
+    if "/" not in text:
+        length = 24 if len(parsed[0]) == 4 else 64
+        raise ValueError(f"{text!r} needs a prefix length, such as {text}/{length}")
+    return parsed
+
+
 def parse_network(text: str) -> tuple[bytes, int]:
     """(prefix, prefix length) of "10.0.0.0/8"; "default" is not one. Raises ValueError on host bits."""
     network = ipaddress.ip_network(text)

@@ -580,9 +580,13 @@ MISTAKES = {
     ),
     "no network": (("run", "--network", "tun.toml", "script.py"), "tun.toml: it has no [network]"),
     "no address": (("run", "--tun", "as0", "script.py"), "--address 10.9.0.2/24"),
+    "an address without length": (
+        ("run", "--tun", "as0", "--address", "10.9.0.2", "script.py"),
+        "--address: '10.9.0.2' needs a prefix length, such as 10.9.0.2/24",
+    ),
     "what is no address": (
         ("run", "--tun", "as0", "--address", "x", "script.py"),
-        "addresses: 'x' does not appear",
+        "--address: 'x' does not appear",
     ),
 }
 

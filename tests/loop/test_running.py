@@ -201,6 +201,47 @@ def test_settings_that_can_not_be(monkeypatch, tmp_path: Path):
     )
 
 
+def test_no_coroutine():
+    async def main() -> None:
+        pass
+
+    with pytest.raises(TypeError, match=r"run\(main\(\)\)"):
+        asyncstack.run(main, network=NETWORK)
+
+
+@pytest.mark.filterwarnings("error")
+def test_in_a_running_loop():
+    """It says what to do instead, and that works."""
+
+    async def main() -> bytes:
+        server = await asyncio.start_server(echo, "10.8.0.2", 7)
+        async with server:
+            return await ask("10.8.0.2", 7)
+
+    async def cell() -> bytes:
+        assert "await asyncio.to_thread(asyncstack.run, " in complaint(RuntimeError, network=NETWORK)
+        return await asyncio.to_thread(asyncstack.run, main(), network=NETWORK)
+
+    assert asyncio.run(cell()) == b"hello"
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_loop_that_can_not_run_yet(kind):
+    """Nothing is opened while another loop runs in the thread; later it is, and closed."""
+    opening = Opening(read_table(Settings, {"network": NETWORK}, "test"))
+    loop = kind(opening=opening)
+
+    async def elsewhere() -> None:
+        with pytest.raises(RuntimeError, match="another loop is running"):
+            loop.run_forever()
+
+    asyncio.run(elsewhere())
+    assert opening.stack is None
+    loop.run_until_complete(asyncio.sleep(0, loop))
+    assert opening.stack is not None
+    loop.close()
+
+
 def test_what_the_system_refuses(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

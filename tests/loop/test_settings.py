@@ -131,6 +131,14 @@ MISTAKES = {
         INTERFACE.replace("10.9.0.2/24", "10.9.0"),
         ": addresses: '10.9.0' does not appear",
     ),
+    "an address without length": (
+        INTERFACE.replace("10.9.0.2/24", "10.9.0.2"),
+        ": interface 1: addresses: '10.9.0.2' needs a prefix length, such as 10.9.0.2/24",
+    ),
+    "a host without length": (
+        NETWORK.replace("10.8.0.2/24", "10.8.0.2"),
+        ": network: hosts: server: '10.8.0.2' needs a prefix length",
+    ),
     "a peer without length": (
         INTERFACE.replace("10.9.0.1/24", "10.9.0.1"),
         "peer: peer '10.9.0.1' needs a prefix",
@@ -210,6 +218,7 @@ VARIABLES = {
         {"TUN": "as0", "ADDRESS": "x"},
         "ASYNCSTACK_ADDRESS: unknown; there are ASYNCSTACK_CONFIG",
     ),
+    "of nothing, and what there is": ({"NAMESERVER": "10.9.0.1"}, "ASYNCSTACK_CAPTURE, ASYNCSTACK_NAMESERVERS"),
     "addresses without interface": (
         {"ADDRESSES": "10.9.0.2/24"},
         "ASYNCSTACK_ADDRESSES: give one of tun and tap",
