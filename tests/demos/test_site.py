@@ -48,6 +48,7 @@ class Seen:
     port: int  # the client's, of the transfer
     changed: float  # when a sample told of the new loss
     changes: list[str]  # labels of the vertical lines
+    loss: str  # beside its slider, with the first sample
     rows: list[list[str]]
     complaints: list[str]  # errors of the page
     hosts: set[str]  # asked for anything
@@ -90,6 +91,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         page.on("websocket", lambda socket: hosts.add(urlsplit(socket.url).netloc))
         page.goto(url)
         page.wait_for_selector("#status[data-state=live]", timeout=15000)
+        page.wait_for_function("charts.goodput.points?.[0]?.length > 0", timeout=15000)
+        loss = page.locator("output[for=loss]").inner_text()
         page.wait_for_function("charts.goodput.points[0]?.length >= 24", timeout=30000)
         page.fill("#loss", TWO_PERCENT)
         changed = page.wait_for_function("charts.goodput.changes?.at(-1)?.t", timeout=15000).json_value()
@@ -115,6 +118,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         port,
         changed,
         changes,
+        loss,
         rows,
         before_the_end,
         hosts - {origin},
@@ -169,6 +173,10 @@ def undisturbed(seen: Seen, transfer: packets.Transfer) -> Iterator[Point]:
     for point in seen.cwnd[4:]:
         if transfer.undisturbed(point.t0, point.t1):
             yield point
+
+
+def test_the_controls_say_what_is_set_at_once(seen: Seen):
+    assert seen.loss == "0.02 %"
 
 
 def test_the_loss_control_changes_the_link(seen: Seen, transfer: packets.Transfer):

@@ -123,7 +123,7 @@ const controls = {
   rate: { steps: [0.5, 1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50].map((mbit) => mbit * 1e6), text: (v) => `${+(v / 1e6).toFixed(2)} Mbit/s` },
 };
 const DEFAULTS = { loss: 0.0002, delay: 0.02, rate: 20e6 };
-let touched = 0; // when a slider was last moved: until the answer is here, it knows better
+let touched = -Infinity; // when a slider was last moved: until the answer is here, it knows better
 
 for (const [name, control] of Object.entries(controls)) {
   control.input = $(name);
