@@ -240,9 +240,7 @@ class Settings:
         known = ["config", *(one.name for one in fields(InterfaceSettings)), "nameservers"]
         for key in given:
             if key not in known:
-                raise SettingsError(
-                    f"{_variables([key])}: unknown; there are {_variables(known)}"
-                )
+                raise SettingsError(f"{_variables([key])}: unknown; there are {_variables(known)}")
         nameservers = _from_text("nameservers", given.pop("nameservers", ""))
         dns = {"nameservers": nameservers} if nameservers else {}
         table = {key: _from_text(key, text) for key, text in given.items()}

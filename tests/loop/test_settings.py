@@ -218,7 +218,10 @@ VARIABLES = {
         {"TUN": "as0", "ADDRESS": "x"},
         "ASYNCSTACK_ADDRESS: unknown; there are ASYNCSTACK_CONFIG",
     ),
-    "of nothing, and what there is": ({"NAMESERVER": "10.9.0.1"}, "ASYNCSTACK_CAPTURE, ASYNCSTACK_NAMESERVERS"),
+    "of nothing, and what there is": (
+        {"NAMESERVER": "10.9.0.1"},
+        "ASYNCSTACK_CAPTURE, ASYNCSTACK_NAMESERVERS",
+    ),
     "addresses without interface": (
         {"ADDRESSES": "10.9.0.2/24"},
         "ASYNCSTACK_ADDRESSES: give one of tun and tap",
