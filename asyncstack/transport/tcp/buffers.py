@@ -35,7 +35,8 @@ JUMP: Final = 4.0  # a round trip this much longer than those before was a pause
 
 def largest_window(config: TcpConfig) -> int:
     """Bytes of the receive window at most: the buffer, or TCP_WINDOW_CLAMP."""
-    return min(config.receive_buffer, config.window_clamp or config.receive_buffer)
+    size, clamp = config.receive_buffer, config.window_clamp
+    return clamp if 0 < clamp < size else size
 
 
 def initial_receive_buffer(config: TcpConfig) -> int:
@@ -47,7 +48,8 @@ def initial_receive_buffer(config: TcpConfig) -> int:
 def send_buffer_limit(config: TcpConfig, cwnd: int) -> int:
     """Bytes a writer should keep queued, sent or not."""
     if config.tune_send_buffer and 2 * cwnd < config.send_buffer:
-        return max(2 * cwnd, min(INITIAL_SEND, config.send_buffer))
+        least = INITIAL_SEND if INITIAL_SEND < config.send_buffer else config.send_buffer
+        return least if 2 * cwnd < least else 2 * cwnd
     return config.send_buffer
 
 

@@ -430,7 +430,8 @@ class Connection:
     def queued(self) -> int:
         """Bytes written and not acknowledged."""
         queue = self.sender.queue
-        return max(queue.end - queue.una, 0)
+        size = queue.end - queue.una
+        return size if size > 0 else 0  # the ACK of a FIN lies beyond
 
     @property
     def send_buffer_limit(self) -> int:

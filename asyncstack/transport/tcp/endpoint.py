@@ -242,7 +242,7 @@ class TcpEndpoint:
             if happened & WRITABLE_BIT:
                 path, queue = self.path, connection.sender.queue
                 held = queue.end - queue.una  # `connection.queued`, a call less
-                if held < 0:  # the SYN's place
+                if held < 0:  # the ACK of a FIN lies beyond
                     held = 0
                 self.layer.memory.held += held - self.held
                 self.held = held

@@ -8,12 +8,14 @@ a keyed hash: no observer of one connection can guess the numbers of another, an
 from __future__ import annotations
 
 import random
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Final
 
 from asyncstack.transport.tcp.sequence import MASK
 
 TICKS_PER_SECOND: Final = 250_000
+KNOWN_PAIRS: Final = 1024  # of hosts, whose timestamp offset is kept
 
 
 class InitialNumbers:
@@ -25,7 +27,8 @@ class InitialNumbers:
         self._secret = rng.randbytes(32)
         # to be copied: that costs a third of setting a keyed hash up
         self._isn = blake2b(digest_size=4, key=self._secret, person=b"isn")
-        self._timestamp = blake2b(digest_size=4, key=self._secret, person=b"timestamp")
+        timestamp = blake2b(digest_size=4, key=self._secret, person=b"timestamp")
+        self._timestamp = lru_cache(KNOWN_PAIRS)(partial(_number, timestamp))
 
     def sequence(self, local: bytes, local_port: int, remote: bytes, remote_port: int, now: float) -> int:
         """The initial sequence number of a connection opened at `now` (seconds)."""
@@ -35,7 +38,7 @@ class InitialNumbers:
     def timestamp_offset(self, local: bytes, remote: bytes) -> int:
         """What to add to the timestamp clock. One value per pair of hosts, not per connection: so values go
         on rising over connections, as RFC 6191 and PAWS in a peer's TIME-WAIT ask."""
-        return _number(self._timestamp, local + remote)
+        return self._timestamp(local + remote)
 
     def key(self, purpose: bytes) -> bytes:
         """32 bytes that nobody else knows."""

@@ -435,6 +435,8 @@ class Receiver:
 
     def sack_blocks(self) -> tuple[tuple[int, int], ...]:
         """The SACK option (raw numbers) for a segment that leaves now (RFC 2018 4, RFC 2883 4)."""
+        if self.dsack is None and self.held is None:
+            return ()
         most = 3 if self.timestamps else 4
         blocks: list[tuple[int, int]] = []
         if self.dsack is not None:
