@@ -48,8 +48,7 @@ def initial_receive_buffer(config: TcpConfig) -> int:
 def send_buffer_limit(config: TcpConfig, cwnd: int) -> int:
     """Bytes a writer should keep queued, sent or not."""
     if config.tune_send_buffer and 2 * cwnd < config.send_buffer:
-        least = INITIAL_SEND if INITIAL_SEND < config.send_buffer else config.send_buffer
-        return least if 2 * cwnd < least else 2 * cwnd
+        return max(2 * cwnd, min(INITIAL_SEND, config.send_buffer))
     return config.send_buffer
 
 
