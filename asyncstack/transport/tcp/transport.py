@@ -1,7 +1,7 @@
 """`asyncio.Transport` over a TCP endpoint: the whole public contract, so that asyncio's ecosystem runs on it.
 
 The protocol's callbacks run in the context saved when the protocol was made, with no current task, as on the
-kernel's transports. What a callback raises goes to the loop's exception handler and aborts this transport alone;
+kernel's transports; `pause_writing`, which runs within `write()`, in a copy of that context. What a callback raises goes to the loop's exception handler and aborts this transport alone;
 only what the callbacks of flow control raise does no harm. `connection_made` and `connection_lost` come by
 `call_soon`, and whoever awaited the connection goes on before its first data is received.
 
@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from asyncio.transports import _FlowControlMixin
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncstack.errors import is_connection_loss
 from asyncstack.transport.endpoint_socket import socket_address
+from asyncstack.transport.flow_control import FlowControl
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
 from asyncstack.transport.tcp.options import ConnectionSocket
 
@@ -40,12 +40,8 @@ MAX_READ: Final = (
 )  # bytes in one call of the protocol, as of asyncio's own transports: it may pause in between
 
 
-class TcpTransport(_FlowControlMixin, Owner):
-    """A connection as asyncio knows it. Made by `Stack.create_connection` and `Stack.create_server`.
-
-    The mix-in, which has the water marks and calls `pause_writing`, is private to asyncio; `loop.sendfile` insists
-    on it.
-    """
+class TcpTransport(FlowControl, Owner):
+    """A connection as asyncio knows it. Made by `Stack.create_connection` and `Stack.create_server`."""
 
     __slots__ = (
         "__weakref__",
@@ -316,7 +312,7 @@ class TcpTransport(_FlowControlMixin, Owner):
             and not self._protocol_paused
             and self.get_write_buffer_size() > self._high_water
         ):
-            self._maybe_pause_protocol()  # type: ignore[attr-defined]
+            self._maybe_pause_protocol()
             if self._socket is not None:
                 self._socket.refresh()
 
@@ -331,7 +327,7 @@ class TcpTransport(_FlowControlMixin, Owner):
         if not self._protocol_paused and self._end != LOST:
             # `drain` would return at once, and a writer that does not look would spin until the buffer is sent
             self._protocol_paused = True
-            self._call("pause_writing")
+            self._context.copy().run(self._call, "pause_writing")
         self._writes_after_loss += 1
         if self._writes_after_loss == 5:  # as asyncio: now and then a late write is normal
             asyncio.log.logger.warning("asyncstack: write() on a transport that is closed: %r", self)  # type: ignore[attr-defined]

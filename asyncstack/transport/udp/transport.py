@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import socket
-from asyncio.transports import _FlowControlMixin
 from collections.abc import Iterable
 from typing import Any, Final
 
 from asyncstack.network.addresses import format_address, parse_address
 from asyncstack.transport.endpoint_socket import SocketAddress
+from asyncstack.transport.flow_control import FlowControl
 from asyncstack.transport.sockets.addresses import join
 from asyncstack.transport.udp.ancillary import Received, told
 from asyncstack.transport.udp.endpoint import UdpEndpoint
@@ -26,9 +26,8 @@ from asyncstack.wire.packet import Packet
 HIGH_WATER: Final = 64 << 10
 
 
-class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
-    """A UDP endpoint as asyncio knows it. Made by `Stack.create_datagram_endpoint`. The mix-in, private to asyncio, has
-    the water marks.
+class DatagramTransport(FlowControl, asyncio.DatagramTransport):
+    """A UDP endpoint as asyncio knows it. Made by `Stack.create_datagram_endpoint`.
 
     address: where everything is sent, whether the endpoint is connected to it or not. backlog: datagrams that came
     before.
@@ -173,7 +172,7 @@ class DatagramTransport(_FlowControlMixin, asyncio.DatagramTransport):
             self._call("error_received", exc)
             return
         if self._queue.size > self._high_water:
-            self._maybe_pause_protocol()  # type: ignore[attr-defined]
+            self._maybe_pause_protocol()
             if self._socket is not None:
                 self._socket.refresh()
 

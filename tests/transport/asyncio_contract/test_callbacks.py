@@ -293,6 +293,48 @@ async def test_each_connection_of_a_server_has_a_context_of_its_own(net):
     assert WHO.get() == "the server"
 
 
+class Pausing(Recorder):
+    """Notes the context variable of `pause_writing`."""
+
+    who = None
+
+    def pause_writing(self):
+        self.who = WHO.get()
+        super().pause_writing()
+
+
+@contract(media=OURS)
+async def test_pause_writing_has_the_context_of_creation(net):
+    # as on uvloop's transports; on asyncio's that of whoever writes
+    WHO.set("the connection")
+    client, server = await net.pair(Pausing, Pausing)
+    WHO.set("somebody else")
+    client.transport.pause_reading()
+    server.transport.write(bytes(10_000_000))
+    assert server.who == "the connection"
+    server.transport.pause_reading()
+    client.transport.set_write_buffer_limits(high=1 << 30)
+    client.transport.write(bytes(10_000_000))
+    assert client.who is None
+    client.transport.set_write_buffer_limits()
+    assert client.who == "the connection"
+
+
+@contract(media=OURS)
+async def test_pause_writing_within_a_callback_has_the_context_of_creation(net):
+    class Answering(Pausing):
+        def data_received(self, data):
+            super().data_received(data)
+            self.transport.write(bytes(10_000_000))
+
+    WHO.set("the connection")
+    client, server = await net.pair(server=Answering)
+    WHO.set("somebody else")
+    client.transport.write(b"x")
+    await server.called("pause_writing")
+    assert server.who == "the connection"
+
+
 @contract(media=OURS)
 async def test_the_callbacks_of_a_connection_share_their_context(net):
     # on the kernel's transports each kind of callback has a copy, which pause_reading() changes
