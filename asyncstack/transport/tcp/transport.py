@@ -375,9 +375,9 @@ class TcpTransport(FlowControl, Owner):
         endpoint.close()
 
     def _force_close(self, exc: BaseException | None) -> None:
-        """Also called by `asyncio.sslproto`, by this name."""
+        """As `abort()`, of an error if there is one. Also called by `asyncio.sslproto`, by this name."""
         if self._end != LOST:
-            endpoint, whole = self._endpoint, exc is None and self.get_write_buffer_size() == 0
+            endpoint, whole = self._endpoint, self.get_write_buffer_size() == 0
             self._lose(exc)
             if whole:
                 endpoint.close()

@@ -236,6 +236,42 @@ async def test_abort_of_a_transport_with_unread_data_resets_the_peer(net):
 
 
 @contract
+async def test_an_error_that_loses_nothing_ends_the_connection_in_order(net):
+    # as TLS has it, whose handshake may take too long, and a protocol that raises: the peer is sent what was written
+    error = ValueError("data_received")
+
+    class Failing(Recorder):
+        def data_received(self, data):
+            self.transport.write(bytes(20_000))
+            raise error
+
+    client, server = await net.pair(server=Failing)
+    client.transport.write(b"x")
+    await client.called("connection_lost")
+    await server.called("connection_lost")
+    assert net.take_errors() == [error]
+    assert (client.lost, server.lost) == (None, error)
+    assert len(client.data) == 20_000
+    assert "eof_received" in client.callbacks
+
+
+@contract(media=OURS)
+async def test_an_error_that_loses_something_resets_the_peer(net):
+    error = ValueError("data_received")
+
+    class Failing(Recorder):
+        def data_received(self, data):
+            self.transport.write(bytes(20_000_000))
+            raise error
+
+    client, server = await net.pair(server=Failing)
+    client.transport.write(b"x")
+    await client.called("connection_lost")
+    assert net.take_errors() == [error]
+    assert isinstance(client.lost, ConnectionResetError)
+
+
+@contract
 async def test_abort_with_linger_resets_the_peer(net):
     client, server = await net.pair()
     reset(client.transport)
