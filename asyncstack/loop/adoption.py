@@ -10,7 +10,8 @@ place: the object stays the library's (`adopted`), what it does is the stack's.
     given to a      the object then speaks for the transport, as a `socket.socket` that was given away does, and the
     transport       kernel's descriptor goes
 
-A socket that listens does so on the stack from its first `sock_accept` or `create_server` on. One that is connected, or
+A socket that listens does so on the stack from its first `sock_accept` or `create_server` on; `sock_accept` first gives
+whom the kernel has connected to it by then, `create_server` resets them. One that is connected, or
 was used to send to the kernel's side, stays the kernel's. What the kernel has received for a socket before the loop met
 it is lost: nothing of the stack's can be among it. Groups that were joined are joined on all interfaces of the stack.
 """
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncstack.loop.adopted import AdoptedSocket, without_waiting
 from asyncstack.loop.choosing import Stacks
-from asyncstack.loop.kernel_sockets import KernelOptions, backlog, is_replaceable, local_name, peer_name
+from asyncstack.loop.kernel_sockets import KernelOptions, backlog, has_waiting, is_replaceable, local_name, peer_name
 from asyncstack.loop.memberships import join_the_same
 from asyncstack.network.addresses import parse_address
 from asyncstack.transport.endpoint_socket import EndpointSocket
@@ -106,6 +107,10 @@ class Adoptions:
         address, _ = local_name(sock)
         stack = self._stacks.of_local(address)
         return None if stack is None else self._adopt(sock, stack)
+
+    def comes_late(self, sock: Any) -> bool:
+        """Whether the kernel has connections for `sock`, which listens, that would be reset if a stack took it over."""
+        return self.find(sock) is None and self._may_be_ours(sock) and has_waiting(sock)
 
     def towards(self, sock: Any, remotes: list[bytes]) -> Ours | None:
         """The socket of a stack for `sock`, which is to reach one of `remotes`; None: let the kernel do it."""

@@ -15,7 +15,9 @@ from asyncstack.transport.options import COMMON, Options, Table
 DOUBLED: Final = ((socket.SOL_SOCKET, socket.SO_RCVBUF), (socket.SOL_SOCKET, socket.SO_SNDBUF))
 OF_THE_KERNEL: Final = ((socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF),)  # the number of an interface
 LARGEST_VALUE: Final = 64  # bytes of an option
-_MOST_WAITING: Final = slice(28, 32)  # tcpi_sacked, which is the backlog while a socket listens
+# tcpi_unacked and tcpi_sacked of a socket that listens
+_WAITING: Final = slice(24, 28)
+_MOST_WAITING: Final = slice(28, 32)
 
 
 def is_replaceable(sock: Any) -> bool:
@@ -46,10 +48,19 @@ def peer_name(sock: socket.socket) -> tuple[Any, ...] | None:
 
 def backlog(sock: socket.socket) -> int | None:
     """The backlog of a listening socket, None of another."""
+    return _of_listening(sock, _MOST_WAITING)
+
+
+def has_waiting(sock: socket.socket) -> bool:
+    """Whether connections wait in the accept queue of a socket, if it listens."""
+    return bool(_of_listening(sock, _WAITING))
+
+
+def _of_listening(sock: socket.socket, field: slice) -> int | None:
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return None
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    return int.from_bytes(info[_MOST_WAITING], "little")
+    return int.from_bytes(info[field], "little")
 
 
 Values = dict[tuple[int, int], bytes]

@@ -70,7 +70,7 @@ class SocketCalls(asyncio.AbstractEventLoop):
 
     async def sock_accept(self, sock: Any) -> tuple[Any, Any]:
         """As asyncio's. A socket of a stack gives one of a stack; one of the kernel gives a `socket.socket`."""
-        ours = self.adoptions.at(sock)
+        ours = None if self.adoptions.comes_late(sock) else self.adoptions.at(sock)
         if not isinstance(ours, StreamSocket):
             return await super().sock_accept(sock)
         self._check(sock)

@@ -317,6 +317,24 @@ async def test_a_bound_client_keeps_its_port(stack):
         sock.close()
 
 
+@everywhere
+async def test_who_the_kernel_has_connected_before_is_accepted_first(stack):
+    loop = asyncio.get_running_loop()
+    with listener() as listening, socket.create_connection(listening.getsockname()) as early:
+        early.sendall(b"early")
+        conn, address = await loop.sock_accept(listening)
+        with conn:
+            assert (address, conn.gettimeout()) == (early.getsockname(), 0)
+            assert await loop.sock_recv(conn, 100) == b"early"
+        with stream() as late:
+            (accepted, address), _ = await asyncio.gather(
+                loop.sock_accept(listening), loop.sock_connect(late, listening.getsockname())
+            )
+            with accepted:
+                assert address == late.getsockname()
+                assert stack is None or isinstance(loop.adoptions.find(listening), StreamSocket)
+
+
 @everywhere(kernel=False)
 async def test_other_addresses_stay_the_kernels(stack):
     loop = asyncio.get_running_loop()
