@@ -26,7 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 from asyncstack.loop.adopted import AdoptedSocket, without_waiting
 from asyncstack.loop.choosing import Stacks
-from asyncstack.loop.kernel_sockets import KernelOptions, backlog, has_waiting, is_replaceable, local_name, peer_name
+from asyncstack.loop.kernel_sockets import (
+    KernelOptions,
+    backlog,
+    has_waiting,
+    is_replaceable,
+    local_name,
+    peer_name,
+)
 from asyncstack.loop.memberships import join_the_same
 from asyncstack.network.addresses import parse_address
 from asyncstack.transport.endpoint_socket import EndpointSocket

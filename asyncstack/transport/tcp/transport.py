@@ -1,9 +1,10 @@
 """`asyncio.Transport` over a TCP endpoint: the whole public contract, so that asyncio's ecosystem runs on it.
 
 The protocol's callbacks run in the context saved when the protocol was made, with no current task, as on the
-kernel's transports; `pause_writing`, which runs within `write()`, in a copy of that context. What a callback raises goes to the loop's exception handler and aborts this transport alone;
-only what the callbacks of flow control raise does no harm. `connection_made` and `connection_lost` come by
-`call_soon`, and whoever awaited the connection goes on before its first data is received.
+kernel's transports; `pause_writing`, which runs within `write()`, in a copy of that context. What a callback raises
+goes to the loop's exception handler and aborts this transport alone; only what the callbacks of flow control raise does
+no harm. `connection_made` and `connection_lost` come by `call_soon`, and whoever awaited the connection goes on before
+its first data is received.
 
 The write buffer that asyncio's flow control speaks of is what lies beyond the connection's own send buffer,
 which stands where the kernel's would. `close()` ends, as there, when the last byte is in the send buffer; the

@@ -264,7 +264,7 @@ async def test_an_error_that_loses_something_resets_the_peer(net):
             self.transport.write(bytes(20_000_000))
             raise error
 
-    client, server = await net.pair(server=Failing)
+    client, _ = await net.pair(server=Failing)
     client.transport.write(b"x")
     await client.called("connection_lost")
     assert net.take_errors() == [error]
