@@ -37,13 +37,16 @@ def everywhere(test=None, *, kernel=True, loops=None):
     @functools.wraps(test)
     def run(loop, **arguments):
         _loops(kernel)[loop]().close()  # the first of uvloop's opens descriptors that stay
-        gc.collect()
-        before = _descriptors()
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always", ResourceWarning)
-            with asyncio.Runner(loop_factory=_loops(kernel)[loop]) as runner:
-                runner.run(_run(test, loop == "kernel", arguments))
-            gc.collect()
+        gc.freeze()  # what hundreds of other tests have left is not walked through each time
+        try:
+            before = _descriptors()
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always", ResourceWarning)
+                with asyncio.Runner(loop_factory=_loops(kernel)[loop]) as runner:
+                    runner.run(_run(test, loop == "kernel", arguments))
+                gc.collect()
+        finally:
+            gc.unfreeze()
         assert _descriptors() <= before
         assert [str(one.message) for one in warned] == []
 
