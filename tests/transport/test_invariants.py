@@ -318,6 +318,8 @@ async def test_an_ended_connection_dies_by_its_reference_count(network, no_colle
         server.transport.close()
     else:
         client.transport.write(b"fail")
+        await client.called("eof_received")  # as nothing is lost
+        client.transport.close()
     await client.called("connection_lost")
     await server.called("connection_lost")
     await asyncio.sleep(61)
