@@ -72,6 +72,8 @@ from asyncstack.version import __version__
 if TYPE_CHECKING:
     from asyncstack.config import DnsConfig, StackConfig, TcpConfig
     from asyncstack.events import (
+        AddressAdded,
+        AddressRemoved,
         CongestionWindowChanged,
         ConnectionClosed,
         ConnectionEstablished,
@@ -105,6 +107,8 @@ if TYPE_CHECKING:
 
 # Where each public name lives. They are imported on first use, so that `import asyncstack` costs little.
 _HOMES = {
+    "AddressAdded": "asyncstack.events",
+    "AddressRemoved": "asyncstack.events",
     "ANY_PORT": "asyncstack.names",
     "Capture": "asyncstack.link.capture",
     "CongestionWindowChanged": "asyncstack.events",
@@ -143,6 +147,8 @@ _HOMES = {
 
 __all__ = [
     "ANY_PORT",
+    "AddressAdded",
+    "AddressRemoved",
     "Capture",
     "CongestionWindowChanged",
     "ConnectionClosed",

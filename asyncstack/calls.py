@@ -272,6 +272,7 @@ class Calls:
         backlog: list[Received] = []
         address = None
         endpoint: UdpEndpoint
+        settings = DatagramSettings(reuse_port=bool(reuse_port), broadcast=bool(allow_broadcast))
         if sock is not None:
             modifiers = {
                 "local_addr": local_addr,
@@ -282,11 +283,9 @@ class Calls:
             modifiers |= {"flags": flags, "reuse_port": reuse_port, "allow_broadcast": allow_broadcast}
             endpoint, backlog = take_over(self.udp, sock, modifiers)
         elif reaches := await self._reaches(local_addr, remote_addr, family):
-            settings = DatagramSettings(reuse_port=bool(reuse_port), broadcast=bool(allow_broadcast))
             endpoint = WideEndpoint(self.udp, reaches, LITERALS, settings)
         else:
             pairs, ports = await self._pairs(local_addr, remote_addr, family)
-            settings = DatagramSettings(reuse_port=bool(reuse_port), broadcast=bool(allow_broadcast))
             endpoint, address = open_endpoint(self.udp, pairs, ports, settings)
         waiter: asyncio.Future[None] = self.loop.create_future()
         try:

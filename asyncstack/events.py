@@ -1,4 +1,4 @@
-"""What a stack tells: `subscribe` of its interfaces going up and down, `events` of what its connections do."""
+"""What a stack tells: `subscribe` of its interfaces and addresses, `events` of what its connections do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncstack.link.interface import Interface
+from asyncstack.network.addresses import InterfaceAddress
 
 
 @dataclass(slots=True)
@@ -23,7 +24,22 @@ class InterfaceDown:
     error: OSError | None
 
 
-Event = InterfaceUp | InterfaceDown
+@dataclass(slots=True)
+class AddressAdded:
+    """`address` is ours: packets to it are taken, and it may be bound."""
+
+    address: InterfaceAddress
+
+
+@dataclass(slots=True)
+class AddressRemoved:
+    """`address` is ours no longer; because of `error`, if there is one. Its connections have ended."""
+
+    address: InterfaceAddress
+    error: OSError | None
+
+
+Event = InterfaceUp | InterfaceDown | AddressAdded | AddressRemoved
 
 
 @dataclass(slots=True)

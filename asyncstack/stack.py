@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cached_property
 from socket import AF_INET, SOCK_STREAM
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncstack.addrinfo import AddressInfo, AddrInfo
-from asyncstack.application.dns.resolver import Resolver
 from asyncstack.calls import Calls
 from asyncstack.config import StackConfig
 from asyncstack.counters import Counters
-from asyncstack.errors import os_error
-from asyncstack.events import Event, InterfaceDown, InterfaceUp
-from asyncstack.link.device import Device
+from asyncstack.events import Event
+from asyncstack.interfaces import Interfaces
 from asyncstack.link.interface import Interface
 from asyncstack.link.loopback import LoopbackDevice
 from asyncstack.loop.choosing import Stacks, standing_on
 from asyncstack.names import Host, Hosts, Names
-from asyncstack.network.addresses import AddressTable, parse_address, parse_interface
+from asyncstack.network.addresses import AddressTable
 from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
 from asyncstack.network.ipv4 import Ipv4
@@ -43,12 +41,14 @@ from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.server import Server
 from asyncstack.transport.udp.layer import UdpLayer
 from asyncstack.watching import ConnectionWatch, EventStream
-from asyncstack.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
+
+if TYPE_CHECKING:
+    from asyncstack.application.dns.resolver import Resolver
 
 IpT = TypeVar("IpT", Ipv4, Ipv6)
 
 
-class Stack(Calls):
+class Stack(Interfaces, Calls):
     """A TCP/IP stack on the running event loop, with its own addresses.
 
     Made inside a coroutine; `async with` ends it: listeners close, connections end gracefully within
@@ -104,15 +104,6 @@ class Stack(Calls):
         )
         self.udp = UdpLayer(context)
         self.tcp = TcpLayer(context)
-        self.resolver = Resolver(
-            self.socket,
-            self.routes.reaches,
-            loop=self.loop,
-            clock=clock,
-            rng=rng,
-            counters=self.counters,
-            config=self.config.dns,
-        )
         if self.config.dns.nameservers:
             self.names.dns = self.resolver
         self._watch = ConnectionWatch(self.tcp)
@@ -147,135 +138,7 @@ class Stack(Calls):
     ) -> None:
         await self.close()
 
-    # interfaces
-
-    async def add_interface(
-        self,
-        device: Device,
-        addresses: Iterable[str] = (),
-        gateway: str | Iterable[str] | None = None,
-        *,
-        name: str | None = None,
-    ) -> Interface:
-        """Open `device` and give it `addresses` ("10.9.0.2/24", also IPv6), and a default route by `gateway`.
-
-        Raises OSError with what is missing (a capability, /dev/net/tun), ValueError for what is no address.
-        """
-        self._check_open()
-        parsed = [parse_interface(text) for text in addresses]  # complain before the device is open
-        await device.open(self.loop)
-        try:
-            self._check_open()  # the stack may have been closed meanwhile
-            return self._attach(device, parsed, gateway, name)
-        except BaseException:
-            await device.close()
-            raise
-
-    def attach(
-        self,
-        device: Device,
-        addresses: Iterable[str] = (),
-        gateway: str | Iterable[str] | None = None,
-        *,
-        name: str | None = None,
-    ) -> Interface:
-        """`add_interface` for a device that is open already, or needs no opening."""
-        self._check_open()
-        return self._attach(device, [parse_interface(text) for text in addresses], gateway, name)
-
-    def _attach(
-        self,
-        device: Device,
-        addresses: list[tuple[bytes, int]],
-        gateway: str | Iterable[str] | None,
-        name: str | None,
-    ) -> Interface:
-        index = 1 + max((interface.index for interface in self.interfaces), default=0)
-        interface = Interface(
-            name or device.name or f"if{index}",
-            index,
-            device,
-            loop=self.loop,
-            clock=self.clock,
-            counters=self.counters,
-            rng=self._rng,
-            neighbor_limit=self.config.neighbor_limit,
-        )
-        interface.handlers[ETHERTYPE_IPV4] = self.ipv4.receive
-        interface.handlers[ETHERTYPE_IPV6] = self.ipv6.receive
-        interface.on_unsent = self._report_unsent
-        interface.link.is_broadcast = lambda address: self.addresses.is_broadcast(address, interface)
-        self.ndp.attach(interface)
-        device.on_down = lambda error: self._device_down(interface, error)
-        self.interfaces.append(interface)
-        interface.start()  # before the addresses, which the link announces
-        try:
-            for address, prefix_length in addresses:
-                self.add_address(interface, address, prefix_length)
-            for one in [gateway] if isinstance(gateway, str) else gateway or ():
-                hop = parse_address(one)
-                self.routes.add(bytes(len(hop)), 0, interface, hop)
-        except BaseException:
-            self._forget(interface)
-            raise
-        self._tell(InterfaceUp(interface))
-        return interface
-
-    def add_address(self, interface: Interface, address: bytes, prefix_length: int) -> None:
-        """Make `address` ours on `interface`, with the route to its network. Raises ValueError, OSError EEXIST."""
-        self.addresses.add(address, prefix_length, interface)
-        if interface.device.ethernet or prefix_length < 8 * len(address):
-            try:
-                self.routes.add(address, prefix_length, interface)
-            except FileExistsError:
-                pass  # another address of ours is on that network already
-        interface.link.add_address(address, self.clock())
-
-    def _report_unsent(self, packet: memoryview, interface: Interface) -> None:
-        (self.ipv4 if packet[0] >> 4 == 4 else self.ipv6).report_unsent(packet, interface)
-
-    async def remove_interface(self, interface: Interface) -> None:
-        """Take `interface` down and close its device. Its connections end with ENETDOWN."""
-        self._interface_down(interface, None)
-        await interface.device.close()
-
-    def _device_down(self, interface: Interface, error: OSError) -> None:
-        closing = self.loop.create_task(interface.device.close())
-        self._closing.append(closing)
-        closing.add_done_callback(self._closing.remove)
-        self._interface_down(interface, error)
-
-    def _interface_down(self, interface: Interface, error: OSError | None) -> None:
-        if interface not in self.interfaces:
-            return
-        self._forget(interface)
-        down = error or os_error(errno.ENETDOWN, f"interface {interface.name} was removed")
-        self.tcp.interface_down(interface, down)
-        self.udp.interface_down(interface, down)
-        self._ping.interface_down(interface, down)
-        self._tell(InterfaceDown(interface, error))
-
-    def _forget(self, interface: Interface) -> None:
-        self.interfaces.remove(interface)
-        interface.stop()
-        self.routes.remove_interface(interface)
-        self.addresses.remove_interface(interface)
-
     # what happens
-
-    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Have `callback(event)` called for InterfaceUp and InterfaceDown. Returns what ends that."""
-        self._subscribers.append(callback)
-
-        def unsubscribe() -> None:
-            if callback in self._subscribers:
-                self._subscribers.remove(callback)
-
-        return unsubscribe
-
-    def _tell(self, event: Event) -> None:
-        for callback in list(self._subscribers):
-            self.loop.call_soon(callback, event)
 
     def events(self, limit: int = 1000) -> EventStream:
         """What happens to TCP connections from now on, for `async for`: see `ConnectionEvent` and what derives from it.
@@ -316,6 +179,21 @@ class Stack(Calls):
         """
         self._check_open()
         return make_socket(self.tcp, self.udp, self._sockets, self.names, family, type, proto)
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """DNS on this stack, as `StackConfig.dns` says. Made when it is first asked for: most stacks never do."""
+        from asyncstack.application.dns.resolver import Resolver
+
+        return Resolver(
+            self.socket,
+            self.routes.reaches,
+            loop=self.loop,
+            clock=self.clock,
+            rng=self._rng,
+            counters=self.counters,
+            config=self.config.dns,
+        )
 
     async def getaddrinfo(
         self,
@@ -375,7 +253,8 @@ class Stack(Calls):
         try:
             for server in list(self.servers):
                 server.close()
-            await self.resolver.close()
+            if "resolver" in vars(self):
+                await self.resolver.close()
             for sock in list(self._sockets):
                 sock.close()
             await self.tcp.drain(self.config.close_timeout)

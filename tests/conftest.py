@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,3 +55,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         [*command, "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=30
     )
     return certificate, key
+
+
+@pytest.fixture
+def server_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    """The side of `certificate`."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+@pytest.fixture
+def client_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    """The side that trusts it."""
+    return ssl.create_default_context(cafile=certificate[0])

@@ -10,6 +10,7 @@ import os
 import pytest
 
 from asyncstack import (
+    AddressAdded,
     InterfaceDown,
     InterfaceUp,
     LoopbackDevice,
@@ -142,18 +143,19 @@ async def test_events():
         await asyncio.sleep(0)
         near.set_down(OSError(errno.ENODEV, "unplugged"))
         await asyncio.sleep(0.1)
-        assert [type(event) for event in events] == [InterfaceUp, InterfaceDown]
-        assert {event.interface for event in events} == {interface}
-        assert events[1].error.errno == errno.ENODEV
+        assert [type(event) for event in events] == [InterfaceUp, AddressAdded, InterfaceDown]
+        assert [event.interface for event in events[::2]] == [interface, interface]
+        assert str(events[1].address) == "10.1.0.1/24"
+        assert events[2].error.errno == errno.ENODEV
         unsubscribe()
         unsubscribe()
         second = stack.attach(memory_pair()[0])
         await stack.remove_interface(second)
         await asyncio.sleep(0)
-        assert len(events) == 2
+        assert len(events) == 3
         assert others[-1] == InterfaceDown(second, None)
     await asyncio.sleep(0)
-    assert [event.interface.name for event in others[4:]] == ["lo"]
+    assert [event.interface.name for event in others[5:]] == ["lo"]
 
 
 async def test_removing_an_interface_ends_its_connections_alone(network):

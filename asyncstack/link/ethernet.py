@@ -26,14 +26,13 @@ from asyncstack.wire.ethernet import (
     HEADER_SIZE,
     build,
 )
-from asyncstack.wire.ndp import multicast_mac
+from asyncstack.wire.ipv4 import ALL_HOSTS
+from asyncstack.wire.ndp import ALL_NODES, multicast_mac
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface, Sender
 
 _LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
-# 224.0.0.1, and ff02::1, ff01::1, which share one link address
-EVERY_HOST_S: Final = (b"\xe0\0\0\1", b"\xff\2" + bytes(13) + b"\1")
 _unpack = Struct("!6s6xH").unpack_from  # destination, ethertype
 
 
@@ -67,7 +66,7 @@ class EthernetLink:
         self._timer = LoopTimer(interface.loop, interface.clock, self._timer_expired)
         self._closed = False
         # link addresses of groups that are let in, and for how many groups
-        self._groups = dict.fromkeys((BROADCAST, *map(multicast_mac, EVERY_HOST_S)), 1)
+        self._groups = dict.fromkeys((BROADCAST, multicast_mac(ALL_HOSTS), multicast_mac(ALL_NODES)), 1)
 
     # receive
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
-from asyncstack.wire.ndp import solicited_node_multicast
+from asyncstack.wire.ipv4 import ALL_HOSTS
+from asyncstack.wire.ndp import ALL_NODES, solicited_node_multicast
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
+    from asyncstack.network.routing import Route
 
 AddressLike = str | bytes | ipaddress.IPv4Address | ipaddress.IPv6Address
 InterfaceLike = str | ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -28,8 +32,6 @@ ANY_IPV6: Final = bytes(16)
 LOOPBACK_IPV4: Final = b"\x7f\x00\x00\x01"
 LOOPBACK_IPV6: Final = bytes(15) + b"\x01"
 LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
-ALL_HOSTS: Final = b"\xe0\x00\x00\x01"  # 224.0.0.1
-ALL_NODES: Final = b"\xff\x02" + bytes(13) + b"\x01"  # ff02::1
 ALL_NODES_HOST: Final = b"\xff\x01" + bytes(13) + b"\x01"  # ff01::1
 
 
@@ -116,14 +118,32 @@ def prefix_mask(prefix_length: int, size: int) -> int:
     return ((1 << prefix_length) - 1) << (bits - prefix_length)
 
 
-@dataclass(slots=True)
+class Origin(Enum):
+    """Who gave an address to an interface."""
+
+    STATIC = "static"
+    LINK_LOCAL = "link-local"  # RFC 3927; RFC 4862 5.3
+    DHCP4 = "dhcp4"
+    DHCP6 = "dhcp6"
+    SLAAC = "slaac"
+    TEMPORARY = "temporary"  # RFC 8981
+
+
+@dataclass(slots=True, eq=False)
 class InterfaceAddress:
-    """One address of one interface. `broadcast` is b"" where there is none (IPv6, /31, /32)."""
+    """One address of one interface. `broadcast` is b"" where there is none (IPv6, /31, /32).
+
+    preferred_until: clock seconds; after that it is deprecated (RFC 4862 5.5.4). route: the one to its network, if it
+    came with this address.
+    """
 
     address: bytes
     prefix_length: int
     interface: Interface
     broadcast: bytes = b""
+    origin: Origin = Origin.STATIC
+    preferred_until: float = math.inf
+    route: Route | None = None
 
     def __str__(self) -> str:
         return f"{format_address(self.address)}/{self.prefix_length}"
@@ -157,7 +177,15 @@ class AddressTable:
         self._groups: dict[tuple[bytes, int], int] = {}  # (group, interface index) -> users
         self._derive()
 
-    def add(self, address: bytes, prefix_length: int, interface: Interface) -> InterfaceAddress:
+    def add(
+        self,
+        address: bytes,
+        prefix_length: int,
+        interface: Interface,
+        *,
+        origin: Origin = Origin.STATIC,
+        preferred_until: float = math.inf,
+    ) -> InterfaceAddress:
         """Make `address` ours. Raises ValueError for what can be no host's address, OSError EEXIST if it is ours."""
         text = f"{format_address(address)}/{prefix_length}"
         if not 0 <= prefix_length <= 8 * len(address):
@@ -167,7 +195,7 @@ class AddressTable:
         if address in self.local:
             owner = self.local[address].interface.name
             raise os_error(errno.EEXIST, f"{format_address(address)} is already an address of {owner}")
-        entry = InterfaceAddress(address, prefix_length, interface)
+        entry = InterfaceAddress(address, prefix_length, interface, b"", origin, preferred_until)
         if len(address) == 4 and prefix_length <= 30:
             host_bits = ~prefix_mask(prefix_length, 4) & 0xFFFFFFFF
             entry.broadcast = (int.from_bytes(address, "big") | host_bits).to_bytes(4, "big")
@@ -179,14 +207,15 @@ class AddressTable:
         self._derive()
         return entry
 
-    def remove(self, address: bytes) -> None:
-        """Give `address` up. Raises OSError EADDRNOTAVAIL if it is not ours."""
+    def remove(self, address: bytes) -> InterfaceAddress:
+        """Give `address` up, and say what it was. Raises OSError EADDRNOTAVAIL if it is not ours."""
         entry = self.local.pop(address, None)
         if entry is None:
             raise os_error(errno.EADDRNOTAVAIL, f"{format_address(address)} is not an address of this stack")
         if len(address) == 16:
             self.leave(solicited_node_multicast(address), entry.interface)
         self._derive()
+        return entry
 
     def remove_interface(self, interface: Interface) -> None:
         """Give up all that `interface` has."""

@@ -162,7 +162,7 @@ class Ipv6(NetworkLayer):
             frame = OutgoingFrame([header, *parts])
         else:
             frame = OutgoingFrame([header, *parts], 40, checksum_offset, gso_size)
-        interface = path.interface
+        interface = path.interface  # `transmit`, a call less
         return interface.transmit(frame) if interface.point_to_point else self.transmit(path, frame)
 
     def _send_fragments(

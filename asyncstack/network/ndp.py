@@ -14,11 +14,12 @@ from asyncstack.counters import Counters
 from asyncstack.errors import WireError
 from asyncstack.link.ethernet import EthernetLink
 from asyncstack.link.frame import OutgoingFrame
-from asyncstack.network.addresses import ALL_NODES, ANY_IPV6, is_multicast
+from asyncstack.network.addresses import ANY_IPV6, is_multicast
 from asyncstack.timing import Clock
 from asyncstack.wire import icmpv6, ipv6
 from asyncstack.wire.ethernet import ETHERTYPE_IPV6
 from asyncstack.wire.ndp import (
+    ALL_NODES,
     HOP_LIMIT,
     NdpMessage,
     NeighborAdvertisement,

@@ -20,6 +20,8 @@ DONT_FRAGMENT: Final = 0x4000
 MORE_FRAGMENTS: Final = 0x2000
 OFFSET_MASK: Final = 0x1FFF
 
+ALL_HOSTS: Final = b"\xe0\x00\x00\x01"  # 224.0.0.1
+
 _HEADER = struct.Struct("!BBHHHBBH4s4s")
 _unpack_from = _HEADER.unpack_from
 _pack = _HEADER.pack

@@ -149,10 +149,8 @@ class Peers:
 
 
 @pytest.fixture
-def contexts(certificate):
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.load_cert_chain(*certificate)
-    return server, ssl.create_default_context(cafile=certificate[0])
+def contexts(server_tls, client_tls):
+    return server_tls, client_tls
 
 
 def census():

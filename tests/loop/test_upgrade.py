@@ -13,18 +13,6 @@ from tests.transport.asyncio_contract.recorders import Recorder
 DATA = bytes(range(256)) * 4000
 
 
-@pytest.fixture
-def server_tls(certificate):
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
-    return context
-
-
-@pytest.fixture
-def client_tls(certificate):
-    return ssl.create_default_context(cafile=certificate[0])
-
-
 async def pair(**server_arguments):
     """(client, server): two protocols, connected."""
     loop, accepted = asyncio.get_running_loop(), asyncio.Queue()

@@ -406,6 +406,11 @@ class TcpLayer:
         for endpoint in [e for e in self.connections.values() if e.path.interface is interface]:
             endpoint.fail(error.errno or errno.ENETDOWN)
 
+    def address_removed(self, address: bytes, error: OSError) -> None:
+        """Tell every connection from `address` that it is gone."""
+        for endpoint in [e for e in self.connections.values() if e.path.source == address]:
+            endpoint.fail(error.errno or errno.EADDRNOTAVAIL)
+
     async def drain(self, timeout: float) -> None:
         """Close every connection; wait at most `timeout` seconds for all of them to end in order."""
         self._ending = True

@@ -202,6 +202,11 @@ class BoundEndpoint:
             self.receive_error(error)
         self.owner.writable()
 
+    def address_removed(self, address: bytes, error: OSError) -> None:
+        """`address` is ours no longer: who spoke from it hears of it, also who has no peer."""
+        if self._local[0] == address:
+            self.owner.failed(error)
+
     def _failed(self, error: OSError) -> None:
         self.owner.failed(error)
 

@@ -274,6 +274,11 @@ class UdpLayer:
         for endpoint in self._all():
             endpoint.interface_down(interface, error)
 
+    def address_removed(self, address: bytes, error: OSError) -> None:
+        """Tell every endpoint that is bound to `address`, or connected from it, that it is gone."""
+        for endpoint in self._all():
+            endpoint.address_removed(address, error)
+
     def close(self) -> None:
         """Close every endpoint at once."""
         for endpoint in self._all():

@@ -16,18 +16,6 @@ NOT_UVLOOP = (
 )  # uvloop's own start_tls() takes its own transports only
 
 
-@pytest.fixture
-def server_tls(certificate):
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
-    return context
-
-
-@pytest.fixture
-def client_tls(certificate):
-    return ssl.create_default_context(cafile=certificate[0])
-
-
 @contract
 async def test_bytes_both_ways(net, server_tls, client_tls):
     _, port, accepted = await net.serve(ssl=server_tls)

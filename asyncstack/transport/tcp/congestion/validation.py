@@ -24,7 +24,7 @@ UNVALIDATED: Final = 300.0  # seconds, RFC 7661 4.4.2: the non-validated period
 
 
 def after_unused(control: LossBased, srtt: float, now: float) -> None:
-    """An ACK came while the application sends less than the window allows, and `due` has passed."""
+    """An ACK came while the application sends less than the window allows, and `judge_at` has passed."""
     if control.full_at > control.unused_since or control.unused_since < 0.0:
         control.unused_since = control.full_at if control.full_at > 0.0 else now
     period = srtt + VARIATION if control.slow_start_after_idle else UNVALIDATED

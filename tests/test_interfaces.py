@@ -1,0 +1,67 @@
+"""Addresses come and go while the stack runs: who is told, and what is left."""
+
+import asyncio
+import errno
+from ipaddress import ip_address
+
+import pytest
+
+from asyncstack import AddressAdded, AddressRemoved, Stack
+from asyncstack.link.memory import memory_pair
+from asyncstack.network.addresses import Origin
+from tests.transport.asyncio_contract.recorders import Datagrams, Recorder
+
+OTHER = ip_address("10.1.0.3").packed
+
+
+def neighbours(a, b):
+    near, far = memory_pair(ethernet=True)
+    return a.attach(near, ["10.1.0.1/24"]), b.attach(far, ["10.1.0.2/24"])
+
+
+async def test_an_address_comes_and_goes():
+    async with Stack() as a, Stack() as b:
+        _, interface = neighbours(a, b)
+        events = []
+        b.subscribe(events.append)
+        entry = b.add_address(interface, OTHER, 24, origin=Origin.DHCP4)
+        assert (await a.ping("10.1.0.3")).source == "10.1.0.3"
+        b.remove_address(OTHER)
+        with pytest.raises(TimeoutError):
+            await a.ping("10.1.0.3", timeout=0.05)
+        assert events == [AddressAdded(entry), AddressRemoved(entry, None)]
+        assert entry.origin is Origin.DHCP4
+        with pytest.raises(OSError, match=r"10\.1\.0\.3 is not an address"):
+            b.remove_address(OTHER)
+
+
+async def test_the_connections_of_an_address_end_with_it():
+    async with Stack() as a, Stack() as b:
+        _, interface = neighbours(a, b)
+        b.add_address(interface, OTHER, 24)
+        server = await a.create_server(Recorder, "10.1.0.1", 80)
+        leaving, staying = Recorder(), Recorder()
+        await b.create_connection(lambda: leaving, "10.1.0.1", 80, local_addr=("10.1.0.3", 0))
+        await b.create_connection(lambda: staying, "10.1.0.1", 80)
+        bound = Datagrams()
+        await b.create_datagram_endpoint(lambda: bound, local_addr=("10.1.0.3", 53))
+        b.remove_address(OTHER, OSError(errno.EADDRNOTAVAIL, "the lease has run out"))
+        await asyncio.sleep(0.01)
+        assert leaving.lost.errno == errno.EADDRNOTAVAIL
+        assert not hasattr(staying, "lost") or staying.lost is None
+        assert [error.strerror for error in bound.errors] == ["the lease has run out"]
+        server.close()
+
+
+async def test_the_route_to_a_network_lasts_as_long_as_an_address_there():
+    async with Stack() as a, Stack() as b:
+        _, interface = neighbours(a, b)
+        before = [str(route) for route in b.routes.routes()]
+        b.add_address(interface, OTHER, 24)
+        b.remove_address(ip_address("10.1.0.2").packed)
+        assert [str(route) for route in b.routes.routes()] == before
+        assert (await b.ping("10.1.0.1")).source == "10.1.0.1"
+        b.remove_address(OTHER)
+        assert len(b.routes.routes()) == len(before) - 1
+        b.add_address(interface, OTHER, 24, on_link=False)
+        assert len(b.routes.routes()) == len(before) - 1
