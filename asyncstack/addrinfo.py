@@ -47,7 +47,7 @@ class AddressInfo:
         self._names = names
         self._addresses = addresses
         self._interfaces = interfaces
-        self._domains = domains
+        self.domains = domains
 
     async def getaddrinfo(
         self,
@@ -140,7 +140,7 @@ class AddressInfo:
     def _shortened(self, name: str, flags: int) -> str:
         """`name`, for NI_NOFQDN without the domain of this host."""
         if flags & socket.NI_NOFQDN:
-            for domain in self._domains:
+            for domain in self.domains:
                 if name.lower().endswith("." + domain.lower().rstrip(".")):
                     return name[: -len(domain.rstrip(".")) - 1]
         return name

@@ -119,6 +119,9 @@ class StackConfig:
     dns: DnsConfig = field(default_factory=DnsConfig)
     ttl: int = 64
     neighbor_limit: int = 1024
+    # questions whether somebody has an address already, before it is ours, on Ethernet; 0: it is used at once
+    dad_transmits: int = 1  # IPv6, RFC 4862 5.4, a second each; Linux: dad_transmits
+    ipv4_conflict_probes: int = 0  # RFC 5227 has 3, which take 4 to 7 s; announced and defended in any case
     fragment_datagrams: int = 256
     fragment_bytes: int = 4 << 20
     time_wait_limit: int = 16384

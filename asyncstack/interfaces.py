@@ -200,6 +200,21 @@ class Interfaces:
         interface.link.add_address(address, self.clock())
         return entry
 
+    async def check_address(self, interface: Interface, address: bytes) -> None:
+        """Return once nobody on the link of `interface` seems to have `address`, which is not ours yet: how often to
+        ask, and thus how long it takes, is in `StackConfig` (dad_transmits, ipv4_conflict_probes).
+
+        Raises OSError EADDRINUSE that names the MAC that has it.
+        """
+        if interface.device.ethernet:
+            await (self._check_ipv4 if len(address) == 4 else self._check_ipv6)(interface, address)
+
+    async def _check_ipv4(self, interface: Interface, address: bytes) -> None:
+        """RFC 5227 2.1.1."""
+
+    async def _check_ipv6(self, interface: Interface, address: bytes) -> None:
+        """RFC 4862 5.4."""
+
     def remove_address(self, address: bytes, error: OSError | None = None) -> None:
         """Give `address` up. Its connections end with `error`, or EADDRNOTAVAIL.
 

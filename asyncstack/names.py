@@ -1,14 +1,14 @@
 """Host names to addresses: literal addresses, a hosts table, `localhost`, and then whoever answers for DNS.
 
-A name of the table is never asked for. What has to be asked is asked of `Names.dns`, which is handed in: the resolver
-is an application of the stack (`asyncstack.application.dns`), above this module.
+A name of the table is never asked for. What has to be asked is asked of what `Names.dns` gives, which is handed in:
+the resolver is an application of the stack (`asyncstack.application.dns`), above this module.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from asyncstack.network.addresses import LOOPBACK_IPV4, LOOPBACK_IPV6, parse_address, parse_network
@@ -46,11 +46,11 @@ class Dns(Protocol):
 
 class Names:
     """The names one stack knows. `table` maps a name, in lower case, to its address or addresses; it may be shared by
-    many stacks, and may change. `dns` is asked for all others; None: there are no others."""
+    many stacks, and may change. `dns()` is asked for all others; None: there are no others."""
 
     def __init__(self, table: Hosts | None = None) -> None:
         self.table: Hosts = {} if table is None else table
-        self.dns: Dns | None = None
+        self.dns: Callable[[], Dns] | None = None
 
     # names to addresses
 
@@ -105,7 +105,7 @@ class Names:
             raise _unknown(
                 host, "is no address and not in the stack's hosts table, and it has no nameservers"
             )
-        return await self.dns.addresses(name, family)
+        return await self.dns().addresses(name, family)
 
     async def lookup_local(self, host: Host | Iterable[Host], family: int = 0) -> list[bytes]:
         """The addresses to listen on: None or "" is any address of each family, a list is all of its members."""
@@ -149,7 +149,7 @@ class Names:
             return "localhost"
         if self.dns is None:
             raise _unknown(ipaddress.ip_address(address), "has no name in the stack's hosts table")
-        return await self.dns.name_of(address)
+        return await self.dns().name_of(address)
 
 
 def parse_literal(text: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from socket import AF_INET, SOCK_STREAM
@@ -21,6 +21,7 @@ from asyncstack.link.interface import Interface
 from asyncstack.link.loopback import LoopbackDevice
 from asyncstack.loop.choosing import Stacks, standing_on
 from asyncstack.names import Host, Hosts, Names
+from asyncstack.nameservers import Nameservers
 from asyncstack.network.addresses import AddressTable
 from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
@@ -84,7 +85,7 @@ class Stack(Interfaces, Calls):
         self.addresses.on_join = lambda group, interface: interface.link.join(group)
         self.addresses.on_leave = lambda group, interface: interface.link.leave(group)
         self.routes = RoutingTable(self.addresses)
-        self._address_info = AddressInfo(self.names, self.addresses, self.interfaces, self.config.dns.search)
+        self._address_info = AddressInfo(self.names, self.addresses, self.interfaces)
         self.ipv4 = self._ip(Ipv4)
         self.ipv6 = self._ip(Ipv6)
         self.icmp = Icmp(self.ipv4, errors_per_second=self.config.icmp_errors_per_second)
@@ -104,8 +105,8 @@ class Stack(Interfaces, Calls):
         )
         self.udp = UdpLayer(context)
         self.tcp = TcpLayer(context)
-        if self.config.dns.nameservers:
-            self.names.dns = self.resolver
+        self._nameservers = Nameservers()
+        self._dns_changed()
         self._watch = ConnectionWatch(self.tcp)
         self._ping = Ping(clock, self.routes, self.icmp, self.icmpv6, rng)
         self.routes.loopback = self.attach(LoopbackDevice(), ["127.0.0.1/8", "::1/128"], name="lo")
@@ -192,8 +193,36 @@ class Stack(Interfaces, Calls):
             clock=self.clock,
             rng=self._rng,
             counters=self.counters,
-            config=self.config.dns,
+            config=self._nameservers.merged(self.config.dns),
         )
+
+    def learn_nameservers(
+        self,
+        source: object,
+        servers: Sequence[bytes],
+        search: Sequence[str] = (),
+        interface: Interface | None = None,
+    ) -> None:
+        """Ask `servers` (4 or 16 bytes each), and search in the domains `search`, after those of `StackConfig.dns`.
+
+        It takes the place of what `source` has said before. `interface` is where link-local servers are.
+        """
+        if self._nameservers.learn(source, servers, search, interface):
+            self._dns_changed()
+
+    def forget_nameservers(self, source: object) -> None:
+        """What `source` has said counts no longer."""
+        if self._nameservers.forget(source):
+            self._dns_changed()
+
+    def _dns_changed(self) -> None:
+        """What was heard from others may be wrong now: another network has other names."""
+        config = self._nameservers.merged(self.config.dns)
+        self.names.dns = (lambda: self.resolver) if config.nameservers else None
+        self._address_info.domains = config.search
+        if "resolver" in vars(self):
+            self.resolver.config = config
+            self.resolver.cache.clear()
 
     async def getaddrinfo(
         self,

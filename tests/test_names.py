@@ -101,7 +101,8 @@ class Oracle:
 async def test_dns_is_asked_for_what_is_not_known(names):
     answered = [names.answers(host) for host in ("Web.", b"web", "other", "10.0.0.1", "localhost", "")]
     assert answered == [True, True, False, False, False, False]
-    names.dns = oracle = Oracle()
+    oracle = Oracle()
+    names.dns = lambda: oracle
     answered = [names.answers(host) for host in ("Web.", b"web", "other", "10.0.0.1", "localhost", "")]
     assert answered == [True, True, True, False, False, False]
     assert await names.lookup("web") == [WEB4, WEB6]
