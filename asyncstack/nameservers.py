@@ -12,7 +12,9 @@ from asyncstack.network.addresses import format_address, is_link_local
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
 
-MOST: Final = 8  # servers asked, and domains searched: each one costs a question, and its timeout, for a wrong name
+MOST: Final = (
+    8  # servers asked, and domains searched: each one costs a question, and its timeout, for a wrong name
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,9 @@ def is_word(text: str) -> bool:
 def check_word(word: str) -> str:
     """`word`, if there is such a source. Raises ValueError that lists them."""
     if word not in _KINDS:
-        raise ValueError(f'{word!r} is no source of addresses: give an address, or one of {", ".join(_KINDS)}')
+        raise ValueError(
+            f"{word!r} is no source of addresses: give an address, or one of {', '.join(_KINDS)}"
+        )
     return word
 
 

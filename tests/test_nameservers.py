@@ -4,6 +4,9 @@ import asyncio
 import socket
 from ipaddress import ip_address
 
+import dns.message
+import dns.rcode
+import dns.rrset
 import pytest
 
 from asyncstack import DnsConfig, Stack, StackConfig
@@ -20,7 +23,9 @@ async def test_the_configured_ones_come_first():
     config = StackConfig(dns=DnsConfig(nameservers=["10.0.0.9", "10.0.0.1"], search=["home.example"]))
     async with Stack(config) as stack:
         stack.learn_nameservers("dhcp4", [ONE], ["office.example"])
-        stack.learn_nameservers("slaac", [LINK_LOCAL, TWO], ["home.example", "lab.example"], stack.interfaces[0])
+        stack.learn_nameservers(
+            "slaac", [LINK_LOCAL, TWO], ["home.example", "lab.example"], stack.interfaces[0]
+        )
         assert asked(stack) == (
             ["10.0.0.9", "10.0.0.1", "fe80::3%1", "fd00::2"],
             ["home.example", "office.example", "lab.example"],
@@ -49,35 +54,30 @@ async def test_the_resolver_is_made_when_a_name_is_asked_for():
 
 
 async def test_other_nameservers_are_asked_anew():
-    async with Stack() as stack:
+    async with Stack() as stack, stack.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 53))
         questions = []
-        serving = asyncio.create_task(answer(stack, questions))
-        await asyncio.sleep(0)
+        serving = asyncio.create_task(answer(sock, questions))
         for source in ("dhcp4", "slaac"):  # the second says the same server, and something else
             stack.learn_nameservers(source, [ip_address("127.0.0.1").packed], [source])
             for _ in range(2):
-                with pytest.raises(socket.gaierror):
+                with pytest.raises(socket.gaierror, match="does not exist"):
                     await stack.resolver.query("www.example")
         assert len(questions) == 2
         serving.cancel()
 
 
-async def answer(stack, questions):
+async def answer(sock, questions):
     """A nameserver that has no name, for an hour."""
-    from dns import flags, message, rcode, rrset
-
-    async with stack.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        await sock.bind(("127.0.0.1", 53))
-        while True:
-            data, client = await sock.recvfrom(4096)
-            question = message.from_wire(data)
-            questions.append(question)
-            reply = message.make_response(question)
-            reply.set_rcode(rcode.NXDOMAIN)
-            reply.flags |= flags.AA
-            soa = "ns.example. root.example. 1 3600 3600 3600 3600"
-            reply.authority.append(rrset.from_text("example.", 3600, "IN", "SOA", soa))
-            await sock.sendto(reply.to_wire(), client)
+    while True:
+        data, client = await sock.recvfrom(4096)
+        question = dns.message.from_wire(data)
+        questions.append(question)
+        reply = dns.message.make_response(question)
+        reply.set_rcode(dns.rcode.NXDOMAIN)
+        soa = "ns.example. root.example. 1 3600 3600 3600 3600"
+        reply.authority.append(dns.rrset.from_text("example.", 3600, "IN", "SOA", soa))
+        await sock.sendto(reply.to_wire(), client)
 
 
 async def test_a_network_can_not_give_more_than_are_asked():
