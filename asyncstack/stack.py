@@ -82,8 +82,9 @@ class Stack(Interfaces, Calls):
         self._closing: list[asyncio.Task[None]] = []  # of devices that died
         self._end: asyncio.Future[None] | None = None  # since close() was called
         self.addresses = AddressTable()
-        self.addresses.on_join = lambda group, interface: interface.link.join(group)
-        self.addresses.on_leave = lambda group, interface: interface.link.leave(group)
+        groups = self.addresses.groups
+        groups.on_join = lambda group, interface: interface.link.join(group)
+        groups.on_leave = lambda group, interface: interface.link.leave(group)
         self.routes = RoutingTable(self.addresses)
         self._address_info = AddressInfo(self.names, self.addresses, self.interfaces)
         self.ipv4 = self._ip(Ipv4)

@@ -1,8 +1,8 @@
 """Our own addresses, and text to bytes and back.
 
 `AddressTable.local` is looked into once per received packet, by the `bytes` of the destination. What else has
-to be known about an address (is it a broadcast, a group we listen to, no possible source) is in dicts of the
-same kind, kept up to date when an address is added or removed.
+to be known about an address (is it a broadcast, no possible source) is in dicts of the same kind, kept up to date
+when an address is added or removed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
-from asyncstack.wire.ipv4 import ALL_HOSTS
-from asyncstack.wire.ndp import ALL_NODES, solicited_node_multicast
+from asyncstack.network.groups import Groups
+from asyncstack.wire.ndp import solicited_node_multicast
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
@@ -32,7 +32,6 @@ ANY_IPV6: Final = bytes(16)
 LOOPBACK_IPV4: Final = b"\x7f\x00\x00\x01"
 LOOPBACK_IPV6: Final = bytes(15) + b"\x01"
 LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
-ALL_NODES_HOST: Final = b"\xff\x01" + bytes(13) + b"\x01"  # ff01::1
 
 
 def parse_address(address: AddressLike) -> bytes:
@@ -156,25 +155,21 @@ class InterfaceAddress:
 
 
 class AddressTable:
-    """The addresses of a stack, by interface, and the multicast groups it listens to.
+    """The addresses of a stack, by interface, and its `groups`, where an IPv6 address has its own (RFC 4291 2.7.1).
 
     `local`: our unicast addresses. `no_source`: what no packet from outside may have as its source (RFC 1122
     3.2.1.3): our own addresses and our broadcasts, the unspecified and the loopback address. Both are read
-    directly on the receive path. `on_change` is the routing table's. `on_join(group, interface)` is called when a
-    group gets its first user on an interface, `on_leave` when the last one has left: the link has to let it in, and
-    routers want to be told (IGMP, MLD).
+    directly on the receive path. `on_change` is the routing table's.
     """
 
-    __slots__ = ("_broadcasts", "_groups", "local", "no_source", "on_change", "on_join", "on_leave")
+    __slots__ = ("_broadcasts", "groups", "local", "no_source", "on_change")
 
     def __init__(self) -> None:
         self.local: dict[bytes, InterfaceAddress] = {}
         self.no_source: dict[bytes, bool] = {}
         self.on_change: Callable[[], None] = lambda: None  # a Path chosen before may be stale
-        self.on_join: Callable[[bytes, Interface], None] = lambda group, interface: None
-        self.on_leave: Callable[[bytes, Interface], None] = lambda group, interface: None
+        self.groups = Groups()
         self._broadcasts: dict[bytes, list[Interface]] = {}
-        self._groups: dict[tuple[bytes, int], int] = {}  # (group, interface index) -> users
         self._derive()
 
     def add(
@@ -203,7 +198,7 @@ class AddressTable:
                 raise ValueError(f"{text} is the broadcast address of its network")
         self.local[address] = entry
         if len(address) == 16:
-            self.join(solicited_node_multicast(address), interface)
+            self.groups.join(solicited_node_multicast(address), interface, entry)
         self._derive()
         return entry
 
@@ -213,15 +208,15 @@ class AddressTable:
         if entry is None:
             raise os_error(errno.EADDRNOTAVAIL, f"{format_address(address)} is not an address of this stack")
         if len(address) == 16:
-            self.leave(solicited_node_multicast(address), entry.interface)
+            self.groups.leave(solicited_node_multicast(address), entry.interface, entry)
         self._derive()
         return entry
 
     def remove_interface(self, interface: Interface) -> None:
         """Give up all that `interface` has."""
+        self.groups.remove_interface(interface)
         for entry in self.of(interface):
             self.remove(entry.address)
-        self._groups = {key: users for key, users in self._groups.items() if key[1] != interface.index}
 
     def of(self, interface: Interface, family_size: int = 0) -> list[InterfaceAddress]:
         """The addresses of `interface` in the order they were added; of one family if a size (4, 16) is given."""
@@ -244,27 +239,6 @@ class AddressTable:
             return True
         interfaces = self._broadcasts.get(address)
         return interfaces is not None and (interface is None or interface in interfaces)
-
-    def join(self, group: bytes, interface: Interface) -> None:
-        """Accept packets to `group` that arrive on `interface`. Every join needs its `leave`."""
-        key = (group, interface.index)
-        users = self._groups.get(key, 0)
-        self._groups[key] = users + 1
-        if not users:
-            self.on_join(group, interface)
-
-    def leave(self, group: bytes, interface: Interface) -> None:
-        """Undo one `join`."""
-        key = (group, interface.index)
-        users = self._groups.pop(key, 0)
-        if users > 1:
-            self._groups[key] = users - 1
-        elif users:
-            self.on_leave(group, interface)
-
-    def accepts_multicast(self, group: bytes, interface: Interface) -> bool:
-        """Whether packets to `group` on `interface` are for us: every host's group, solicited-node, joined."""
-        return group in (ALL_HOSTS, ALL_NODES, ALL_NODES_HOST) or (group, interface.index) in self._groups
 
     def select_source(self, destination: bytes, next_hop: bytes, interface: Interface) -> bytes:
         """Our address for a packet that leaves `interface` towards `next_hop`; b"" if there is none.

@@ -88,7 +88,7 @@ class Ipv4(NetworkLayer):
         """The counter for why `packet` is not for us, "" if it is."""
         src, dst = packet.src, packet.dst
         if interface is self.routes.loopback:
-            accepted = self.addresses.is_local(dst) or self.addresses.accepts_multicast(dst, interface)
+            accepted = self.addresses.is_local(dst) or self.addresses.groups.accepts(dst, interface, src)
             return "" if accepted else "ipv4.not_ours"
         if src[0] == 127 or dst[0] == 127:
             return "ipv4.martian"
@@ -104,7 +104,7 @@ class Ipv4(NetworkLayer):
             return ""
         if packet.protocol == _TCP:
             return "ipv4.not_ours"  # RFC 9293 3.9.2: connections are between two hosts
-        if self.addresses.is_broadcast(dst, interface) or self.addresses.accepts_multicast(dst, interface):
+        if self.addresses.is_broadcast(dst, interface) or self.addresses.groups.accepts(dst, interface, src):
             return ""
         return "ipv4.not_ours"
 

@@ -82,7 +82,7 @@ class Ipv6(NetworkLayer):
         src, dst = packet.src, packet.dst
         loopback = self.routes.loopback
         if interface is loopback:
-            accepted = dst in self._local or self.addresses.accepts_multicast(dst, interface)
+            accepted = dst in self._local or self.addresses.groups.accepts(dst, interface, src)
             return "" if accepted else "ipv6.not_ours"
         if src == ANY_IPV6:
             # a host without an address may only ask whether one is free (RFC 4862 5.4)
@@ -93,7 +93,7 @@ class Ipv6(NetworkLayer):
         owner = self._local.get(dst)
         if owner is not None:
             return "ipv6.martian" if owner.interface is loopback else ""
-        if dst[0] == 0xFF and self.addresses.accepts_multicast(dst, interface):
+        if dst[0] == 0xFF and self.addresses.groups.accepts(dst, interface, src):
             return ""
         return "" if self._wanted(packet) else "ipv6.not_ours"
 

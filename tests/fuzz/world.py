@@ -291,7 +291,7 @@ class World:
             assert ip.reassembly.bytes <= config.fragment_bytes
             assert ip.reassembly.bytes == sum(d.cost for d in ip.reassembly._datagrams.values())
         assert len(stack.routes.pmtu) <= 1024
-        assert len(stack.addresses._groups) <= 8
+        assert len(stack.addresses.groups) <= 8
         link = self.interface.link
         if self.ethernet:
             for table in (link.neighbors4, link.neighbors6):

@@ -129,47 +129,15 @@ def test_broadcasts_belong_to_their_networks(table, eth0, eth1):
     assert A("10.0.0.255") in table.no_source
 
 
-def test_groups_that_every_host_is_in(table, eth0, eth1):
-    table.add(A("fd00::12:3456"), 64, eth0)
-    assert table.accepts_multicast(A("224.0.0.1"), eth0)
-    assert table.accepts_multicast(A("ff02::1"), eth0)
-    assert table.accepts_multicast(A("ff02::1:ff12:3456"), eth0)
-    assert not table.accepts_multicast(A("ff02::1:ff12:3456"), eth1)
-    table.remove(A("fd00::12:3456"))
-    assert not table.accepts_multicast(A("ff02::1:ff12:3456"), eth0)
-
-
-def test_two_addresses_share_a_solicited_node_group(table, eth0):
-    table.add(A("fd00::1"), 64, eth0)
-    table.add(A("fe80::1"), 64, eth0)
-    table.remove(A("fd00::1"))
-    assert table.accepts_multicast(A("ff02::1:ff00:1"), eth0)
-
-
-def test_a_group_is_left_when_the_last_user_leaves(table, eth0, eth1):
-    group = A("239.1.2.3")
-    assert not table.accepts_multicast(group, eth0)
-    table.join(group, eth0)
-    table.join(group, eth0)
-    table.leave(group, eth0)
-    assert table.accepts_multicast(group, eth0)
-    assert not table.accepts_multicast(group, eth1)
-    table.leave(group, eth0)
-    assert not table.accepts_multicast(group, eth0)
-    table.leave(group, eth0)  # once too often does no harm
-    assert not table.accepts_multicast(group, eth0)
-
-
 def test_removing_an_interface_removes_all_that_it_had(table, eth0, eth1):
     table.add(A("10.0.0.1"), 24, eth0)
     table.add(A("fd00::1"), 64, eth0)
     table.add(A("10.1.0.1"), 24, eth1)
-    table.join(A("239.1.2.3"), eth0)
+    table.groups.join(A("239.1.2.3"), eth0, "member")
     table.remove_interface(eth0)
     assert list(table.local) == [A("10.1.0.1")]
     assert table.of(eth0) == []
-    assert not table.accepts_multicast(A("239.1.2.3"), eth0)
-    assert not table.accepts_multicast(A("ff02::1:ff00:1"), eth0)
+    assert table.groups.of(eth0) == []
 
 
 def test_addresses_of_an_interface_by_family(table, eth0):

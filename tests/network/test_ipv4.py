@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from asyncstack.network.addresses import parse_address
 from asyncstack.network.errors import Unreachable
+from asyncstack.network.groups import SourceFilter
 from tests.network.host import Host, fails
 
 A = parse_address
@@ -87,9 +88,11 @@ def test_broadcasts_are_for_us_but_not_for_tcp(host, dst):
 
 def test_a_group_that_was_joined(host):
     taker = host.register(EXPERIMENT)
-    host.addresses.join(A("239.1.2.3"), host.eth0)
+    wanted = SourceFilter(False, frozenset([A("10.0.0.9")]))
+    host.addresses.groups.join(A("239.1.2.3"), host.eth0, "member", wanted)
     host.receive(packet("10.0.0.9", "239.1.2.3"))
-    assert len(taker.packets) == 1
+    host.receive(packet("10.0.0.8", "239.1.2.3"))
+    assert [each.src for each in taker.packets] == [A("10.0.0.9")]
 
 
 def test_a_host_without_an_address_may_ask_around(host):

@@ -180,14 +180,13 @@ class BoundEndpoint:
 
     # what the layer and the queue tell
 
-    def hears(self, destination: bytes, interface: Interface) -> bool:
-        """Whether a datagram to many that arrives on `interface` is for us: a broadcast; a group we have joined, or
-        anybody here has unless IP_MULTICAST_ALL is off."""
-        return (
-            not is_multicast(destination)
-            or self.settings.multicast(len(destination)).all
-            or (destination, interface) in self.groups
-        )
+    def hears(self, destination: bytes, interface: Interface, source: bytes) -> bool:
+        """Whether a datagram to many that arrives on `interface` is for us: a broadcast; a group that we have joined,
+        from a source that we want; one that only others here joined unless IP_MULTICAST_ALL is off."""
+        if not is_multicast(destination):
+            return True
+        wanted = self.groups.wanted(destination, interface)
+        return self.settings.multicast(len(destination)).all if wanted is None else wanted.passes(source)
 
     def receive_error(self, error: OSError) -> None:
         """An ICMP error about a datagram of ours."""

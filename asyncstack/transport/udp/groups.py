@@ -1,6 +1,6 @@
 """The multicast groups that one endpoint has joined, and the options that join and leave (RFC 1112, RFC 3493 5.2).
 
-The hosts on the link are told by IGMP and MLD when `AddressTable.on_join` and `on_leave` are called.
+Routers on the link are told by IGMP and MLD, see `network.groups`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.errors import os_error
 from asyncstack.network.addresses import format_address, is_multicast
+from asyncstack.network.groups import ANY_SOURCE, SourceFilter
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
@@ -30,10 +31,11 @@ class Memberships:
 
     def __init__(self, layer: UdpLayer) -> None:
         self._layer = layer
-        self._joined: dict[tuple[bytes, Interface], None] = {}
+        self._joined: dict[tuple[bytes, Interface], SourceFilter] = {}
 
-    def __contains__(self, place: tuple[bytes, Interface]) -> bool:
-        return place in self._joined
+    def wanted(self, group: bytes, interface: Interface) -> SourceFilter | None:
+        """The sources that are heard; None: it has not joined `group` on `interface`."""
+        return self._joined.get((group, interface))
 
     def has(self, group: bytes) -> bool:
         """Whether `group` is heard on any interface."""
@@ -47,8 +49,8 @@ class Memberships:
         most, number = MOST[len(group)]
         if sum(len(one) == len(group) for one, _ in self._joined) >= most:
             raise os_error(number, f"an endpoint can join {most} groups")
-        self._joined[group, interface] = None
-        self._layer.addresses.join(group, interface)
+        self._joined[group, interface] = ANY_SOURCE
+        self._layer.addresses.groups.join(group, interface, self)
 
     def leave(self, group: bytes, interface: Interface | None) -> None:
         """Hear `group` no more on `interface`, None: on the first where it was joined. Raises OSError EADDRNOTAVAIL if
@@ -56,19 +58,19 @@ class Memberships:
         for place in self._joined:
             if place[0] == group and interface in (None, place[1]):
                 del self._joined[place]
-                self._layer.addresses.leave(*place)
+                self._layer.addresses.groups.leave(*place, self)
                 return
         raise os_error(errno.EADDRNOTAVAIL, f"{format_address(group)} has not been joined")
 
     def leave_all(self) -> None:
         """The endpoint is closed."""
         for place in self._joined:
-            self._layer.addresses.leave(*place)
+            self._layer.addresses.groups.leave(*place, self)
         self._joined.clear()
 
     def interface_down(self, interface: object) -> None:
         """`interface` is gone, and its groups with it."""
-        self._joined = {place: None for place in self._joined if place[1] is not interface}
+        self._joined = {place: how for place, how in self._joined.items() if place[1] is not interface}
 
 
 def join_ipv4(holder: Any, value: bytes) -> None:

@@ -95,7 +95,7 @@ class UdpLayer:
                 (bytes(len(dst)), port, b"", 0),
             )
             for endpoint in endpoints.get(binding, ())
-            if endpoint.hears(dst, packet.interface)
+            if endpoint.hears(dst, packet.interface, packet.src)
         ]
         if not hearing:
             self.counters["udp.no_endpoint"] += 1
@@ -190,7 +190,7 @@ class UdpLayer:
         if not many & HEARD_HERE:
             return
         dst, interface = path.destination, path.interface
-        if is_multicast(dst) and not self.addresses.accepts_multicast(dst, interface):
+        if is_multicast(dst) and not self.addresses.groups.accepts(dst, interface, path.source):
             return
         if len(self._copies) >= COPIES_KEPT:
             self.counters["udp.copies_full"] += 1

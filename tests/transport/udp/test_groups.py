@@ -207,17 +207,18 @@ async def test_by_which_interface(network, group):
 async def test_memberships_end_with_their_endpoint_and_their_interface(network, group):
     _, b, _ = two(network, ethernet=True)
     interface = interface_of(b)
-    before = dict(b.addresses._groups), dict(interface.link._groups)
+    groups = b.addresses.groups
+    before = groups.of(interface), dict(interface.link._groups)
     sink, sock = await endpoint(b, group)
     member(sock, group)
-    assert (b.addresses._groups, interface.link._groups) != before
+    assert (groups.of(interface), interface.link._groups) != before
     sink.transport.close()
     await sink.called("connection_lost")
-    assert (b.addresses._groups, interface.link._groups) == before
+    assert (groups.of(interface), interface.link._groups) == before
     again, sock = await endpoint(b, group)
     member(sock, group)
     await b.remove_interface(interface)
-    assert not [key for key in b.addresses._groups if key[1] == interface.index]
+    assert groups.of(interface) == []
     with raises(errno.EADDRNOTAVAIL):
         member(sock, group, leave=True)
     again.transport.close()
