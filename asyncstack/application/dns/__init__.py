@@ -10,13 +10,16 @@
 """
 
 from asyncstack.application.dns.errors import DnsError, NoAnswer, NoData, NxDomain, ServerFailure
-from asyncstack.application.dns.records import AAAA, CNAME, PTR, SRV, TXT, A, Record
+from asyncstack.application.dns.records import AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT, A, Record
 from asyncstack.application.dns.resolver import Resolver
 
 __all__ = [
     "AAAA",
     "CNAME",
+    "MX",
+    "NS",
     "PTR",
+    "SOA",
     "SRV",
     "TXT",
     "A",

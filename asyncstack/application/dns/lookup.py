@@ -34,7 +34,7 @@ from asyncstack.application.dns.messages import (
     mixed_case,
     parse,
 )
-from asyncstack.application.dns.records import CNAME, Record
+from asyncstack.application.dns.records import CNAME, Record, kind_of
 from asyncstack.config import DnsConfig
 from asyncstack.counters import Counters
 from asyncstack.errors import WireError
@@ -85,7 +85,8 @@ class Lookup:
             self._due = True
             return
         error = ServerFailure if self._failed else NoAnswer
-        self._end(Outcome(error=error, why=self._why or "there is no nameserver"))
+        ttl = 1 if self._why else 0  # there may be a nameserver the next time
+        self._end(Outcome(error=error, why=self._why or "there is no nameserver", ttl=ttl))
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -199,22 +200,24 @@ class Lookup:
             name = alias.target
             if len(self._chain) > CHAIN_LIMIT:
                 why = f"a chain of more than {CHAIN_LIMIT} aliases"
-                self._end(Outcome(error=ServerFailure, why=why))
+                self._end(Outcome(error=ServerFailure, why=why, ttl=1))
                 return
-        found = [one for one in message.records if one.name == name and type(one).__name__ == kind]
+        found = [one for one in message.records if one.name == name and kind_of(one) == kind]
         if found:
-            self._end(Outcome(tuple(found), ttl=self._ttl(found)))
+            self._end(Outcome(tuple(found), tuple(self._chain), ttl=self._ttl(found)))
         elif message.rcode == NXDOMAIN:
             self._end(self._nothing(NxDomain, f"{name} does not exist", message))
-        elif name == self._asked.name or message.minimum is not None:
+        elif name == self._asked.name or message.soa is not None:
             self._end(self._nothing(NoData, f"{name} has no such record", message))
         else:  # an alias into a zone that this server did not look into
             self._begin(Question(name, kind))
 
     def _nothing(self, error: type[NxDomain | NoData], why: str, message: Message) -> Outcome:
         """Without an SOA nothing says for how long (RFC 2308 5)."""
-        minimum = min(message.minimum or 0, NEGATIVE_LIMIT)
-        return Outcome(error=error, why=why, ttl=min([minimum, *(alias.ttl for alias in self._chain)]))
+        soa = message.soa
+        minimum = min(soa.ttl, soa.minimum, NEGATIVE_LIMIT) if soa else 0
+        ttl = min([minimum, *(alias.ttl for alias in self._chain)])
+        return Outcome(error=error, why=why, chain=tuple(self._chain), soa=soa, ttl=ttl)
 
     def _ttl(self, found: list[Record]) -> int:
         return min(record.ttl for record in (*found, *self._chain))

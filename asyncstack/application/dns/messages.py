@@ -23,7 +23,19 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncstack.application.dns.records import AAAA, CNAME, PTR, SRV, TXT, A, Record
+from asyncstack.application.dns.records import (
+    AAAA,
+    CNAME,
+    MX,
+    NS,
+    PTR,
+    SOA,
+    SRV,
+    TXT,
+    A,
+    Other,
+    Record,
+)
 from asyncstack.errors import WireError
 
 if TYPE_CHECKING:
@@ -56,8 +68,7 @@ class Question:
 
 @dataclass(slots=True)
 class Message:
-    """What an answer says. `minimum`: the seconds that the zone's SOA lets its absence be remembered, None without
-    an SOA (RFC 2308 5)."""
+    """What an answer says. `soa`: of the zone, which says for how long absence may be remembered (RFC 2308 5)."""
 
     ident: int
     response: bool
@@ -65,7 +76,7 @@ class Message:
     rcode: int
     question: Question | None
     records: list[Record] = field(default_factory=list)
-    minimum: int | None = None
+    soa: SOA | None = None
 
 
 def normalize(name: str) -> str:
@@ -119,7 +130,7 @@ def parse(data: bytes) -> Message:
         )
         if not truncated:
             answer.records = [record for rrset in message.answer for record in _records(rrset)]
-            answer.minimum = _minimum(message.authority)
+            answer.soa = _soa(message.authority)
     except (dns.exception.DNSException, ValueError) as exc:
         raise WireError(f"malformed DNS message: {exc}") from None
     return answer
@@ -135,7 +146,7 @@ def _name(name: dns.name.Name) -> str:
 
 
 def _records(rrset: dns.rrset.RRset) -> list[Record]:
-    """Those of the types and the class that can be asked for."""
+    """Those of the class that can be asked for."""
     import dns.rdataclass
     import dns.rdatatype
 
@@ -143,10 +154,11 @@ def _records(rrset: dns.rrset.RRset) -> list[Record]:
         return []
     name, kind = _name(rrset.name), dns.rdatatype.to_text(rrset.rdtype)
     ttl = 0 if rrset.ttl >> 31 else min(rrset.ttl, TTL_LIMIT)  # RFC 2181 8
-    return [record for rdata in rrset if (record := _record(name, ttl, kind, rdata)) is not None]
+    return [record_of(name, ttl, kind, rdata) for rdata in rrset]
 
 
-def _record(name: str, ttl: int, kind: str, rdata: Any) -> Record | None:
+def record_of(name: str, ttl: int, kind: str, rdata: Any) -> Record:
+    """What dnspython's `rdata` says of `name`."""
     match kind:
         case "A":
             return A(name, ttl, rdata.address)
@@ -154,20 +166,25 @@ def _record(name: str, ttl: int, kind: str, rdata: Any) -> Record | None:
             return AAAA(name, ttl, rdata.address)
         case "CNAME":
             return CNAME(name, ttl, _name(rdata.target))
+        case "MX":
+            return MX(name, ttl, rdata.preference, _name(rdata.exchange))
+        case "NS":
+            return NS(name, ttl, _name(rdata.target))
         case "PTR":
             return PTR(name, ttl, _name(rdata.target))
+        case "SOA":
+            times = rdata.refresh, rdata.retry, rdata.expire, rdata.minimum
+            return SOA(name, ttl, _name(rdata.mname), _name(rdata.rname), rdata.serial, *times)
         case "SRV":
             return SRV(name, ttl, rdata.priority, rdata.weight, rdata.port, _name(rdata.target))
         case "TXT":
             return TXT(name, ttl, tuple(rdata.strings))
-    return None
+    return Other(name, ttl, kind, rdata.to_wire())
 
 
-def _minimum(authority: list[dns.rrset.RRset]) -> int | None:
-    import dns.rdatatype
-
+def _soa(authority: list[dns.rrset.RRset]) -> SOA | None:
     for rrset in authority:
-        if rrset.rdtype == dns.rdatatype.SOA:
-            found: Any = rrset[0]
-            return min(rrset.ttl, int(found.minimum))
+        for record in _records(rrset):
+            if isinstance(record, SOA):
+                return record
     return None

@@ -8,15 +8,16 @@ import errno
 import ipaddress
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from asyncstack.application.dns.cache import Cache, Outcome
+from asyncstack.application.dns.connections import PORT, Connections, MakeSocket, family_of
 from asyncstack.application.dns.errors import DnsError, NoAnswer, NoData, NxDomain, ServerFailure
 from asyncstack.application.dns.lookup import Lookup, Query
 from asyncstack.application.dns.messages import Question, normalize
-from asyncstack.application.dns.records import AAAA, PTR, TYPES, A, Record
+from asyncstack.application.dns.records import AAAA, PTR, SRV, TYPES, A, Record, in_order
 from asyncstack.config import DnsConfig
 from asyncstack.counters import Counters
 from asyncstack.errors import os_error
@@ -24,10 +25,8 @@ from asyncstack.names import Found
 from asyncstack.network.addresses import parse_address
 from asyncstack.timing import Clock
 
-PORT: Final = 53
 LARGEST_DATAGRAM: Final = 65535
 
-MakeSocket = Callable[[int, int], Any]
 _KINDS: Final = {0: ("AAAA", "A"), socket.AF_INET: ("A",), socket.AF_INET6: ("AAAA",)}
 
 
@@ -61,6 +60,8 @@ class Resolver:
         self.config = config
         self.cache = Cache(config.cache_limit)
         self._make_socket = make_socket
+        self._connections = Connections(make_socket, loop, clock)
+        self._servers = tuple(config.nameservers)
         self._reaches = reaches
         self._loop = loop
         self._clock = clock
@@ -77,15 +78,19 @@ class Resolver:
     # what is asked
 
     async def query(self, name: str, type: str = "A") -> list[Record]:
-        """The records of `type` ("A", "AAAA", "CNAME", "PTR", "SRV", "TXT") of `name`, which is not searched for. If
-        `name` is an alias they are those of the name it stands for.
+        """The records of `type` ("A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT") of `name`, which is not
+        searched for. If `name` is an alias they are those of the name it stands for. SRV records are in the order in
+        which to try them (RFC 2782), another one each time.
 
         Raises NxDomain, NoData, ServerFailure, NoAnswer, all of them socket.gaierror; ValueError for what is no name
         or no such type.
         """
         if type not in TYPES:
             raise ValueError(f"type {type!r}: the resolver knows {', '.join(TYPES)}")
-        return list(self._records(name, type, await self._find(Question(normalize(name), type))))
+        records = self._records(name, type, await self.find(Question(normalize(name), type)))
+        if type == "SRV":
+            return [*in_order((record for record in records if isinstance(record, SRV)), self._rng)]
+        return list(records)
 
     async def addresses(self, name: str, family: int = 0) -> Found:
         """The addresses of `name` and its canonical name, IPv6 first, what no route leads to last. A name with fewer
@@ -121,7 +126,7 @@ class Resolver:
     async def _addresses(self, name: str, family: int) -> Found:
         """Both families are asked at once; one that is not answered does not matter if the other is."""
         kinds = _KINDS[family]
-        outcomes = await asyncio.gather(*(self._find(Question(name, kind)) for kind in kinds))
+        outcomes = await asyncio.gather(*(self.find(Question(name, kind)) for kind in kinds))
         records = [record for outcome in outcomes for record in outcome.records]
         if not records:
             worst = max(outcomes, key=lambda outcome: _GRAVITY.index(outcome.error))
@@ -144,8 +149,12 @@ class Resolver:
 
     # one question for all who have it
 
-    async def _find(self, question: Question) -> Outcome:
-        """From the cache, or from whoever asks it already, or by asking."""
+    async def find(self, question: Question) -> Outcome:
+        """From the cache, or from whoever asks it already, or by asking. `question` is of a normalized name and any
+        type. Raises OSError(ENETDOWN) once the stack is closed."""
+        if self._servers != (servers := tuple(self.config.nameservers)):
+            self.cache.clear()  # others may know other names
+            self._servers = servers
         known = self.cache.get(question, self._clock())
         if known is not None:
             self._counters["dns.cached"] += 1
@@ -188,7 +197,7 @@ class Resolver:
     async def _ask(self, question: Question) -> Outcome:
         lookup = Lookup(question, self.config, rng=self._rng, counters=self._counters)
         while (query := lookup.query_to_send(self._clock())) is not None:
-            exchange = self._by_stream if query.stream else self._by_datagram
+            exchange = self._connections.exchange if query.stream else self._by_datagram
             try:
                 async with asyncio.timeout(max(lookup.deadline - self._clock(), 0.0)):
                     await exchange(query, lookup)
@@ -206,24 +215,11 @@ class Resolver:
 
     async def _by_datagram(self, query: Query, lookup: Lookup) -> None:
         """From a port of its own, at random; connected, so that only the server's datagrams and errors arrive."""
-        async with self._socket(query.server, socket.SOCK_DGRAM) as sock:
+        async with self._make_socket(family_of(query.server), socket.SOCK_DGRAM) as sock:
             await sock.connect((query.server, PORT))
             await sock.send(query.data)
             while lookup.waiting:
                 lookup.receive_message(await sock.recv(LARGEST_DATAGRAM), self._clock())
-
-    async def _by_stream(self, query: Query, lookup: Lookup) -> None:
-        """RFC 7766: each message with its length in front."""
-        async with self._socket(query.server, socket.SOCK_STREAM) as sock:
-            await sock.connect((query.server, PORT))
-            await sock.sendall(len(query.data).to_bytes(2, "big") + query.data)
-            while lookup.waiting:
-                size = int.from_bytes(await _exactly(sock.recv, 2), "big")
-                lookup.receive_message(await _exactly(sock.recv, size), self._clock())
-
-    def _socket(self, server: str, kind: int) -> Any:
-        family = socket.AF_INET6 if ":" in server else socket.AF_INET
-        return self._make_socket(family, kind)
 
     # the end
 
@@ -234,20 +230,10 @@ class Resolver:
             flight.result.set_exception(os_error(errno.ENETDOWN, "the stack was closed"))
             self._land(question, flight)
         self.cache.clear()
+        self._connections.close()
         while self._ending:
             await asyncio.wait(list(self._ending))
 
 
 # what to say if no family has an address: the last of these
 _GRAVITY: Final = (NoData, NxDomain, ServerFailure, NoAnswer)
-
-
-async def _exactly(recv: Callable[[int], Awaitable[bytes]], size: int) -> bytes:
-    """`size` bytes of a stream. Raises OSError(ECONNRESET) if it ends before."""
-    data = b""
-    while len(data) < size:
-        piece = await recv(size - len(data))
-        if not piece:
-            raise os_error(errno.ECONNRESET, "the nameserver closed the connection")
-        data += piece
-    return data

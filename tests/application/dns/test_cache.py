@@ -1,9 +1,9 @@
 """What is remembered, for how long, and how much of it."""
 
-from asyncstack.application.dns.cache import LARGEST, Cache, Outcome
-from asyncstack.application.dns.errors import NxDomain
+from asyncstack.application.dns.cache import FAILURE_TTL, LARGEST, Cache, Outcome
+from asyncstack.application.dns.errors import NoAnswer, NxDomain
 from asyncstack.application.dns.messages import Question
-from asyncstack.application.dns.records import A
+from asyncstack.application.dns.records import CNAME, SOA, A
 
 
 def asked(name):
@@ -57,3 +57,28 @@ def test_the_one_used_longest_ago_gives_way():
     assert cache.get(asked("c"), 80.0).records[0].ttl == 12
     cache.clear()
     assert len(cache) == 0
+
+
+def test_a_failure_is_remembered_for_longer_each_time():
+    """RFC 9520 3.2: at least a second, at most five minutes."""
+    cache = Cache(10)
+    now, seconds = 0.0, []
+    for _ in range(8):
+        cache.put(asked("a"), Outcome(error=NoAnswer, ttl=1), now)
+        start = now
+        while cache.get(asked("a"), now):
+            now += 0.5
+        seconds.append(now - start)
+    assert seconds == [1, 2, 4, 8, 16, FAILURE_TTL, FAILURE_TTL, FAILURE_TTL]
+    cache.put(asked("a"), outcome("a", 60), now)
+    cache.put(asked("a"), Outcome(error=NoAnswer, ttl=1), now + 60)
+    assert cache.get(asked("a"), now + 60.9).error is NoAnswer
+    assert cache.get(asked("a"), now + 61) is None  # it begins anew
+
+
+def test_aliases_and_the_soa_grow_old_too():
+    cache = Cache(10)
+    soa = SOA("org", 60, "ns.org", "root.org", 1, 2, 3, 4, 5)
+    cache.put(asked("a"), Outcome(error=NxDomain, chain=(CNAME("a", 40, "b"),), soa=soa, ttl=30), 0.0)
+    found = cache.get(asked("a"), 10.0)
+    assert (found.chain[0].ttl, found.soa.ttl) == (30, 50)

@@ -19,7 +19,7 @@ from asyncstack.application.dns.messages import (
     normalize,
     parse,
 )
-from asyncstack.application.dns.records import SRV, TXT, A
+from asyncstack.application.dns.records import SRV, TXT, A, Other, kind_of
 from asyncstack.errors import WireError
 
 RRSETS = [
@@ -57,10 +57,11 @@ def test_a_query():
 
 def test_an_answer():
     read = parse(answer(*RRSETS, authority=[SOA]).to_wire())
-    assert (read.response, read.truncated, read.rcode, read.minimum) == (True, False, 0, 30)
+    assert (read.response, read.truncated, read.rcode, read.soa.minimum) == (True, False, 0, 30)
     assert read.question == Question("www.example.org", "A")
-    names = [type(record).__name__ for record in read.records]
-    assert names == ["A", "A", "AAAA", "CNAME", "SRV", "TXT", "TXT", "PTR"]  # what is unknown is passed over
+    kinds = [kind_of(record) for record in read.records]  # without what is of another class
+    assert kinds == ["A", "A", "AAAA", "CNAME", "SRV", "TXT", "TXT", "PTR", "HTTPS", "NAPTR", "TYPE65400"]
+    assert read.records[-1] == Other("example.org", 60, "TYPE65400", b"\1\2\3\4")
     assert {A("web.example.org", 60, f"10.0.0.{i}") for i in (1, 2)} <= set(
         read.records
     )  # their order is by chance
@@ -78,8 +79,8 @@ def test_times_to_live_are_bounded():
 
 
 def test_a_soa_s_minimum_is_bounded_by_its_own_time_to_live():
-    assert parse(answer(authority=[("example.org.", 7, *SOA[2:])]).to_wire()).minimum == 7
-    assert parse(answer().to_wire()).minimum is None
+    assert parse(answer(authority=[("example.org.", 7, *SOA[2:])]).to_wire()).soa.ttl == 7
+    assert parse(answer().to_wire()).soa is None
 
 
 def test_a_truncated_answer_is_read_no_further_than_its_question():

@@ -16,6 +16,8 @@ import pytest
 from asyncstack.application.dns import (
     AAAA,
     CNAME,
+    MX,
+    NS,
     PTR,
     SRV,
     TXT,
@@ -40,6 +42,8 @@ RECORDS = [
     'text.example.org. 60 IN TXT "two" "strings"',
     "80.0.0.10.in-addr.arpa. 60 IN PTR www.example.org.",
     "four.example.org. 60 IN A 10.0.0.4",
+    "example.org. 60 IN MX 10 Mail.example.org.",
+    "example.org. 60 IN NS ns.example.org.",
 ]
 
 
@@ -51,8 +55,7 @@ async def test_every_type(world):
     assert await world.query("alias.example.org", "CNAME") == [
         CNAME("alias.example.org", 300, "other.example.org")
     ]
-    services = await world.query("_http._tcp.example.org", "SRV")
-    assert sorted(services, key=lambda record: record.priority) == [
+    assert await world.query("_http._tcp.example.org", "SRV") == [
         SRV("_http._tcp.example.org", 60, 10, 5, 8080, "www.example.org"),
         SRV("_http._tcp.example.org", 60, 20, 0, 80, "www.example.org"),
     ]
@@ -60,8 +63,10 @@ async def test_every_type(world):
     assert await world.query("80.0.0.10.in-addr.arpa", "PTR") == [
         PTR("80.0.0.10.in-addr.arpa", 60, "www.example.org")
     ]
-    for name, kind in (("www.example.org", "MX"), ("a..b", "A"), ("x" * 64 + ".org", "A")):
-        with pytest.raises(ValueError, match="name" if kind == "A" else "MX"):
+    assert await world.query("example.org", "MX") == [MX("example.org", 60, 10, "mail.example.org")]
+    assert await world.query("example.org", "NS") == [NS("example.org", 60, "ns.example.org")]
+    for name, kind in (("www.example.org", "ANY"), ("a..b", "A"), ("x" * 64 + ".org", "A")):
+        with pytest.raises(ValueError, match="name" if kind == "A" else "ANY"):
             await world.query(name, kind)
     assert world.second.asked == []
 
@@ -477,3 +482,35 @@ async def test_no_task_timer_endpoint_or_connection_is_left(world):
     assert (len(asyncio.all_tasks()), loop.timers) == before
     assert (world.client.udp.endpoints, world.client.udp.claims._by_port) == ({}, {})
     assert (world.client.tcp.connections, world.client._sockets) == ({}, {})
+
+
+async def test_a_failure_is_remembered_until_there_are_other_nameservers(world):
+    """RFC 9520: nobody is asked again at once."""
+    await world.start(*RECORDS, servers=["10.0.0.53"])
+    world.server.rules.append(refusing(dns.rcode.SERVFAIL))
+    for _ in range(5):
+        with pytest.raises(ServerFailure, match="SERVFAIL"):
+            await world.query("www.example.org")
+    assert len(world.server.asked) == 2  # attempts of one question
+    await asyncio.sleep(1.1)
+    with pytest.raises(ServerFailure):
+        await world.query("www.example.org")
+    assert len(world.server.asked) == 4
+    world.client.resolver.config.nameservers = ["10.0.1.53"]
+    assert await world.query("www.example.org") == [A("www.example.org", 60, "10.0.0.80")]
+
+
+async def test_services_in_the_order_of_rfc_2782(world):
+    await world.start(
+        "_s._tcp.example.org. 0 IN SRV 20 0 1 last.example.org.",
+        "_s._tcp.example.org. 0 IN SRV 10 30 1 rarely.example.org.",
+        "_s._tcp.example.org. 0 IN SRV 10 70 1 mostly.example.org.",
+        "_s._tcp.example.org. 0 IN SRV 10 0 1 never.example.org.",
+    )
+    first = []
+    for _ in range(200):
+        targets = [one.target.partition(".")[0] for one in await world.query("_s._tcp.example.org", "SRV")]
+        assert (len(set(targets)), targets[3]) == (4, "last")
+        first.append(targets[0])
+    assert 110 < first.count("mostly") < 170
+    assert first.count("never") < 15  # "a very small chance"
