@@ -1,12 +1,14 @@
 """Neighbour discovery (RFC 4861) for the addresses that interfaces were given: who has which IPv6 address.
 
-One `Ndp` serves a stack. It keeps no state: the neighbours are in each Ethernet link's table, which asks for
+One `Ndp` serves a stack. It keeps hardly any state: the neighbours are in each Ethernet link's table, which asks for
 solicitations and is told what others advertise. Messages go straight to the link, so that discovery needs nothing
-of what it makes possible. Routers, prefixes and redirects are ignored and counted.
+of what it makes possible. Routers, prefixes and redirects are ignored and counted. Where we are a router (`be_router`),
+who advertises that is handed in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ from asyncstack.wire.ndp import (
     NdpMessage,
     NeighborAdvertisement,
     NeighborSolicitation,
+    RouterAdvertisement,
+    RouterSolicitation,
     build,
     multicast_mac,
     parse,
@@ -43,6 +47,7 @@ class Ndp:
     def __init__(self, *, clock: Clock, counters: Counters) -> None:
         self._clock = clock
         self._counters = counters
+        self._routers: dict[EthernetLink, Callable[[], None]] = {}  # where we are one, and who answers for it
 
     def attach(self, interface: Interface) -> None:
         """Resolve IPv6 neighbours on `interface` from here on. Nothing to do where there are no MACs."""
@@ -50,6 +55,18 @@ class Ndp:
         if isinstance(link, EthernetLink):
             link.solicit_ipv6 = partial(self._solicit, link)
             link.announce_ipv6 = partial(self._announce, link)
+
+    def be_router(self, interface: Interface, on_solicited: Callable[[], None] | None) -> None:
+        """Call ourselves a router on `interface`, an Ethernet one: `on_solicited()` is called when a host asks for
+        an advertisement. None: be a host again, and tell the link so (RFC 4861 6.2.5)."""
+        link = interface.link
+        assert isinstance(link, EthernetLink)
+        if on_solicited is not None:
+            self._routers[link] = on_solicited
+        elif self._routers.pop(link, None) is not None:
+            for address in link.addresses:
+                if len(address) == 16:
+                    self._announce(link, address)
 
     # receive
 
@@ -60,7 +77,11 @@ class Ndp:
             self._counters["ndp.ignored"] += 1
         elif packet.ttl != HOP_LIMIT:  # it comes from beyond a router
             self._counters["ndp.invalid"] += 1
-        elif message.type == icmpv6.NEIGHBOR_SOLICITATION or message.type == icmpv6.NEIGHBOR_ADVERTISEMENT:
+        elif (
+            message.type == icmpv6.NEIGHBOR_SOLICITATION
+            or message.type == icmpv6.NEIGHBOR_ADVERTISEMENT
+            or (message.type == icmpv6.ROUTER_SOLICITATION and link in self._routers)
+        ):
             try:
                 record = parse(message)
             except WireError:
@@ -75,6 +96,10 @@ class Ndp:
             self._receive_solicitation(packet, record, link)
         elif isinstance(record, NeighborAdvertisement) and _is_valid_advertisement(packet, record):
             self._receive_advertisement(record, link)
+        elif isinstance(record, RouterSolicitation) and _is_valid_router_solicitation(packet, record):
+            if record.source_mac:
+                link.neighbor_asked(packet.src, record.source_mac, self._clock())
+            self._routers[link]()
         else:
             self._counters["ndp.invalid"] += 1
 
@@ -84,7 +109,8 @@ class Ndp:
             self._counters["ndp.not_ours"] += 1
             return
         src, mac = packet.src, asked.source_mac
-        answer = NeighborAdvertisement(asked.target, link.mac, solicited=True, override=True)
+        router = link in self._routers
+        answer = NeighborAdvertisement(asked.target, link.mac, router, solicited=True, override=True)
         if src == ANY_IPV6:
             # somebody checks whether our address is free: all have to hear that it is not
             answer.solicited = False
@@ -120,8 +146,14 @@ class Ndp:
 
     def _announce(self, link: EthernetLink, address: bytes) -> None:
         """Tell all on the link that `address` is ours now (RFC 4861 7.2.6)."""
-        news = NeighborAdvertisement(address, link.mac, override=True)
+        news = NeighborAdvertisement(address, link.mac, link in self._routers, override=True)
         self._send(link, news, address, ALL_NODES, multicast_mac(ALL_NODES))
+
+    def advertise_router(self, interface: Interface, record: RouterAdvertisement, source: bytes) -> None:
+        """Send `record` to all nodes on `interface`, an Ethernet one, from `source`, its link-local address."""
+        link = interface.link
+        assert isinstance(link, EthernetLink)
+        self._send(link, record, source, ALL_NODES, multicast_mac(ALL_NODES))
 
     def _send(
         self, link: EthernetLink, record: NdpMessage, src: bytes, dst: bytes, mac: bytes | None
@@ -142,6 +174,11 @@ def _is_valid_solicitation(packet: Packet, asked: NeighborSolicitation) -> bool:
     if packet.src == ANY_IPV6:
         return packet.dst == solicited_node_multicast(asked.target) and not asked.source_mac
     return _is_unicast(asked.source_mac)
+
+
+def _is_valid_router_solicitation(packet: Packet, asked: RouterSolicitation) -> bool:
+    """RFC 4861 6.1.1."""
+    return _is_unicast(asked.source_mac) and not (packet.src == ANY_IPV6 and asked.source_mac)
 
 
 def _is_valid_advertisement(packet: Packet, told: NeighborAdvertisement) -> bool:

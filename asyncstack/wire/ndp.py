@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from asyncstack.errors import WireError
-from asyncstack.wire import icmpv6
+from asyncstack.wire import domains, icmpv6
 
 HOP_LIMIT: Final = 255
 ALL_NODES: Final = bytes.fromhex("ff020000000000000000000000000001")
@@ -29,13 +29,19 @@ _SOURCE_MAC: Final = 1
 _TARGET_MAC: Final = 2
 _PREFIX: Final = 3
 _MTU: Final = 5
+_ROUTE: Final = 24
+_RDNSS: Final = 25
+_DNSSL: Final = 31
 
 # flags in the first word of an advertisement
 _ROUTER: Final = 0x80000000
 _SOLICITED: Final = 0x40000000
 _OVERRIDE: Final = 0x20000000
 
-_ROUTER_WORD = struct.Struct("!BBH")
+# two bits for it: RFC 4191 2.1; the third value is reserved, and medium if it comes from a router
+_PREFERENCES: Final = (0, 1, 0, -1)
+_RESERVED: Final = 2
+
 _ROUTER_TIMES = struct.Struct("!II")
 _PREFIX_OPTION = struct.Struct("!BBBBIII16s")
 
@@ -79,8 +85,37 @@ class Prefix:
 
 
 @dataclass(slots=True)
+class RouteInformation:
+    """A route information option (RFC 4191 2.3). `preference` as of the router; `lifetime` in seconds."""
+
+    prefix: bytes
+    length: int
+    preference: int = 0
+    lifetime: int = 0xFFFFFFFF
+
+
+@dataclass(slots=True)
+class Rdnss:
+    """Recursive DNS servers, 16 bytes each (RFC 8106 5.1). `lifetime` in seconds, 0: use them no longer."""
+
+    lifetime: int
+    servers: list[bytes]
+
+
+@dataclass(slots=True)
+class Dnssl:
+    """A DNS search list (RFC 8106 5.2). `lifetime` as of `Rdnss`."""
+
+    lifetime: int
+    domains: list[str]
+
+
+@dataclass(slots=True)
 class RouterAdvertisement:
-    """A router's offer. `lifetime` in seconds (0: no default router), the two timers in milliseconds, 0 = unsaid."""
+    """A router's offer. `lifetime` in seconds (0: no default router), the two timers in milliseconds, 0 = unsaid.
+
+    `preference` among default routers (RFC 4191): 1 high, 0 medium, -1 low.
+    """
 
     lifetime: int
     hop_limit: int = 0
@@ -91,6 +126,10 @@ class RouterAdvertisement:
     source_mac: bytes = b""
     mtu: int = 0
     prefixes: list[Prefix] = field(default_factory=list)
+    preference: int = 0
+    routes: list[RouteInformation] = field(default_factory=list)
+    rdnss: list[Rdnss] = field(default_factory=list)
+    dnssl: list[Dnssl] = field(default_factory=list)
 
 
 NdpMessage = NeighborSolicitation | NeighborAdvertisement | RouterSolicitation | RouterAdvertisement
@@ -160,6 +199,7 @@ def _parse_router_advertisement(rest: int, body: memoryview) -> NdpMessage:
         other=rest & 0x400000 != 0,
         reachable_time=reachable_time,
         retrans_timer=retrans_timer,
+        preference=_PREFERENCES[rest >> 19 & 3],
     )
     for kind, value in _options(body[8:]):
         if kind == _SOURCE_MAC and len(value) == 6:
@@ -168,7 +208,34 @@ def _parse_router_advertisement(rest: int, body: memoryview) -> NdpMessage:
             record.mtu = int.from_bytes(value[2:], "big")
         elif kind == _PREFIX and len(value) == 30:
             record.prefixes.append(_parse_prefix(value))
+        elif kind == _ROUTE:
+            _parse_route(value, record)
+        elif kind in (_RDNSS, _DNSSL) and len(value) >= 14:
+            _parse_dns(kind, value, record)
     return record
+
+
+def _parse_route(value: memoryview, record: RouterAdvertisement) -> None:
+    """RFC 4191 2.3: a reserved preference, or a prefix longer than what is there, has the option ignored."""
+    length, preference, room = value[0], value[1] >> 3 & 3, len(value) - 6
+    if length <= 8 * room and room in (0, 8, 16) and preference != _RESERVED:
+        prefix = bytes(value[6:]) + bytes(16 - room)
+        lifetime = int.from_bytes(value[2:6], "big")
+        record.routes.append(RouteInformation(prefix, length, _PREFERENCES[preference], lifetime))
+
+
+def _parse_dns(kind: int, value: memoryview, record: RouterAdvertisement) -> None:
+    lifetime, rest = int.from_bytes(value[2:6], "big"), value[6:]
+    if kind == _RDNSS:
+        if len(rest) % 16 == 0:
+            servers = [bytes(rest[at : at + 16]) for at in range(0, len(rest), 16)]
+            record.rdnss.append(Rdnss(lifetime, servers))
+        return
+    try:
+        names = domains.parse(rest)
+    except WireError:
+        return  # a bad option does not spoil the others
+    record.dnssl.append(Dnssl(lifetime, names))
 
 
 def _parse_prefix(value: memoryview) -> Prefix:
@@ -206,7 +273,10 @@ def build(record: NdpMessage, src: bytes, dst: bytes) -> bytes:
         body = _mac_option(_SOURCE_MAC, record.source_mac)
     else:
         kind = icmpv6.ROUTER_ADVERTISEMENT
-        rest = record.hop_limit << 24 | record.managed << 23 | record.other << 22 | record.lifetime
+        preference = (record.preference & 3) << 19
+        rest = (
+            record.hop_limit << 24 | record.managed << 23 | record.other << 22 | preference | record.lifetime
+        )
         body = _router_body(record)
     return icmpv6.build(src, dst, kind, 0, rest, body)
 
@@ -232,7 +302,20 @@ def _router_body(record: RouterAdvertisement) -> bytes:
             0,
             prefix.prefix,
         )
+    for route in record.routes:
+        size = (route.length + 63) // 64 * 8
+        head = (_ROUTE, 1 + size // 8, route.length, (route.preference & 3) << 3)
+        body += bytes(head) + route.lifetime.to_bytes(4, "big") + route.prefix[:size]
+    for servers in record.rdnss:
+        body += _dns_option(_RDNSS, servers.lifetime, b"".join(servers.servers))
+    for search in record.dnssl:
+        body += _dns_option(_DNSSL, search.lifetime, domains.build(search.domains))
     return body
+
+
+def _dns_option(kind: int, lifetime: int, value: bytes) -> bytes:
+    value += bytes(-len(value) % 8)
+    return bytes((kind, 1 + len(value) // 8, 0, 0)) + lifetime.to_bytes(4, "big") + value
 
 
 def solicited_node_multicast(address: bytes) -> bytes:

@@ -30,11 +30,19 @@ EXTENSIONS = bytes.fromhex(
 ADVERTISEMENT = ndp.RouterAdvertisement(
     1800, 64, True, False, 30000, 1000, MAC, 1400, [ndp.Prefix(SRC6, 64), ndp.Prefix(DST6, 64)]
 )
+OPTIONS = ndp.RouterAdvertisement(
+    1800,
+    preference=1,
+    routes=[ndp.RouteInformation(SRC6, 64, -1, 600)],
+    rdnss=[ndp.Rdnss(600, [SRC6, DST6])],
+    dnssl=[ndp.Dnssl(600, ["example.org", "lan"])],
+)
 NDP_RECORDS = [
     ndp.NeighborSolicitation(DST6, MAC),
     ndp.NeighborAdvertisement(DST6, MAC, True, True, True),
     ndp.RouterSolicitation(MAC),
     ADVERTISEMENT,
+    OPTIONS,
 ]
 
 

@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 from asyncstack.errors import WireError
 from asyncstack.wire import icmpv6, ndp
 from asyncstack.wire.ndp import (
+    Dnssl,
     NeighborAdvertisement,
     NeighborSolicitation,
     Prefix,
+    Rdnss,
+    RouteInformation,
     RouterAdvertisement,
     RouterSolicitation,
 )
@@ -25,6 +28,11 @@ macs = st.one_of(st.just(b""), st.binary(min_size=6, max_size=6))
 addresses = st.binary(min_size=16, max_size=16)
 targets = addresses.filter(lambda address: address[0] != 0xFF)
 prefixes = st.builds(Prefix, addresses, st.integers(0, 128), st.booleans(), st.booleans(), u32, u32)
+preferences = st.sampled_from((-1, 0, 1))
+networks = st.integers(0, 16).map(lambda size: b"\x20\x01" * 4 + bytes(8) if size else bytes(16))
+routes = st.builds(RouteInformation, networks, st.integers(64, 128), preferences, u32)
+labels = st.from_regex(r"[A-Za-z0-9_-]{1,63}", fullmatch=True)
+names = st.lists(labels, min_size=1, max_size=3).map(".".join)
 records = st.one_of(
     st.builds(NeighborSolicitation, targets, macs),
     st.builds(NeighborAdvertisement, targets, macs, st.booleans(), st.booleans(), st.booleans()),
@@ -40,6 +48,10 @@ records = st.one_of(
         macs,
         u32,
         st.lists(prefixes, max_size=3),
+        preferences,
+        st.lists(routes, max_size=2),
+        st.lists(st.builds(Rdnss, u32, st.lists(addresses, min_size=1, max_size=3)), max_size=2),
+        st.lists(st.builds(Dnssl, u32, st.lists(names, min_size=1, max_size=3)), max_size=2),
     ),
 )
 
@@ -66,6 +78,24 @@ LAYOUTS = [
         ),
         "8600 40800708 00007530 000003e8 0101 020000000001 0501 0000 00000578"
         f"0304 40 80 00000009 00000008 00000000 {TARGET.hex()}",
+    ),
+]
+
+
+# RFC 4191 2.1 and 2.3, RFC 8106 5.1 and 5.2
+LAYOUTS += [
+    (
+        RouterAdvertisement(9, preference=-1, routes=[RouteInformation(TARGET[:8] + bytes(8), 48, 1, 7)]),
+        f"8600 00180009 {'00' * 8} 1802 30 08 00000007 {TARGET[:8].hex()}",
+    ),
+    (
+        RouterAdvertisement(9, preference=1, routes=[RouteInformation(bytes(16), 0)]),
+        f"8600 00080009 {'00' * 8} 1801 00 00 ffffffff",
+    ),
+    (
+        RouterAdvertisement(0, rdnss=[Rdnss(600, [SRC, DST])], dnssl=[Dnssl(0, ["a.bc", "d"])]),
+        f"8600 00000000 {'00' * 8} 1905 0000 00000258 {SRC.hex()} {DST.hex()}"
+        "1f03 0000 00000000 01 61 02 6263 00 01 64 00" + "00" * 7,
     ),
 ]
 
@@ -112,6 +142,28 @@ def test_a_truncated_body_is_refused(size):
     if size < 8:
         with pytest.raises(WireError):
             parse(icmpv6.ROUTER_ADVERTISEMENT, 0, bytes(size))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "1801 40 00 00000007",  # a prefix of 64 bits that is not there
+        f"1802 40 10 00000007 {'20' * 8}",  # RFC 4191 2.3: the reserved preference
+        "1901 0000 00000258",  # no server
+        f"1904 0000 00000258 {'20' * 24}",  # one and a half
+        "1f02 0000 00000000 09 61 02 6263 00 01 64",  # a label beyond the end
+        "1f02 0000 00000000 c0 00 000000000000",  # compression
+        "1f02 0000 00000000 03 61 20 62 0000 0000",  # a space
+    ],
+)
+def test_a_bad_option_for_routes_or_names_is_passed_over(option):
+    mtu = "0501 0000 00000578"
+    read = parse(icmpv6.ROUTER_ADVERTISEMENT, 0, bytes(8) + bytes.fromhex(option) + bytes.fromhex(mtu))
+    assert read == RouterAdvertisement(0, mtu=1400)
+
+
+def test_a_reserved_preference_of_a_router_is_medium():
+    assert parse(icmpv6.ROUTER_ADVERTISEMENT, 2 << 19, bytes(8)).preference == 0
 
 
 def test_other_types_codes_and_multicast_targets_are_refused():
