@@ -38,7 +38,7 @@ class Host(Protocol):
 
 
 class RouterAdvertiser:
-    """A router's advertisements on one Ethernet interface, for `async with`; leaving it tells the hosts to go elsewhere.
+    """A router's advertisements on one Ethernet interface, for `async with`; leaving it sends the hosts elsewhere.
 
     prefixes: "fd00:1::/64" (hosts make addresses in it), or a `wire.ndp.Prefix` with its flags and lifetimes. dns:
     addresses of nameservers; search: domains. lifetime: seconds for which hosts may use us as their default router,
