@@ -20,6 +20,7 @@ SANS_IO = {
     "asyncstack.application.dns.cache",
     "asyncstack.application.dns.lookup",
     "asyncstack.application.dns.messages",
+    "asyncstack.application.radv.times",
     "asyncstack.link.neighbors",
     "asyncstack.link.segmentation",
     "asyncstack.network.addresses",

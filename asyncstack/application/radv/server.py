@@ -13,10 +13,10 @@ from typing import Final, Literal, Protocol
 from asyncstack.application.radv.times import AdvertisementTimes, Due
 from asyncstack.errors import os_error
 from asyncstack.link.interface import Interface
-from asyncstack.network.addresses import AddressTable, is_link_local, parse_address, parse_network
+from asyncstack.network.addresses import ANY_IPV6, AddressTable, is_link_local, parse_address, parse_network
 from asyncstack.network.ndp import Ndp
 from asyncstack.timing import Clock, LoopTimer
-from asyncstack.wire.ndp import ALL_ROUTERS, Dnssl, Prefix, Rdnss, RouterAdvertisement
+from asyncstack.wire.ndp import ALL_NODES, ALL_ROUTERS, Dnssl, Prefix, Rdnss, RouterAdvertisement, build
 
 INTERVAL: Final = (200.0, 600.0)  # RFC 4861 6.2.1
 LIFETIME: Final = 1800  # three times the longest interval
@@ -24,6 +24,8 @@ VALID: Final = 86400  # of prefixes, as radvd has them; RFC 4861 itself has 30 a
 PREFERRED: Final = 14400
 LONGEST_LIFETIME: Final = 9000  # RFC 4861 6.2.1
 LEAST_MTU: Final = 1280
+IPV6_HEADER: Final = 40
+MAC_OPTION: Final = 8
 
 PREFERENCES: Final = {"low": -1, "medium": 0, "high": 1}
 
@@ -92,11 +94,16 @@ class RouterAdvertiser:
             self._record.rdnss = [Rdnss(remembered, servers)]
         if domains:
             self._record.dnssl = [Dnssl(remembered, domains)]
+        size = IPV6_HEADER + MAC_OPTION + len(build(self._record, ANY_IPV6, ALL_NODES))
+        if size > interface.mtu:
+            raise ValueError(
+                f"an advertisement of {size} bytes does not fit the {interface.mtu} of {interface.name}"
+            )
 
     async def __aenter__(self) -> RouterAdvertiser:
         self._source()  # complain early
         stack, interface = self._stack, self._interface
-        stack.addresses.join(ALL_ROUTERS, interface)
+        stack.addresses.groups.join(ALL_ROUTERS, interface, self)
         stack.ndp.be_router(interface, self._solicited)
         self._times.start(stack.clock())
         self._serve()
@@ -110,7 +117,7 @@ class RouterAdvertiser:
         self._serve()
         self._timer.end()
         stack.ndp.be_router(interface, None)
-        stack.addresses.leave(ALL_ROUTERS, interface)
+        stack.addresses.groups.leave(ALL_ROUTERS, interface, self)
 
     def _source(self) -> bytes:
         """The address to speak from: the first link-local one (RFC 4861 4.2)."""
