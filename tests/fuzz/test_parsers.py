@@ -6,7 +6,21 @@ from itertools import pairwise
 import pytest
 
 from asyncstack.errors import WireError
-from asyncstack.wire import arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, ndp, tcp, udp, virtio_net
+from asyncstack.wire import (
+    arp,
+    checksum,
+    dhcp,
+    dhcp_options,
+    ethernet,
+    icmp,
+    icmpv6,
+    ipv4,
+    ipv6,
+    ndp,
+    tcp,
+    udp,
+    virtio_net,
+)
 
 SEED = 20240607
 MUTATIONS = 20_000
@@ -83,6 +97,18 @@ def parse_datagram(data):
     assert len(datagram.payload) == datagram.length - 8
 
 
+def parse_dhcp(data):
+    """With what its readers make of each option, and built again."""
+    message = dhcp.parse(data)
+    for value in message.options.values():
+        dhcp_options.read_domains(value)
+        dhcp_options.read_routes(value)
+        dhcp_options.read_text(value)
+        dhcp_options.read_mask(value)
+    again = dhcp.parse(memoryview(dhcp.build(message, 65535)))
+    assert (again, again.type) == (message, message.type)
+
+
 def parse_ndp(data):
     ndp.parse(icmpv6.parse(data, SRC6, DST6))
 
@@ -115,6 +141,21 @@ ECHO6 = icmpv6.build_echo(SRC6, DST6, 1, 2, b"data")
 ERROR6 = icmpv6.build(SRC6, DST6, icmpv6.PACKET_TOO_BIG, 0, 1400, packet6(6, tcp_bytes(DATA)))
 NDP = [ndp.build(record, SRC6, DST6) for record in NDP_RECORDS]
 
+DHCP_OPTIONS = {
+    53: b"\5",
+    54: SRC4,
+    51: b"\0\0\x0e\x10",
+    1: b"\xff\xff\xff\0",
+    3: SRC4,
+    6: SRC4 * 2,
+    119: b"\3eng\7example\3org\0\2hr\xc0\4",
+    121: b"\x18\x0a\1\1\x0a\0\0\1\0\x0a\0\0\1",
+    61: b"\xff" + MAC,
+    82: b"\1\4port",
+}
+DHCP = dhcp.Message(dhcp.REPLY, b"xid!", MAC, DHCP_OPTIONS, yiaddr=DST4, file=b"boot")
+LONG_DHCP = dhcp.Message(dhcp.REPLY, b"xid!", MAC, DHCP_OPTIONS | {43: bytes(range(230)), 224: bytes(50)})
+
 # name: what parses, how to repair a mutation, valid inputs
 PARSERS = {
     "ethernet": (ethernet.parse, leave, [ethernet.build(MAC, MAC, 0x0800) + bytes(46)]),
@@ -146,6 +187,7 @@ PARSERS = {
     "ndp": (parse_ndp, repair(2, 58), NDP),
     "udp": (parse_datagram, leave, [udp.build(53, 4000, 12) + bytes(12)]),
     "tcp": (parse_segment, leave, [tcp_bytes(segment) for segment in (SYN, DATA, HOLES, PLAIN)]),
+    "dhcp": (parse_dhcp, leave, [dhcp.build(DHCP), dhcp.build(LONG_DHCP)]),
     "virtio_net": (parse_vnet, leave, [virtio_net.build(1, 1, 54, 1448, 14, 16) + bytes(60)]),
 }
 
