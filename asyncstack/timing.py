@@ -25,6 +25,11 @@ def clock_of(loop: asyncio.AbstractEventLoop) -> Clock:
     return time.monotonic
 
 
+def wall_clock_of(loop: asyncio.AbstractEventLoop) -> Clock:
+    """The time of day: seconds since the epoch. In virtual time it is the loop's, so that a run repeats."""
+    return loop.time if hasattr(loop, "call_at_background") else time.time
+
+
 def _nothing(now: float) -> None:
     pass
 

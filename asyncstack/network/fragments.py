@@ -4,9 +4,14 @@ The rules here:
 - Fragments may come in any order and more than once; an exact duplicate is ignored.
 - Fragments that overlap, or disagree about the end, are an attack or a mistake: the whole datagram is dropped,
   with what is still to come of it (RFC 5722, for IPv4 too).
-- Datagrams and bytes are bounded, bookkeeping included; the oldest datagram makes room.
+- Datagrams and bytes are bounded, bookkeeping included, for each source and in all; the oldest makes room. A datagram
+  has no more pieces than the smallest link of the Internet would make of it.
 - A datagram that is not complete in time is dropped; its first fragment, if it came, is handed back so that its
   sender can be told.
+
+RFC 815 keeps a list of holes, to be found by going through it. Here the pieces are sorted by where they start, and the
+place of a new one is found by bisection: the neighbours there say whether it overlaps, and as nothing ever does, a
+datagram is complete when the sizes add up to its end. Nothing of that takes longer because an attacker chose the order.
 """
 
 from __future__ import annotations
@@ -30,6 +35,12 @@ _PIECE_COST: Final = 128
 # A first fragment has to hold the transport header: filters look for the ports there (RFC 1858, RFC 7112).
 _TRANSPORT_HEADER: Final = {1: 8, 6: 20, 17: 8, 58: 8}
 
+# RFC 791 3.2: every link takes 68 bytes, so what arrives in more pieces than that makes was cut to cost us time.
+MOST_PIECES: Final = -(-LARGEST_DATAGRAM // 48)
+# One source may hold at most this part of what all may hold, datagrams and bytes; but one large datagram it may.
+_SHARE: Final = 4
+_LARGE: Final = 128 << 10
+
 _CE: Final = 0b11
 
 _Key = tuple[bytes, bytes, int, int]
@@ -46,8 +57,16 @@ class _Datagram:
     end: int = -1  # bytes in all; -1 while the last fragment is missing
     first: Packet | None = None
     ecn: int = 0  # bit n: codepoint n was seen
-    cost: int = _DATAGRAM_COST
+    cost: int = 0
     refused: bool = False
+
+
+@dataclass(slots=True)
+class _Source:
+    """What one sender holds. `keys`: of its datagrams, the oldest first."""
+
+    keys: dict[_Key, None] = field(default_factory=dict)
+    cost: int = 0
 
 
 class Reassembly:
@@ -62,7 +81,10 @@ class Reassembly:
         self._timeout = timeout
         self._limit = datagrams
         self._max_bytes = max_bytes
+        self._source_limit = max(datagrams // _SHARE, 1)
+        self._source_bytes = max(max_bytes // _SHARE, min(max_bytes, _LARGE))
         self._datagrams: dict[_Key, _Datagram] = {}  # one timeout for all: the first is the oldest
+        self._sources: dict[bytes, _Source] = {}
 
     def __len__(self) -> int:
         return len(self._datagrams)
@@ -111,6 +133,7 @@ class Reassembly:
     def clear(self) -> None:
         """Drop everything."""
         self._datagrams.clear()
+        self._sources.clear()
         self.bytes = 0
 
     def _is_sound(self, packet: Packet) -> bool:
@@ -125,9 +148,14 @@ class Reassembly:
 
     def _begin(self, key: _Key, now: float) -> _Datagram:
         while self._datagrams and (len(self._datagrams) >= self._limit or self.bytes > self._max_bytes):
-            self._evict()
+            self._evict(next(iter(self._datagrams)))
+        source = self._sources.get(key[0])
+        while source and len(source.keys) >= self._source_limit:
+            self._evict(next(iter(source.keys)))
         datagram = self._datagrams[key] = _Datagram(now + self._timeout)
-        self.bytes += datagram.cost
+        source = self._sources.setdefault(key[0], _Source())
+        source.keys[key] = None
+        self._charge(datagram, source, _DATAGRAM_COST)
         return datagram
 
     def _insert(self, key: _Key, datagram: _Datagram, packet: Packet) -> bool:
@@ -143,9 +171,13 @@ class Reassembly:
             if packet.more_fragments == (end != datagram.end):
                 self._count("fragment_duplicate")
                 return False
-            return self._refuse(datagram)
+            return self._refuse(key, datagram)
         if self._overlaps(datagram, at, start, end) or not self._agrees_on_end(datagram, packet, end):
-            return self._refuse(datagram)
+            return self._refuse(key, datagram)
+        if len(datagram.starts) >= MOST_PIECES:
+            self._count("fragment_too_many")
+            self._drop_pieces(key, datagram)
+            return False
         if not self._make_room(key, datagram, size + _PIECE_COST):
             return False
         piece: bytes | memoryview = bytes(packet.payload)
@@ -195,37 +227,46 @@ class Reassembly:
         return first, b"".join(datagram.pieces)
 
     def _make_room(self, key: _Key, datagram: _Datagram, cost: int) -> bool:
-        while self.bytes + cost > self._max_bytes:
-            oldest = next(iter(self._datagrams))
+        """Have the oldest go, of this source and of all, until `cost` more fits. False: it was this datagram."""
+        source = self._sources[key[0]]
+        while (own := source.cost + cost > self._source_bytes) or self.bytes + cost > self._max_bytes:
+            oldest = next(iter(source.keys if own else self._datagrams))
             if oldest == key:
                 self._count("reassembly_evicted")
-                self._drop_pieces(datagram)
+                self._drop_pieces(key, datagram)
                 return False
-            self._evict()
-        datagram.cost += cost
-        self.bytes += cost
+            self._evict(oldest)
+        self._charge(datagram, source, cost)
         return True
 
-    def _evict(self) -> None:
+    def _evict(self, key: _Key) -> None:
         self._count("reassembly_evicted")
-        self._forget(next(iter(self._datagrams)))
+        self._forget(key)
 
-    def _refuse(self, datagram: _Datagram) -> bool:
+    def _refuse(self, key: _Key, datagram: _Datagram) -> bool:
         self._count("fragment_overlap")
-        self._drop_pieces(datagram)
+        self._drop_pieces(key, datagram)
         return False
 
-    def _drop_pieces(self, datagram: _Datagram) -> None:
+    def _drop_pieces(self, key: _Key, datagram: _Datagram) -> None:
         """Free the memory, but remember that this datagram is not wanted until its time is over."""
-        self.bytes -= datagram.cost - _DATAGRAM_COST
-        datagram.cost = _DATAGRAM_COST
+        self._charge(datagram, self._sources[key[0]], _DATAGRAM_COST - datagram.cost)
         datagram.starts, datagram.pieces, datagram.first = [], [], None
         datagram.refused = True
 
     def _forget(self, key: _Key) -> _Datagram:
         datagram = self._datagrams.pop(key)
-        self.bytes -= datagram.cost
+        source = self._sources[key[0]]
+        del source.keys[key]
+        self._charge(datagram, source, -datagram.cost)
+        if not source.keys:
+            del self._sources[key[0]]
         return datagram
+
+    def _charge(self, datagram: _Datagram, source: _Source, cost: int) -> None:
+        datagram.cost += cost
+        source.cost += cost
+        self.bytes += cost
 
     def _count(self, reason: str) -> bool:
         self._counters[f"{self._name}.{reason}"] += 1

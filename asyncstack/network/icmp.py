@@ -10,7 +10,7 @@ from asyncstack.network.addresses import is_loopback, is_multicast
 from asyncstack.network.errors import ICMP_MEANING, ICMP_MESSAGE, IcmpError, Unreachable
 from asyncstack.network.pmtu import MINIMUM_IPV4, plateau_below
 from asyncstack.network.rate_limit import TokenBucket
-from asyncstack.wire import icmp
+from asyncstack.wire import icmp, ipv4_options
 from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Icmp:
             self._counters["icmp.to_group"] += 1
         elif message.type == icmp.ECHO_REQUEST:
             self._answer(packet, message)
+        elif message.type == icmp.TIMESTAMP_REQUEST:
+            self._tell_time(packet, message)
         elif message.type == icmp.ECHO_REPLY:
             if self.on_echo_reply is not None:
                 self.on_echo_reply(packet, message.ident, message.sequence, bytes(message.body))
@@ -69,7 +71,16 @@ class Icmp:
     def _answer(self, packet: Packet, request: icmp.Message) -> None:
         reply = icmp.build_echo(request.ident, request.sequence, request.body, reply=True)
         self._counters["icmp.echo_replies"] += 1
-        self._reply(packet, reply, packet.tos)
+        self._reply(packet, reply, packet.tos, packet.options)
+
+    def _tell_time(self, packet: Packet, request: icmp.Message) -> None:
+        try:
+            reply = icmp.build_timestamp_reply(request, self._ip.milliseconds())
+        except WireError:
+            self._counters["icmp.malformed"] += 1
+            return
+        self._counters["icmp.timestamp_replies"] += 1
+        self._reply(packet, reply, packet.tos, packet.options)
 
     def _receive_report(self, packet: Packet, message: icmp.Message) -> None:
         quoted = _parse_quoted(memoryview(message.body))
@@ -141,13 +152,20 @@ class Icmp:
         payload = packet.payload
         return bool(payload) and payload[0] not in icmp.ERRORS and payload[0] <= _LAST_QUERY
 
-    def _reply(self, packet: Packet, message: bytes, tos: int) -> None:
-        """Send `message` where `packet` came from, from the address it was sent to."""
+    def _reply(self, packet: Packet, message: bytes, tos: int, options: bytes = b"") -> None:
+        """Send `message` where `packet` came from, from the address it was sent to; with those of its `options` that
+        an answer takes along."""
         routes = self._ip.routes
         source = packet.dst if self._ip.addresses.is_local(packet.dst) else b""
         try:
             path = routes.lookup(packet.src, source)
-            sent = self._ip.send(path, icmp.PROTOCOL, [message], tos=tos, dont_fragment=False)
+            if options and (returned := ipv4_options.parse(options).reply()).data:
+                self._ip.stamp(returned, path.source)
+                sent = self._ip.send_with_options(
+                    path, icmp.PROTOCOL, message, bytes(returned.data), tos=tos
+                )
+            else:
+                sent = self._ip.send(path, icmp.PROTOCOL, [message], tos=tos, dont_fragment=False)
         except OSError:
             sent = False
         if not sent:

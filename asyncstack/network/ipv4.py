@@ -19,13 +19,15 @@ from asyncstack.network.fragments import IPV4_TIMEOUT, LARGEST_DATAGRAM
 from asyncstack.network.idents import Idents
 from asyncstack.network.layer import NetworkLayer
 from asyncstack.network.routing import Path
-from asyncstack.wire import ipv4
+from asyncstack.timing import Clock, wall_clock_of
+from asyncstack.wire import ipv4, ipv4_options
 from asyncstack.wire.checksum import checksum
 from asyncstack.wire.ethernet import ETHERTYPE_IPV4
 from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
+    from asyncstack.wire.ipv4_options import Options
 
 _TCP: Final = 6
 _parse = ipv4.parse
@@ -66,6 +68,8 @@ class Ipv4(NetworkLayer):
                 self.counters[refusal] += 1
                 return
         packet.interface = interface
+        if packet.options and not self._receive_options(packet):
+            return
         if packet.more_fragments or packet.fragment_offset:
             packet = self._reassemble(packet, interface)
             if packet is None:
@@ -108,6 +112,46 @@ class Ipv4(NetworkLayer):
             return ""
         return "ipv4.not_ours"
 
+    def _receive_options(self, packet: Packet) -> bool:
+        """Do what the options say, and leave what came of it in `packet.options`. False: the packet is dropped."""
+        try:
+            options = ipv4_options.parse(packet.options)
+            if options.record_route >= 0 or options.timestamp >= 0:
+                self.stamp(options, self._answering(packet), arriving=True)
+                packet.options = bytes(options.data)
+        except ipv4_options.BadOption as exc:
+            self.counters["ipv4.bad_option"] += 1
+            self.send_error(packet, Unreachable.PARAMETER, pointer=exc.pointer)
+            return False
+        if options.source_route >= 0:  # RFC 7126 4.3: by default nobody should
+            self.counters["ipv4.source_routed"] += 1
+            if options.asks_to_be_passed_on:
+                self.send_error(packet, Unreachable.SOURCE_ROUTE)
+            return False
+        return True
+
+    def stamp(self, options: Options, address: bytes, *, arriving: bool = False) -> None:
+        """Enter `address`, one of ours, and the time of day, where the options ask for it."""
+        milliseconds = self.milliseconds()
+        options.stamp(address, milliseconds, self.addresses.is_local, arriving=arriving)
+
+    def milliseconds(self) -> int:
+        """Since midnight UT, as timestamps have it (RFC 791 3.1)."""
+        return int(self._wall_clock() * 1000) % 86_400_000
+
+    @cached_property
+    def _wall_clock(self) -> Clock:
+        return wall_clock_of(self.loop)
+
+    def _answering(self, packet: Packet) -> bytes:
+        """The address of ours that an answer to `packet` would come from."""
+        if self.addresses.is_local(packet.dst):
+            return packet.dst
+        try:
+            return self.routes.lookup(packet.src).source
+        except OSError:
+            return ANY_IPV4
+
     def _rebuild(self, first: Packet, payload: bytes) -> Packet:
         header = bytearray(first.raw[: len(first.raw) - len(first.payload)])
         total = len(header) + len(payload)
@@ -116,6 +160,7 @@ class Ipv4(NetworkLayer):
         header[1] = first.tos
         header[2:4] = total.to_bytes(2, "big")
         header[6:8] = header[10:12] = b"\0\0"
+        header[20:] = first.options
         header[10:12] = checksum(header).to_bytes(2, "big")
         return _parse(memoryview(bytes(header) + payload))
 
@@ -145,12 +190,13 @@ class Ipv4(NetworkLayer):
         for part in parts:
             length += len(part)
         if length > path.mtu and not gso_size:
-            return self._send_fragments(
-                path, protocol, parts, length, checksum_offset, ttl, tos, dont_fragment
-            )
+            if dont_fragment:
+                raise self.too_big(path, length)
+            payload = self.joined(path, parts, checksum_offset)
+            return self._send_fragments(path, protocol, payload, ttl, tos)
         ident, fragment = 0, 0x4000  # RFC 6864 4.1: the ident of what is never cut has no meaning
         if path.fragile or not dont_fragment:
-            ident, fragment = self._idents.next(path, protocol), 0
+            ident, fragment = self._idents.next(path), 0
         ttl = ttl or self.ttl
         words = path.address_sum + 0x4500 + tos + length + ident + fragment + (ttl << 8) + protocol
         header = _pack(0x45, tos, length, ident, fragment, ttl, protocol, -words % 0xFFFF, path.addresses)
@@ -161,25 +207,54 @@ class Ipv4(NetworkLayer):
         interface = path.interface  # `transmit`, a call less
         return interface.transmit(frame) if interface.point_to_point else self.transmit(path, frame)
 
+    def send_with_options(
+        self,
+        path: Path,
+        protocol: int,
+        message: Buffer,
+        options: bytes,
+        *,
+        tos: int = 0,
+        ttl: int = 0,
+        dont_fragment: bool = False,
+    ) -> bool:
+        """As `send`, with at most 40 bytes of header options (`wire.ipv4_options.ROUTER_ALERT`), for a `message` whose
+        checksum is complete. Raises OSError EMSGSIZE, ValueError."""
+        length = 20 + (len(options) + 3 & ~3) + len(message)
+        if length > path.mtu:
+            if dont_fragment:
+                raise self.too_big(path, length)
+            return self._send_fragments(path, protocol, memoryview(message), ttl, tos, options)
+        dont_fragment = dont_fragment and not path.fragile
+        header = ipv4.build(
+            path.source,
+            path.destination,
+            protocol,
+            len(message),
+            ttl=ttl or self.ttl,
+            tos=tos,
+            ident=0 if dont_fragment else self._idents.next(path),
+            dont_fragment=dont_fragment,
+            options=options,
+        )
+        return self.transmit(path, OutgoingFrame([header, message]))
+
     def _send_fragments(
         self,
         path: Path,
         protocol: int,
-        parts: Sequence[Buffer],
-        length: int,
-        checksum_offset: int,
+        payload: memoryview,
         ttl: int,
         tos: int,
-        dont_fragment: bool,
+        options: bytes = b"",
     ) -> bool:
-        if dont_fragment or length > LARGEST_DATAGRAM:
-            raise self.too_big(path, length)
-        payload = self.joined(path, parts, checksum_offset)
-        ident = self._idents.next(path, protocol)
-        step = (path.mtu - 20) & ~7
-        sent = True
-        for offset in range(0, len(payload), step):
-            piece = payload[offset : offset + step]
+        room = 20 + (len(options) + 3 & ~3)
+        if room + len(payload) > LARGEST_DATAGRAM:
+            raise self.too_big(path, room + len(payload))
+        ident = self._idents.next(path)
+        offset, size, sent = 0, len(payload), True
+        while offset < size:
+            piece = payload[offset : offset + (path.mtu - room & ~7)]
             header = ipv4.build(
                 path.source,
                 path.destination,
@@ -189,9 +264,14 @@ class Ipv4(NetworkLayer):
                 tos=tos,
                 ident=ident,
                 dont_fragment=False,
-                more_fragments=offset + step < len(payload),
+                more_fragments=offset + len(piece) < size,
                 fragment_offset=offset,
+                options=options,
             )
             sent = self.transmit(path, OutgoingFrame([header, piece])) and sent
+            offset += len(piece)
+            if options:
+                options = ipv4_options.copied(options)
+                room = 20 + (len(options) + 3 & ~3)
         self.counters["ipv4.fragmented"] += 1
         return sent

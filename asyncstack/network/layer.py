@@ -53,6 +53,7 @@ class NetworkLayer:
     ) -> None:
         self.addresses = addresses
         self.routes = routes
+        self.loop = loop
         self.clock = clock
         self.counters = counters
         self.rng = rng

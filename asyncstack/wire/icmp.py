@@ -3,6 +3,7 @@
 parse(data: memoryview, checksum_valid: bool = False) -> Message(type, code, rest, body)
 build(type, code, rest=0, body=b"") -> bytes                       a whole message with its checksum
 build_echo(ident, sequence, payload, *, reply=False) -> bytes
+build_timestamp_reply(request: Message, milliseconds: int) -> bytes
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ REDIRECT: Final = 5
 ECHO_REQUEST: Final = 8
 TIME_EXCEEDED: Final = 11
 PARAMETER_PROBLEM: Final = 12
+TIMESTAMP_REQUEST: Final = 13
+TIMESTAMP_REPLY: Final = 14
 ERRORS: Final = frozenset({UNREACHABLE, SOURCE_QUENCH, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM})
 
 # codes of UNREACHABLE (RFC 792; RFC 1122 3.2.2.1; RFC 1812 5.2.7.1)
@@ -96,3 +99,12 @@ def build(type: int, code: int, rest: int = 0, body: Buffer = b"") -> bytes:
 def build_echo(ident: int, sequence: int, payload: Buffer, *, reply: bool = False) -> bytes:
     """An echo request, or the reply to one."""
     return build(ECHO_REPLY if reply else ECHO_REQUEST, 0, ident << 16 | sequence, payload)
+
+
+def build_timestamp_reply(request: Message, milliseconds: int) -> bytes:
+    """The reply to a timestamp request, received and answered so long after midnight UT. Raises WireError if the
+    request is too short to be one."""
+    if len(request.body) < 12:
+        raise WireError(f"ICMP: {len(request.body)} bytes of timestamps, a request has 12")
+    body = bytes(request.body[:4]) + 2 * milliseconds.to_bytes(4, "big")
+    return build(TIMESTAMP_REPLY, 0, request.rest, body)

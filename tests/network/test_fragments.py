@@ -35,6 +35,10 @@ def cut(payload, step, **facts):
     ]
 
 
+def source(number):
+    return b"\x0a\1" + number.to_bytes(2, "big")
+
+
 @pytest.fixture
 def counters():
     return Counters()
@@ -237,22 +241,54 @@ def test_more_fragments_do_not_give_more_time(reassembly):
 
 def test_datagrams_are_bounded_and_the_oldest_makes_room(counters):
     reassembly = Reassembly("ip", counters, timeout=30.0, datagrams=3)
-    for ident in range(5):
-        reassembly.receive_fragment(piece(b"0" * 8, 0, True, ident=ident), ident)
+    for number in range(5):
+        reassembly.receive_fragment(piece(b"0" * 8, 0, True, src=source(number)), number)
     assert (len(reassembly), counters["ip.reassembly_evicted"]) == (3, 2)
-    assert feed(reassembly, [piece(b"end", 8, False, ident=4)]) == [b"00000000end"]
-    assert feed(reassembly, [piece(b"end", 8, False, ident=0)]) == []
+    assert feed(reassembly, [piece(b"end", 8, False, src=source(4))]) == [b"00000000end"]
+    assert feed(reassembly, [piece(b"end", 8, False, src=source(0))]) == []
+
+
+def test_one_source_has_a_share_of_the_datagrams(counters):
+    reassembly = Reassembly("ip", counters, timeout=30.0, datagrams=16)
+    honest = cut(b"honest datagrams", 8, src=source(1))
+    feed(reassembly, honest[:1])
+    for ident in range(1000):
+        reassembly.receive_fragment(piece(b"0" * 8, 0, True, ident=ident, src=source(2)), 1.0)
+        assert len(reassembly) <= 5
+    assert feed(reassembly, honest[1:]) == [b"honest datagrams"]
+    newest = [piece(b"end", 8, False, ident=ident, src=source(2)) for ident in range(999, 990, -1)]
+    assert len(feed(reassembly, newest, 2.0)) == 4
+
+
+def test_one_source_has_a_share_of_the_bytes(counters):
+    reassembly = Reassembly("ip", counters, timeout=30.0, max_bytes=1 << 20)
+    honest = cut(bytes(20_000), 1480, src=source(1))
+    feed(reassembly, honest[:-1])
+    for ident in range(64):
+        feed(reassembly, cut(bytes(60_000), 1480, ident=ident, src=source(2))[:-1])
+        assert reassembly.bytes < (1 << 18) + 30_000
+    assert feed(reassembly, honest[-1:]) == [bytes(20_000)]
+    assert feed(reassembly, cut(bytes(65_535), 1480, ident=99, src=source(2))) == [bytes(65_535)]
+
+
+def test_a_datagram_may_not_come_in_crumbs(reassembly, counters):
+    smallest = cut(bytes(65_535), 48)
+    assert feed(reassembly, smallest) == [bytes(65_535)]
+    crumbs = cut(bytes(8 * 2000), 8, ident=2)
+    assert feed(reassembly, crumbs) == []
+    assert counters["ip.fragment_too_many"] == 1
+    assert reassembly.bytes < 1000
 
 
 def test_bytes_are_bounded_bookkeeping_included(counters):
     reassembly = Reassembly("ip", counters, timeout=30.0, datagrams=10_000, max_bytes=50_000)
-    for ident in range(1000):
-        for fragment in cut(b"0" * 4000, 800, ident=ident)[:-1]:
+    for number in range(1000):
+        for fragment in cut(b"0" * 4000, 800, src=source(number))[:-1]:
             reassembly.receive_fragment(fragment, 0.0)
             assert reassembly.bytes <= 50_000
     # a datagram costs more than its 3,200 bytes, so fewer fit than 50,000 / 3,200
     assert 5 < len(reassembly) < 15
-    assert feed(reassembly, cut(b"0" * 4000, 800, ident=999)[-1:]) == [b"0" * 4000]
+    assert feed(reassembly, cut(b"0" * 4000, 800, src=source(999))[-1:]) == [b"0" * 4000]
 
 
 def test_many_small_fragments_cost_more_than_their_bytes(counters):

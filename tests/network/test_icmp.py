@@ -288,7 +288,7 @@ def test_an_error_for_a_protocol_we_do_not_have(host):
     assert host.counters == {"ipv4.error_unknown_protocol": 1}
 
 
-@pytest.mark.parametrize(("kind", "code"), [(4, 0), (5, 1), (3, 99), (13, 0)])
+@pytest.mark.parametrize(("kind", "code"), [(4, 0), (5, 1), (3, 99), (15, 0)])
 def test_other_messages_are_ignored(host, kind, code):
     sender = host.register(UDP)
     host.receive(error(kind, code, sent_datagram(host)))

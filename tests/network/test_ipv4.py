@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from asyncstack.network.addresses import parse_address
 from asyncstack.network.errors import Unreachable
 from asyncstack.network.groups import SourceFilter
+from asyncstack.network.routing import Path
 from tests.network.host import Host, fails
 
 A = parse_address
@@ -205,7 +206,7 @@ def test_closing_leaves_no_timer(host):
 def test_the_bounds_of_the_constructor_hold():
     host = Host(fragment_datagrams=2, fragment_bytes=10_000)
     for ident in range(10):
-        host.receive(fragments("10.0.0.9", "10.0.0.1", bytes(4000), 1480, ident=ident)[0])
+        host.receive(fragments(f"10.0.0.{9 + ident}", "10.0.0.1", bytes(4000), 1480)[0])
         assert len(host.ipv4.reassembly) <= 2
     assert host.counters["ipv4.reassembly_evicted"] == 8
 
@@ -318,6 +319,20 @@ def test_idents_do_not_repeat_where_they_matter(host):
     assert len(set(idents)) == 65536
     host.ipv4.send(path, EXPERIMENT, [b"x"])
     assert host.sent()[0][4:8] == b"\0\0\x40\0"  # with DF it has no meaning
+
+
+def test_an_ident_can_not_be_foretold_from_those_of_another_flow():
+    """Two destinations whose flows share a counter: what one sees of it says nothing about the next of the other."""
+    host = Host()
+    chosen, steps = {}, set()
+    for number in range(3000):
+        destination = A(f"10.0.{number >> 8}.{number & 0xFF}")
+        path = Path(host.eth0, A("10.0.0.1"), destination, destination, 1500)
+        slot = host.ipv4._idents._derive(path.addresses)[0]
+        chosen.setdefault(slot, []).append(path)
+    for mine, victims in [(paths[0], paths[1]) for paths in chosen.values() if len(paths) > 1][:500]:
+        steps.add(host.ipv4._idents.next(victims) - host.ipv4._idents.next(mine) & 0xFFFF)
+    assert len(steps) > 480
 
 
 def test_a_path_below_what_we_believe_may_be_cut_on_its_way(host):
