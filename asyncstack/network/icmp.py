@@ -161,9 +161,7 @@ class Icmp:
             path = routes.lookup(packet.src, source)
             if options and (returned := ipv4_options.parse(options).reply()).data:
                 self._ip.stamp(returned, path.source)
-                sent = self._ip.send_with_options(
-                    path, icmp.PROTOCOL, message, bytes(returned.data), tos=tos
-                )
+                sent = self._ip.send_with_options(path, icmp.PROTOCOL, message, bytes(returned.data), tos=tos)
             else:
                 sent = self._ip.send(path, icmp.PROTOCOL, [message], tos=tos, dont_fragment=False)
         except OSError:

@@ -142,9 +142,7 @@ def test_a_large_message_with_options_is_cut(host, size):
     peer = Host("10.0.0.9/24")
     recorder = peer.register(EXPERIMENT)
     message = bytes(range(256)) * 256
-    host.ipv4.send_with_options(
-        host.path("10.0.0.9"), EXPERIMENT, message[:size], ipv4_options.ROUTER_ALERT
-    )
+    host.ipv4.send_with_options(host.path("10.0.0.9"), EXPERIMENT, message[:size], ipv4_options.ROUTER_ALERT)
     sent = host.sent()
     assert all(len(data) <= 1500 and data[20:24] == ipv4_options.ROUTER_ALERT for data in sent)
     for data in sent:
@@ -156,7 +154,7 @@ def test_a_large_message_with_options_is_cut(host, size):
 
 
 def test_a_timestamp_request_is_answered(host):
-    options, reply = answer(host, b"", icmp(13, 0, b"\0\7\0\1" + b"\0\0\0\5" + bytes(8)))
+    _, reply = answer(host, b"", icmp(13, 0, b"\0\7\0\1" + b"\0\0\0\5" + bytes(8)))
     time = NOON.to_bytes(4, "big")
     assert bytes(reply) == icmp(14, 0, b"\0\7\0\1" + b"\0\0\0\5" + time + time)
     assert host.receive(packet(b"", icmp(13, 0, bytes(12)))) == []
