@@ -25,6 +25,35 @@ class InterfaceDown:
 
 
 @dataclass(slots=True)
+class LinkDown:
+    """Nothing passes over `interface` for now: its cable was pulled, or the kernel's side of a TUN was set down.
+
+    Addresses, routes and connections stay. A connection ends if it waits for longer than `TcpConfig.user_timeout`, an
+    address when its lifetime is over.
+    """
+
+    interface: Interface
+
+
+@dataclass(slots=True)
+class LinkUp:
+    """`interface` sends and receives again. What DHCP and routers gave is asked for anew, and removed if it no longer
+    holds (`AddressRemoved`)."""
+
+    interface: Interface
+
+
+@dataclass(slots=True)
+class SourceFailed:
+    """`word` ("dhcp4", or the addresses that were given) could not give `interface` an address, because of `error`.
+    Told where nobody waits for it: `add_interface(wait=False)`."""
+
+    interface: Interface
+    word: str
+    error: OSError
+
+
+@dataclass(slots=True)
 class AddressAdded:
     """`address` is ours: packets to it are taken, and it may be bound."""
 
@@ -39,7 +68,7 @@ class AddressRemoved:
     error: OSError | None
 
 
-Event = InterfaceUp | InterfaceDown | AddressAdded | AddressRemoved
+Event = InterfaceUp | InterfaceDown | LinkUp | LinkDown | AddressAdded | AddressRemoved | SourceFailed
 
 
 @dataclass(slots=True)

@@ -6,12 +6,21 @@ import asyncio
 import errno
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from asyncstack.config import StackConfig
 from asyncstack.counters import Counters
 from asyncstack.errors import os_error
-from asyncstack.events import AddressAdded, AddressRemoved, Event, InterfaceDown, InterfaceUp
+from asyncstack.events import (
+    AddressAdded,
+    AddressRemoved,
+    Event,
+    InterfaceDown,
+    InterfaceUp,
+    LinkDown,
+    LinkUp,
+)
 from asyncstack.link.device import Device
 from asyncstack.link.interface import Interface
 from asyncstack.network.addresses import (
@@ -26,11 +35,14 @@ from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
 from asyncstack.network.ndp import Ndp
 from asyncstack.network.routing import RoutingTable
+from asyncstack.sources import Configuration, Source, make_source, parse_addresses
 from asyncstack.timing import Clock
 from asyncstack.transport.ping import Ping
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.udp.layer import UdpLayer
 from asyncstack.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
+
+CONFIGURE_SECONDS: Final = 30.0  # DHCP alone may ask four times in that time
 
 
 class Interfaces:
@@ -52,6 +64,7 @@ class Interfaces:
     _ping: Ping
     _subscribers: list[Callable[[Event], None]]
     _closing: list[asyncio.Task[None]]
+    _configurations: dict[Interface, Configuration]
 
     def _check_open(self) -> None:
         raise NotImplementedError
@@ -63,20 +76,42 @@ class Interfaces:
         gateway: str | Iterable[str] | None = None,
         *,
         name: str | None = None,
+        timeout: float = CONFIGURE_SECONDS,
+        wait: bool = True,
     ) -> Interface:
-        """Open `device` and give it `addresses` ("10.9.0.2/24", also IPv6), and a default route by `gateway`.
+        """Open `device`, give it `addresses`, and a default route by `gateway`; return when it has all of them.
 
-        Raises OSError with what is missing (a capability, /dev/net/tun), ValueError for what is no address.
+        addresses: "10.9.0.2/24", also IPv6, and words for where more come from: "dhcp4", "slaac", "dhcp6", "link-local"
+        (`asyncstack.sources`), all of them at once. An address that somebody else on the link has is refused
+        (`check_address`). timeout: seconds until every word has given one.
+        wait: False: return once the device is open; words that fail tell so (`SourceFailed`), and try on.
+
+        Raises OSError with what is missing (a capability, /dev/net/tun), EADDRINUSE, TimeoutError that says which
+        source waited for what; ValueError for what is neither address nor word. The interface is gone then.
         """
         self._check_open()
-        parsed = [parse_interface(text) for text in addresses]  # complain before the device is open
+        words, own = parse_addresses(addresses)  # complain before the device is open
+        hops = _parse_gateway(gateway)
         await device.open(self.loop)
         try:
             self._check_open()  # the stack may have been closed meanwhile
-            return self._attach(device, parsed, gateway, name)
+            interface = self._attach(device, name)
         except BaseException:
             await device.close()
             raise
+        try:
+            given: dict[str, Source] = {", ".join(own) or "gateway": _Given(self, interface, own, hops)}
+            configuration = self._configurations[interface] = Configuration(
+                interface, given | {word: make_source(word, self, interface) for word in words}, self._tell
+            )
+            if wait:
+                await configuration.start(timeout)
+            else:
+                configuration.start_in_background()
+        except BaseException:
+            await self.remove_interface(interface)
+            raise
+        return interface
 
     def attach(
         self,
@@ -86,17 +121,22 @@ class Interfaces:
         *,
         name: str | None = None,
     ) -> Interface:
-        """`add_interface` for a device that is open already, or needs no opening."""
+        """`add_interface` for a device that is open already, or needs no opening. It waits for nothing: addresses are
+        used, and announced, unchecked. Raises ValueError for a word, which needs waiting."""
         self._check_open()
-        return self._attach(device, [parse_interface(text) for text in addresses], gateway, name)
+        words, own = parse_addresses(addresses)
+        if words:
+            raise ValueError(f"attach() can not wait for {', '.join(words)}: use `await add_interface()`")
+        hops = _parse_gateway(gateway)
+        interface = self._attach(device, name)
+        try:
+            self._give(interface, own, hops)
+        except BaseException:
+            self._interface_down(interface, None)
+            raise
+        return interface
 
-    def _attach(
-        self,
-        device: Device,
-        addresses: list[tuple[bytes, int]],
-        gateway: str | Iterable[str] | None,
-        name: str | None,
-    ) -> Interface:
+    def _attach(self, device: Device, name: str | None) -> Interface:
         index = 1 + max((interface.index for interface in self.interfaces), default=0)
         interface = Interface(
             name or device.name or f"if{index}",
@@ -114,50 +154,80 @@ class Interfaces:
         interface.link.is_broadcast = lambda address: self.addresses.is_broadcast(address, interface)
         self.ndp.attach(interface)
         device.on_down = lambda error: self._device_down(interface, error)
+        device.on_link = lambda up: self._link_changed(interface, up)
         self.interfaces.append(interface)
-        interface.start()  # before the addresses, which the link announces
-        try:
-            entries = [self._add(interface, address, length) for address, length in addresses]
-            for one in [gateway] if isinstance(gateway, str) else gateway or ():
-                hop = parse_address(one)
-                self.routes.add(bytes(len(hop)), 0, interface, hop)
-        except BaseException:
-            self._forget(interface)
-            raise
+        interface.start()
         self._tell(InterfaceUp(interface))
-        for entry in entries:
-            self._tell(AddressAdded(entry))
         return interface
+
+    def _give(self, interface: Interface, addresses: Iterable[str], hops: Iterable[bytes]) -> None:
+        """Addresses that nobody else has, and default routes by `hops`, which may be on their network."""
+        for text in addresses:
+            self.add_address(interface, *parse_interface(text))
+        for hop in hops:
+            self.routes.add(bytes(len(hop)), 0, interface, hop)
 
     def _report_unsent(self, packet: memoryview, interface: Interface) -> None:
         (self.ipv4 if packet[0] >> 4 == 4 else self.ipv6).report_unsent(packet, interface)
 
     async def remove_interface(self, interface: Interface) -> None:
-        """Take `interface` down and close its device. Its connections end with ENETDOWN."""
-        self._interface_down(interface, None)
-        await interface.device.close()
+        """Take `interface` down and close its device. Its connections end with ENETDOWN; what it was lent (DHCP) is
+        given back, for at most `StackConfig.close_timeout` seconds."""
+        try:
+            if interface in self.interfaces:
+                self._end_connections(interface, _removed(interface))
+                await self._end_sources(interface)
+        finally:
+            self._interface_down(interface, None)
+            await interface.device.close()
+
+    async def _end_sources(self, interface: Interface) -> None:
+        configuration = self._configurations.pop(interface, None)
+        if configuration is not None:
+            await configuration.stop(self.config.close_timeout)
 
     def _device_down(self, interface: Interface, error: OSError) -> None:
-        closing = self.loop.create_task(interface.device.close())
+        self._interface_down(interface, error)
+        closing = self.loop.create_task(self._end_interface(interface))
         self._closing.append(closing)
         closing.add_done_callback(self._closing.remove)
-        self._interface_down(interface, error)
+
+    async def _end_interface(self, interface: Interface) -> None:
+        """What is left of an interface that is down."""
+        try:
+            await self._end_sources(interface)
+        finally:
+            await interface.device.close()
 
     def _interface_down(self, interface: Interface, error: OSError | None) -> None:
         if interface not in self.interfaces:
             return
-        self._forget(interface)
-        down = error or os_error(errno.ENETDOWN, f"interface {interface.name} was removed")
-        self.tcp.interface_down(interface, down)
-        self.udp.interface_down(interface, down)
-        self._ping.interface_down(interface, down)
-        self._tell(InterfaceDown(interface, error))
-
-    def _forget(self, interface: Interface) -> None:
         self.interfaces.remove(interface)
         interface.stop()
         self.routes.remove_interface(interface)
         self.addresses.remove_interface(interface)
+        self._end_connections(interface, error or _removed(interface))
+        self._tell(InterfaceDown(interface, error))
+
+    def _end_connections(self, interface: Interface, error: OSError) -> None:
+        self.tcp.interface_down(interface, error)
+        self.udp.interface_down(interface, error)
+        self._ping.interface_down(interface, error)
+
+    def _link_changed(self, interface: Interface, up: bool) -> None:
+        """Nothing ends with the link: connections wait until they have waited too long (`TcpConfig.user_timeout`), or
+        until their address goes, because its time is up or because a source finds another network than before."""
+        if interface.running == up or interface not in self.interfaces:
+            return
+        interface.running = up
+        self._tell(LinkUp(interface) if up else LinkDown(interface))
+        if up:  # a switch has to learn where we are now; what is lent is announced once that is confirmed
+            for entry in self.addresses.of(interface):
+                if entry.origin is Origin.STATIC:
+                    interface.link.announce(entry.address, self.clock())
+        configuration = self._configurations.get(interface)
+        if configuration is not None:
+            configuration.link_changed(up)
 
     # addresses
 
@@ -176,19 +246,6 @@ class Interfaces:
         origin: who gave it. preferred_until: clock seconds, after which it is used for new connections only if there is
         no other (RFC 4862 5.5.4); who gave it removes it when its time is up. Raises ValueError, OSError EEXIST.
         """
-        entry = self._add(interface, address, prefix_length, origin, preferred_until, on_link)
-        self._tell(AddressAdded(entry))
-        return entry
-
-    def _add(
-        self,
-        interface: Interface,
-        address: bytes,
-        prefix_length: int,
-        origin: Origin = Origin.STATIC,
-        preferred_until: float = math.inf,
-        on_link: bool = True,
-    ) -> InterfaceAddress:
         entry = self.addresses.add(
             address, prefix_length, interface, origin=origin, preferred_until=preferred_until
         )
@@ -198,6 +255,7 @@ class Interfaces:
             except FileExistsError:
                 pass  # another address of ours is on that network already
         interface.link.add_address(address, self.clock())
+        self._tell(AddressAdded(entry))
         return entry
 
     async def check_address(self, interface: Interface, address: bytes) -> None:
@@ -254,3 +312,40 @@ class Interfaces:
     def _tell(self, event: Event) -> None:
         for callback in list(self._subscribers):
             self.loop.call_soon(callback, event)
+
+
+class _Given:
+    """The source of those addresses that the caller has given."""
+
+    def __init__(
+        self, stack: Interfaces, interface: Interface, addresses: Sequence[str], hops: Sequence[bytes]
+    ) -> None:
+        self._stack, self._interface = stack, interface
+        self._addresses, self._hops = addresses, hops
+
+    @property
+    def missing(self) -> str:
+        return "is checked whether nobody has it"
+
+    async def start(self) -> None:
+        stack, interface = self._stack, self._interface
+        own = [parse_interface(text)[0] for text in self._addresses]
+        await asyncio.gather(*(stack.check_address(interface, address) for address in own))
+        stack._give(interface, self._addresses, self._hops)
+
+    async def stop(self) -> None:
+        pass  # they go with the interface
+
+    def link_down(self) -> None:
+        pass
+
+    def link_up(self) -> None:
+        pass
+
+
+def _parse_gateway(gateway: str | Iterable[str] | None) -> list[bytes]:
+    return [parse_address(one) for one in ([gateway] if isinstance(gateway, str) else gateway or ())]
+
+
+def _removed(interface: Interface) -> OSError:
+    return os_error(errno.ENETDOWN, f"interface {interface.name} was removed")

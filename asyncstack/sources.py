@@ -6,13 +6,19 @@ a module of its own, which is imported when the word is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import errno
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, cast
+
+from asyncstack.errors import os_error
+from asyncstack.events import Event, SourceFailed
+from asyncstack.network.addresses import parse_interface
 
 if TYPE_CHECKING:
+    from asyncstack.interfaces import Interfaces
     from asyncstack.link.interface import Interface
-    from asyncstack.stack import Stack
 
 _KINDS: Final = {
     "dhcp4": ("asyncstack.application.dhcp.client", "Dhcp4Client"),
@@ -28,14 +34,20 @@ class Source(Protocol):
     It never ends the interface: what it can not get it goes on trying for until it is stopped.
     """
 
-    async def start(self) -> None:
-        """Return when there is a usable address, which is in the stack's table then. Cancelled, it may be stopped.
+    @property
+    def missing(self) -> str:
+        """What `start` waits for, for an error's text: "no answer to 3 DHCPDISCOVER"."""
 
-        Raises OSError or TimeoutError that says what was missing and how long it was waited for.
+    async def start(self) -> None:
+        """Return when there is a usable address, which is in the stack's table then. It may be cancelled; who started
+        it knows how long to wait.
+
+        Raises OSError for what waiting does not help against.
         """
 
     async def stop(self) -> None:
-        """Give up what it has, and say so to who gave it. Safe to call twice, and before `start` has returned."""
+        """Give up what it has, and say so to who gave it. Safe to call twice, and before `start` has returned; the
+        interface may be down."""
 
     def link_down(self) -> None:
         """The link is cut: nothing can be sent. What it has stays valid until its time is up."""
@@ -58,8 +70,102 @@ def check_word(word: str) -> str:
     return word
 
 
-def make_source(word: str, stack: Stack, interface: Interface) -> Source:
+def parse_addresses(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The words, and the addresses, of an `addresses=[...]`. Raises ValueError for what is neither."""
+    if isinstance(texts, str):
+        raise ValueError(f"addresses={texts!r}: give a list")
+    words: dict[str, None] = {}
+    addresses: list[str] = []
+    for text in texts:
+        if is_word(text):
+            words[check_word(text)] = None
+        else:
+            parse_interface(text)
+            addresses.append(text)
+    return list(words), addresses
+
+
+def make_source(word: str, stack: Interfaces, interface: Interface) -> Source:
     """The source that `word` names, not started. Raises ValueError for a word that is none."""
     module, name = _KINDS[check_word(word)]
-    kind = cast("Callable[[Stack, Interface], Source]", getattr(import_module(module), name))
+    kind = cast("Callable[[Interfaces, Interface], Source]", getattr(import_module(module), name))
     return kind(stack, interface)
+
+
+class Configuration:
+    """The sources of one interface, by the words they were asked for with. `tell` is told which of them failed."""
+
+    def __init__(
+        self, interface: Interface, sources: Mapping[str, Source], tell: Callable[[Event], None]
+    ) -> None:
+        self._interface = interface
+        self._sources = sources
+        self._tell = tell
+        self._starting: dict[asyncio.Task[None], str] = {}
+        self._stopped = False
+
+    async def start(self, timeout: float) -> None:
+        """Return when every one has given an address. Raises what the first raises that fails; TimeoutError that says
+        what each of the others waits for."""
+        self._start()
+        tasks, began = list(self._starting), self._interface.clock()
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
+        waited = self._interface.clock() - began
+        if self._stopped:
+            raise os_error(errno.ENETDOWN, f"{self._interface.name} was removed while it was configured")
+        for task in tasks:
+            if task.done() and (error := task.exception()) is not None:
+                self._raise(self._starting[task], error)
+        late = [self._starting[task] for task in tasks if not task.done()]
+        if late:
+            why = "; ".join(f"{word}: {self._sources[word].missing}" for word in late)
+            raise os_error(errno.ETIMEDOUT, f"{self._interface.name} after {waited:.1f} s: {why}")
+        self._starting.clear()
+
+    def start_in_background(self) -> None:
+        """Let all of them start, and tell of those that fail."""
+        self._start()
+        for task in self._starting:
+            task.add_done_callback(self._started)
+
+    def _start(self) -> None:
+        loop = self._interface.loop
+        for word, source in self._sources.items():
+            self._starting[loop.create_task(source.start(), name=f"{self._interface.name} {word}")] = word
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        word = self._starting.pop(task, "")
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, OSError):
+            self._tell(SourceFailed(self._interface, word, error))
+        elif error is not None:
+            self._report(word, "starting", error)
+
+    def _raise(self, word: str, error: BaseException) -> NoReturn:
+        if not isinstance(error, OSError):
+            raise error
+        raise OSError(error.errno, f"{self._interface.name}: {word}: {error.strerror or error}") from error
+
+    def link_changed(self, up: bool) -> None:
+        """Tell all of them."""
+        for source in self._sources.values():
+            (source.link_up if up else source.link_down)()
+
+    async def stop(self, timeout: float) -> None:
+        """End all of them, `timeout` seconds at most. Never raises."""
+        loop = self._interface.loop
+        self._stopped = True
+        for task in self._starting:
+            task.cancel()
+        tasks = {loop.create_task(source.stop()): word for word, source in self._sources.items()}
+        try:
+            await asyncio.wait([*tasks, *self._starting], timeout=timeout)
+        finally:
+            for task, word in tasks.items():
+                if not task.cancel() and not task.cancelled() and (error := task.exception()) is not None:
+                    self._report(word, "stopping", error)
+            self._starting.clear()
+
+    def _report(self, word: str, doing: str, error: BaseException) -> None:
+        message = f"{doing} {word} on {self._interface.name}"
+        self._interface.loop.call_exception_handler({"message": message, "exception": error})

@@ -29,6 +29,7 @@ from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
 from asyncstack.network.ndp import Ndp
 from asyncstack.network.routing import RoutingTable
+from asyncstack.sources import Configuration
 from asyncstack.timing import clock_of
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ping import Ping, PingReply
@@ -80,6 +81,7 @@ class Stack(Interfaces, Calls):
         self._sockets: dict[StackSocket, None] = {}
         self._subscribers: list[Callable[[Event], None]] = []
         self._closing: list[asyncio.Task[None]] = []  # of devices that died
+        self._configurations: dict[Interface, Configuration] = {}
         self._end: asyncio.Future[None] | None = None  # since close() was called
         self.addresses = AddressTable()
         groups = self.addresses.groups
@@ -288,6 +290,7 @@ class Stack(Interfaces, Calls):
             for sock in list(self._sockets):
                 sock.close()
             await self.tcp.drain(self.config.close_timeout)
+            await asyncio.gather(*(self._end_sources(interface) for interface in self.interfaces))
         finally:
             await self._release()
 
@@ -298,7 +301,7 @@ class Stack(Interfaces, Calls):
         closing: list[asyncio.Future[None]] = [*self._closing]
         for interface in list(self.interfaces):
             self._interface_down(interface, None)
-            closing.append(self.loop.create_task(interface.device.close()))
+            closing.append(self.loop.create_task(self._end_interface(interface)))
         self.ipv4.close()
         self.ipv6.close()
         try:

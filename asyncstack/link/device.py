@@ -32,7 +32,8 @@ _NEXT_BATCH: Final = _NextBatch()
 
 
 class Device(ABC):
-    """Sends and receives frames. The interface that owns it sets the three callbacks before `open`.
+    """Sends and receives frames. Who owns it sets the callbacks: `on_writable`; `on_down(error)`, it is gone for good;
+    `on_link(up)`, nothing passes for now, or again.
 
     mtu: largest IP packet, bytes. ethernet: frames begin with an Ethernet header. address: our MAC, b"" on a
     TUN. max_segment: largest IP packet taken as a TCP super-segment; equal to `mtu` where nothing below can
@@ -51,6 +52,7 @@ class Device(ABC):
         self.writable = True
         self.on_writable: Callable[[], None] = lambda: None
         self.on_down: Callable[[OSError], None] = lambda error: None
+        self.on_link: Callable[[bool], None] = lambda up: None
         self._receiver: Coroutine[Any, Sequence[Frame], None] | None = None
 
     @abstractmethod

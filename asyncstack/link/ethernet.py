@@ -183,6 +183,10 @@ class EthernetLink:
     def add_address(self, address: bytes, now: float) -> None:
         """`address` (4 or 16 bytes) is ours: answer for it, and announce it to the link."""
         self.addresses[address] = None
+        self.announce(address, now)
+
+    def announce(self, address: bytes, now: float) -> None:
+        """Tell the link that `address`, one of ours, is here."""
         if len(address) == 4:
             self._arp.announce(address)
             self._serve(now)

@@ -75,6 +75,7 @@ class Interface:
         self.mtu = device.mtu
         self.point_to_point = not device.ethernet  # no neighbours to resolve
         self.up = True
+        self.running = True  # the link is there; without it nothing passes, but nothing ends
         self.handlers: dict[int, Handler] = {}
         self.taps: list[Tap] = []
         self.on_unsent: Callable[[memoryview, Interface], None] = lambda packet, interface: None

@@ -63,6 +63,9 @@ class IpLink:
         """Take `address` (4 or 16 bytes) as ours. Nobody on this link asks for it."""
         self.addresses[address] = None
 
+    def announce(self, address: bytes, now: float) -> None:
+        """Nobody on this link asks who has it."""
+
     def remove_address(self, address: bytes) -> None:
         """`address` is ours no longer."""
         self.addresses.pop(address, None)

@@ -66,6 +66,7 @@ class MemoryDevice(Device):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: contextvars.Context | None = None
         self._plugged = False
+        self._cable = True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} mtu {self.mtu} {'up' if self._plugged else 'down'}>"
@@ -86,7 +87,7 @@ class MemoryDevice(Device):
             self._loop = asyncio.get_running_loop()
         # a delivery runs in this context, not in that of whoever happens to send
         self._context = contextvars.copy_context()
-        self._plugged = self.writable = True
+        self._plugged, self.writable = self._cable, True
         super().start(receiver)
 
     def stop(self) -> None:
@@ -105,6 +106,18 @@ class MemoryDevice(Device):
             self._loop.call_soon(
                 self.on_down, error or os_error(errno.ENETDOWN, f"interface {self.name} is gone")
             )
+
+    def set_link(self, up: bool) -> None:
+        """Pull the cable out at this end, and lose what is in it, or put it in again. `on_link` is told; the other end
+        notices nothing, as behind a switch."""
+        if up == self._cable:
+            return
+        self._cable = up
+        if up:
+            self._plugged = self._receiver is not None
+        else:
+            self._unplug()
+        self.on_link(up)
 
     def _unplug(self) -> None:
         self._plugged = False
