@@ -121,6 +121,15 @@ class StackConfig:
     neighbor_limit: int = 1024
     # questions whether somebody has an address already, before it is ours, on Ethernet; 0: it is used at once
     dad_transmits: int = 1  # IPv6, RFC 4862 5.4, a second each; Linux: dad_transmits
+    # what the lower half of link-local and advertised addresses comes from: a secret, so that it is the same on each
+    # visit and another one on each network (RFC 7217), or the Ethernet address; Linux: addr_gen_mode
+    address_generation: Literal["stable", "eui64"] = "stable"
+    stable_secret: bytes = (
+        b""  # keep it to keep the addresses; b"": each stack has its own; Linux: stable_secret
+    )
+    temporary_addresses: bool = (
+        False  # use addresses of a day for connections made (RFC 8981); Linux: use_tempaddr
+    )
     ipv4_conflict_probes: int = 0  # RFC 5227 has 3, which take 4 to 7 s; announced and defended in any case
     fragment_datagrams: int = 256
     fragment_bytes: int = 4 << 20

@@ -28,12 +28,14 @@ from asyncstack.network.addresses import (
     InterfaceAddress,
     Origin,
     format_address,
+    is_link_local,
     parse_address,
     parse_interface,
 )
 from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
 from asyncstack.network.ndp import Ndp
+from asyncstack.network.redirects import Redirects
 from asyncstack.network.routing import RoutingTable
 from asyncstack.sources import Configuration, Source, make_source, parse_addresses
 from asyncstack.timing import Clock
@@ -58,6 +60,8 @@ class Interfaces:
     ipv4: Ipv4
     ipv6: Ipv6
     ndp: Ndp
+    redirects: Redirects
+    secret: bytes
     tcp: TcpLayer
     udp: UdpLayer
     _rng: random.Random
@@ -204,6 +208,7 @@ class Interfaces:
             return
         self.interfaces.remove(interface)
         interface.stop()
+        self.redirects.remove_interface(interface)
         self.routes.remove_interface(interface)
         self.addresses.remove_interface(interface)
         self._end_connections(interface, error or _removed(interface))
@@ -240,8 +245,10 @@ class Interfaces:
         origin: Origin = Origin.STATIC,
         preferred_until: float = math.inf,
         on_link: bool = True,
+        announce: bool = True,
     ) -> InterfaceAddress:
-        """Make `address` ours on `interface`, at once; `on_link`: with the route to its network.
+        """Make `address` ours on `interface`, at once; `on_link`: with the route to its network; `announce`: tell the
+        link.
 
         origin: who gave it. preferred_until: clock seconds, after which it is used for new connections only if there is
         no other (RFC 4862 5.5.4); who gave it removes it when its time is up. Raises ValueError, OSError EEXIST.
@@ -254,9 +261,30 @@ class Interfaces:
                 entry.route = self.routes.add(address, prefix_length, interface)
             except FileExistsError:
                 pass  # another address of ours is on that network already
-        interface.link.add_address(address, self.clock())
+        interface.link.add_address(address, self.clock(), announce=announce)
         self._tell(AddressAdded(entry))
+        if len(address) == 16 and interface.device.ethernet:
+            self._have_link_local(interface)
         return entry
+
+    def _have_link_local(self, interface: Interface) -> None:
+        """Neighbours and routers are spoken to from a link-local address (RFC 4862 5.3). Nobody asks for one that is
+        new, so nobody is told."""
+        if not any(is_link_local(entry.address) for entry in self.addresses.of(interface, 16)):
+            from asyncstack.network.identifiers import LINK_LOCAL_PREFIX
+
+            own = self.own_address(interface, LINK_LOCAL_PREFIX)
+            self.add_address(interface, own, 64, origin=Origin.LINK_LOCAL, announce=False)
+
+    def own_address(self, interface: Interface, prefix: bytes, counter: int = 0) -> bytes:
+        """The address that this host makes for itself on `interface`, an Ethernet one, in the network with the first 8
+        bytes of `prefix`, after `counter` duplicates; as `StackConfig.address_generation` says."""
+        from asyncstack.network import identifiers
+
+        mac = bytes(interface.device.address)
+        if self.config.address_generation == "eui64":
+            return prefix[:8] + identifiers.eui64(mac)
+        return prefix[:8] + identifiers.stable(prefix, mac, self.secret, counter)
 
     async def check_address(self, interface: Interface, address: bytes) -> None:
         """Return once nobody on the link of `interface` seems to have `address`, which is not ours yet: how often to
@@ -272,6 +300,9 @@ class Interfaces:
 
     async def _check_ipv6(self, interface: Interface, address: bytes) -> None:
         """RFC 4862 5.4."""
+        from asyncstack.autoconf.checking import check
+
+        await check(self, interface, address)
 
     def remove_address(self, address: bytes, error: OSError | None = None) -> None:
         """Give `address` up. Its connections end with `error`, or EADDRNOTAVAIL.

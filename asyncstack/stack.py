@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -28,6 +29,7 @@ from asyncstack.network.icmpv6 import Icmpv6
 from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
 from asyncstack.network.ndp import Ndp
+from asyncstack.network.redirects import Redirects
 from asyncstack.network.routing import RoutingTable
 from asyncstack.sources import Configuration
 from asyncstack.timing import clock_of
@@ -76,6 +78,8 @@ class Stack(Interfaces, Calls):
         self.counters = Counters()
         self.clock = clock = clock_of(self.loop)
         self._rng = rng = random.SystemRandom() if seed is None else random.Random(seed)
+        own = os.urandom(16) if seed is None else f"{seed}".encode()
+        self.secret = self.config.stable_secret or own  # see network/identifiers.py
         self.interfaces: list[Interface] = []
         self.servers: dict[Server, None] = {}
         self._sockets: dict[StackSocket, None] = {}
@@ -93,7 +97,8 @@ class Stack(Interfaces, Calls):
         self.ipv6 = self._ip(Ipv6)
         self.icmp = Icmp(self.ipv4, errors_per_second=self.config.icmp_errors_per_second)
         self.icmpv6 = Icmpv6(self.ipv6, errors_per_second=self.config.icmp_errors_per_second)
-        self.ndp = self.icmpv6.ndp = Ndp(clock=clock, counters=self.counters)
+        self.redirects = Redirects(self.routes, self.counters)
+        self.ndp = self.icmpv6.ndp = Ndp(clock=clock, counters=self.counters, redirects=self.redirects)
         context = TransportContext(
             self.loop,
             clock,

@@ -24,7 +24,10 @@ SANS_IO = {
     "asyncstack.link.neighbors",
     "asyncstack.link.segmentation",
     "asyncstack.network.addresses",
+    "asyncstack.network.dad",
     "asyncstack.network.fragments",
+    "asyncstack.network.identifiers",
+    "asyncstack.network.redirects",
     "asyncstack.network.pmtu",
     "asyncstack.network.routing",
 }

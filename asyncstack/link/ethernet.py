@@ -41,7 +41,8 @@ class EthernetLink:
 
     Hooks, set by the layer above: `is_broadcast(address)` says whether an IPv4 address means a whole subnet;
     `solicit_ipv6(target, mac)` sends a neighbour solicitation, to all where `mac` is None; `announce_ipv6(address)`
-    sends an unsolicited advertisement.
+    sends an unsolicited advertisement; `on_neighbor(address, answers)` is told who has answered, and who has not, and
+    says whether other ways have been found for what was to go there.
     """
 
     def __init__(self, interface: Interface) -> None:
@@ -55,6 +56,7 @@ class EthernetLink:
         self.is_broadcast: Callable[[bytes], bool] = lambda address: False
         self.solicit_ipv6: Callable[[bytes, bytes | None], None] = lambda target, mac: None
         self.announce_ipv6: Callable[[bytes], None] = lambda address: None
+        self.on_neighbor: Callable[[bytes, bool], bool] = lambda address, answers: False
         self._interface = interface
         limit = interface.neighbor_limit
         rng, counters = interface.rng, interface.counters
@@ -109,10 +111,12 @@ class EthernetLink:
 
     def neighbor_advertised(
         self, address: bytes, mac: bytes, now: float, *, solicited: bool, override: bool
-    ) -> None:
-        """Neighbour discovery heard an advertisement (RFC 4861 7.2.5); `mac` is b"" if it held none."""
-        self.neighbors6.receive_reply(address, mac, now, solicited=solicited, override=override)
+    ) -> bool:
+        """Neighbour discovery heard an advertisement (RFC 4861 7.2.5); `mac` is b"" if it held none. Returns whether it
+        counts."""
+        counts = self.neighbors6.receive_reply(address, mac, now, solicited=solicited, override=override)
         self._serve(now)
+        return counts
 
     def neighbor_asked(self, address: bytes, mac: bytes, now: float) -> None:
         """Neighbour discovery heard `address`, at `mac`, ask for one of our addresses (RFC 4861 7.2.3)."""
@@ -180,10 +184,11 @@ class EthernetLink:
 
     # addresses
 
-    def add_address(self, address: bytes, now: float) -> None:
+    def add_address(self, address: bytes, now: float, *, announce: bool = True) -> None:
         """`address` (4 or 16 bytes) is ours: answer for it, and announce it to the link."""
         self.addresses[address] = None
-        self.announce(address, now)
+        if announce:
+            self.announce(address, now)
 
     def announce(self, address: bytes, now: float) -> None:
         """Tell the link that `address`, one of ours, is here."""
@@ -242,15 +247,23 @@ class EthernetLink:
             self._timer.cancel()  # not just disarmed: an idle stack has no timer at all
 
     def _settle(self, event: Event) -> None:
-        interface = self._interface
         if isinstance(event, Failed):
-            packets = [list(frame.parts) for frame, _ in event.frames]
-            interface.unreachable(event.senders, packets, _unreachable(event, interface.name))
+            self._give_up(event)
             return
+        self.on_neighbor(event.address, True)
         for frame, ethertype in event.frames:
             self.send(frame, event.mac, ethertype)
         for sender in event.senders:
-            interface.mark_ready(sender)
+            self._interface.mark_ready(sender)
+
+    def _give_up(self, event: Failed) -> None:
+        interface, senders = self._interface, event.senders
+        if not event.evicted and self.on_neighbor(event.address, False):
+            for sender in senders:
+                interface.mark_ready(sender)  # there is another way
+            senders = []
+        packets = [list(frame.parts) for frame, _ in event.frames]
+        interface.unreachable(senders, packets, _unreachable(event, interface.name))
 
 
 def _unreachable(event: Failed, interface: str) -> OSError:

@@ -59,7 +59,7 @@ class IpLink:
     def confirm(self, next_hop: bytes, now: float) -> None:
         """There is no neighbour whose reachability could be confirmed."""
 
-    def add_address(self, address: bytes, now: float) -> None:
+    def add_address(self, address: bytes, now: float, *, announce: bool = True) -> None:
         """Take `address` (4 or 16 bytes) as ours. Nobody on this link asks for it."""
         self.addresses[address] = None
 

@@ -109,7 +109,8 @@ class NeighborTable:
         self._counters = counters
         self._limit = max(limit, 1)
         self._lock_time = lock_time
-        self._retrans = retrans
+        self.retrans = retrans  # seconds; routers may tell others (RFC 4861 6.3.4)
+        self.reachable_time = REACHABLE_TIME
         self._max_solicitations = solicitations
         # every entry is in one of these, in the order of eviction
         self._unproven: dict[bytes, Entry] = {}
@@ -182,23 +183,23 @@ class NeighborTable:
 
     def receive_reply(
         self, address: bytes, mac: bytes, now: float, *, solicited: bool, override: bool = True
-    ) -> None:
+    ) -> bool:
         """An advertisement or an ARP packet says that `address` is at `mac` (RFC 4861 7.2.5).
 
         Changes existing entries only. `mac` may be b"" (an advertisement need not repeat it). `solicited`: it
-        answers a question. `override`: it may replace another MAC.
+        answers a question. `override`: it may replace another MAC. Returns whether it counts.
         """
         entry = self.entries.get(address)
         if entry is None:
             self._count("unexpected_reply")
-            return
+            return False
         if not mac and not entry.mac:
-            return
+            return False
         differs = bool(mac) and mac != entry.mac
         if differs and entry.mac and not (override and now - entry.changed >= self._lock_time):
             self._count("conflicting_reply")
             self._apply(entry, Input.CONFLICT, now)
-            return
+            return False
         if differs:
             entry.mac = mac
             entry.changed = now
@@ -206,6 +207,7 @@ class NeighborTable:
             self._apply(entry, Input.CONFIRMED, now)
         elif differs:
             self._apply(entry, Input.LEARNED, now)
+        return True
 
     def receive_request(self, address: bytes, mac: bytes, now: float) -> None:
         """`address`, at `mac`, asked for us: it will be answered, so keep it (RFC 826; RFC 4861 7.2.3)."""
@@ -273,7 +275,7 @@ class NeighborTable:
     def _apply(self, entry: Entry, event: Input, now: float) -> None:
         state = TRANSITIONS.get((entry.state, event))
         if state is State.REACHABLE:
-            entry.reachable_for = REACHABLE_TIME * self._rng.uniform(0.5, 1.5)
+            entry.reachable_for = self.reachable_time * self._rng.uniform(0.5, 1.5)
             entry.expires = now + entry.reachable_for
         if state is not None and state is not entry.state:
             self._enter(entry, state, now)
@@ -299,7 +301,7 @@ class NeighborTable:
     def _solicit(self, entry: Entry, now: float) -> None:
         entry.asked += 1
         self._solicitations.append((entry.address, entry.mac or None))
-        self._set_timer(entry, now + self._retrans)
+        self._set_timer(entry, now + self.retrans)
 
     def _set_timer(self, entry: Entry, due: float) -> None:
         entry.due = due

@@ -1,6 +1,6 @@
-"""Neighbour discovery for IPv6 (RFC 4861 section 4): solicitations and advertisements.
+"""Neighbour discovery for IPv6 (RFC 4861 section 4): solicitations, advertisements and redirects.
 
-parse(message: icmpv6.Message) -> NdpMessage       one of the four records, by the message's type
+parse(message: icmpv6.Message) -> NdpMessage       one of the five records, by the message's type
 build(record: NdpMessage, src: bytes, dst: bytes) -> bytes         a whole ICMPv6 message with its checksum
 solicited_node_multicast(address: bytes) -> bytes  ff02::1:ffXX:XXXX, 16 bytes
 multicast_mac(address: bytes) -> bytes             the Ethernet address of an IPv6 or IPv4 group, 6 bytes
@@ -29,6 +29,7 @@ _SOURCE_MAC: Final = 1
 _TARGET_MAC: Final = 2
 _PREFIX: Final = 3
 _MTU: Final = 5
+_NONCE: Final = 14
 _ROUTE: Final = 24
 _RDNSS: Final = 25
 _DNSSL: Final = 31
@@ -48,10 +49,12 @@ _PREFIX_OPTION = struct.Struct("!BBBBIII16s")
 
 @dataclass(slots=True)
 class NeighborSolicitation:
-    """Who has `target`? `source_mac` is absent while the sender has no address (RFC 4862)."""
+    """Who has `target`? `source_mac` is absent while the sender has no address (RFC 4862); then `nonce`, 6 bytes or
+    more, lets it know its own question when that comes back (RFC 7527)."""
 
     target: bytes
     source_mac: bytes = b""
+    nonce: bytes = b""
 
 
 @dataclass(slots=True)
@@ -132,7 +135,19 @@ class RouterAdvertisement:
     dnssl: list[Dnssl] = field(default_factory=list)
 
 
-NdpMessage = NeighborSolicitation | NeighborAdvertisement | RouterSolicitation | RouterAdvertisement
+@dataclass(slots=True)
+class Redirect:
+    """Send what is for `destination` to `target`, at `target_mac`: another router, or `destination` itself, which is on
+    the link then. The packet that it quotes is not kept."""
+
+    target: bytes
+    destination: bytes
+    target_mac: bytes = b""
+
+
+NdpMessage = (
+    NeighborSolicitation | NeighborAdvertisement | RouterSolicitation | RouterAdvertisement | Redirect
+)
 
 
 def parse(message: icmpv6.Message) -> NdpMessage:
@@ -155,11 +170,13 @@ def _options(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 def _mac(options: memoryview, wanted: int) -> bytes:
     """The link-layer address in the first option of type `wanted`, b"" without one. Walks all options."""
-    found = b""
-    for kind, value in _options(options):
-        if kind == wanted and len(value) == 6 and not found:
-            found = bytes(value)
-    return found
+    macs = [bytes(value) for kind, value in _options(options) if kind == wanted and len(value) == 6]
+    return macs[0] if macs else b""
+
+
+def _first(options: memoryview, wanted: int) -> bytes:
+    """What is in the first option of type `wanted`, b"" without one."""
+    return next((bytes(value) for kind, value in _options(options) if kind == wanted), b"")
 
 
 def _target(body: memoryview) -> bytes:
@@ -171,7 +188,8 @@ def _target(body: memoryview) -> bytes:
 
 
 def _parse_neighbor_solicitation(rest: int, body: memoryview) -> NdpMessage:
-    return NeighborSolicitation(_target(body), _mac(body[16:], _SOURCE_MAC))
+    options = body[16:]
+    return NeighborSolicitation(_target(body), _mac(options, _SOURCE_MAC), _first(options, _NONCE))
 
 
 def _parse_neighbor_advertisement(rest: int, body: memoryview) -> NdpMessage:
@@ -182,6 +200,14 @@ def _parse_neighbor_advertisement(rest: int, body: memoryview) -> NdpMessage:
         rest & _SOLICITED != 0,
         rest & _OVERRIDE != 0,
     )
+
+
+def _parse_redirect(rest: int, body: memoryview) -> NdpMessage:
+    if len(body) < 32:
+        raise WireError(f"NDP: {len(body)} bytes, a redirect has 32 before its options")
+    if body[16] == 0xFF:
+        raise WireError("NDP: a redirect of a multicast address")
+    return Redirect(_target(body), bytes(body[16:32]), _mac(body[32:], _TARGET_MAC))
 
 
 def _parse_router_solicitation(rest: int, body: memoryview) -> NdpMessage:
@@ -255,6 +281,7 @@ _PARSERS: Final = {
     icmpv6.ROUTER_ADVERTISEMENT: _parse_router_advertisement,
     icmpv6.NEIGHBOR_SOLICITATION: _parse_neighbor_solicitation,
     icmpv6.NEIGHBOR_ADVERTISEMENT: _parse_neighbor_advertisement,
+    icmpv6.REDIRECT: _parse_redirect,
 }
 
 
@@ -264,6 +291,7 @@ def build(record: NdpMessage, src: bytes, dst: bytes) -> bytes:
     if isinstance(record, NeighborSolicitation):
         kind = icmpv6.NEIGHBOR_SOLICITATION
         body = record.target + _mac_option(_SOURCE_MAC, record.source_mac)
+        body += _nonce_option(record.nonce) if record.nonce else b""
     elif isinstance(record, NeighborAdvertisement):
         kind = icmpv6.NEIGHBOR_ADVERTISEMENT
         rest = record.router * _ROUTER | record.solicited * _SOLICITED | record.override * _OVERRIDE
@@ -271,6 +299,9 @@ def build(record: NdpMessage, src: bytes, dst: bytes) -> bytes:
     elif isinstance(record, RouterSolicitation):
         kind = icmpv6.ROUTER_SOLICITATION
         body = _mac_option(_SOURCE_MAC, record.source_mac)
+    elif isinstance(record, Redirect):
+        kind = icmpv6.REDIRECT
+        body = record.target + record.destination + _mac_option(_TARGET_MAC, record.target_mac)
     else:
         kind = icmpv6.ROUTER_ADVERTISEMENT
         preference = (record.preference & 3) << 19
@@ -283,6 +314,11 @@ def build(record: NdpMessage, src: bytes, dst: bytes) -> bytes:
 
 def _mac_option(kind: int, mac: bytes) -> bytes:
     return bytes((kind, 1)) + mac if mac else b""
+
+
+def _nonce_option(nonce: bytes) -> bytes:
+    """RFC 3971 5.3.2: a nonce is as long as fills the option."""
+    return bytes((_NONCE, (len(nonce) + 2) >> 3)) + nonce
 
 
 def _router_body(record: RouterAdvertisement) -> bytes:

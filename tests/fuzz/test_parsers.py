@@ -54,6 +54,8 @@ OPTIONS = ndp.RouterAdvertisement(
 NDP_RECORDS = [
     ndp.NeighborSolicitation(DST6, MAC),
     ndp.NeighborAdvertisement(DST6, MAC, True, True, True),
+    ndp.NeighborSolicitation(DST6, b"", MAC),
+    ndp.Redirect(SRC6, DST6, MAC),
     ndp.RouterSolicitation(MAC),
     ADVERTISEMENT,
     OPTIONS,

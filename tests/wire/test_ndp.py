@@ -12,6 +12,7 @@ from asyncstack.wire.ndp import (
     NeighborSolicitation,
     Prefix,
     Rdnss,
+    Redirect,
     RouteInformation,
     RouterAdvertisement,
     RouterSolicitation,
@@ -34,7 +35,8 @@ routes = st.builds(RouteInformation, networks, st.integers(64, 128), preferences
 labels = st.from_regex(r"[A-Za-z0-9_-]{1,63}", fullmatch=True)
 names = st.lists(labels, min_size=1, max_size=3).map(".".join)
 records = st.one_of(
-    st.builds(NeighborSolicitation, targets, macs),
+    st.builds(NeighborSolicitation, targets, macs, macs),
+    st.builds(Redirect, targets, targets, macs),
     st.builds(NeighborAdvertisement, targets, macs, st.booleans(), st.booleans(), st.booleans()),
     st.builds(RouterSolicitation, macs),
     st.builds(
@@ -71,6 +73,8 @@ LAYOUTS = [
     (NeighborSolicitation(TARGET), f"8700 00000000 {TARGET.hex()}"),
     (NeighborAdvertisement(TARGET, MAC, solicited=True), f"8800 40000000 {TARGET.hex()} 0201 020000000001"),
     (NeighborAdvertisement(TARGET, router=True, override=True), f"8800 a0000000 {TARGET.hex()}"),
+    (NeighborSolicitation(TARGET, b"", MAC), f"8700 00000000 {TARGET.hex()} 0e01 020000000001"),
+    (Redirect(SRC, TARGET, MAC), f"8900 00000000 {SRC.hex()} {TARGET.hex()} 0201 020000000001"),
     (RouterSolicitation(MAC), "8500 00000000 0101 020000000001"),
     (
         RouterAdvertisement(
@@ -107,7 +111,7 @@ def test_the_layout(record, expected):
 
 
 def test_unknown_options_and_later_addresses_are_skipped():
-    nonce = bytes.fromhex("0e01 112233445566")
+    nonce = bytes.fromhex("0f01 112233445566")
     long = bytes.fromhex("0102") + bytes(14)  # a link-layer address that is not Ethernet's
     mac = bytes.fromhex("0101") + MAC
     other = bytes.fromhex("0101 020000000009")
@@ -164,6 +168,14 @@ def test_a_bad_option_for_routes_or_names_is_passed_over(option):
 
 def test_a_reserved_preference_of_a_router_is_medium():
     assert parse(icmpv6.ROUTER_ADVERTISEMENT, 2 << 19, bytes(8)).preference == 0
+
+
+def test_a_redirect_needs_two_addresses_of_hosts():
+    quoted = bytes.fromhex("0402 000000000000 60000000 00000000")
+    assert parse(icmpv6.REDIRECT, 0, SRC + TARGET + quoted) == Redirect(SRC, TARGET)
+    for body in (SRC + TARGET[:15], SRC + ndp.ALL_NODES, ndp.ALL_NODES + TARGET, SRC + TARGET + b"\2\0" + MAC):
+        with pytest.raises(WireError):
+            parse(icmpv6.REDIRECT, 0, body)
 
 
 def test_other_types_codes_and_multicast_targets_are_refused():

@@ -1,0 +1,1 @@
+"""How an interface gets addresses without a server: stateless autoconfiguration, and the checks before."""
