@@ -295,6 +295,17 @@ class Interfaces:
         if interface.device.ethernet:
             await (self._check_ipv4 if len(address) == 4 else self._check_ipv6)(interface, address)
 
+    async def have_link_local(self, interface: Interface) -> None:
+        """Return when `interface` has an IPv6 link-local address that nobody else has (RFC 4862 5.3, 5.4); at once
+        where it needs none.
+
+        Raises OSError EADDRINUSE.
+        """
+        if interface.device.ethernet:
+            from asyncstack.autoconf.checking import have_link_local
+
+            await have_link_local(self, interface)
+
     async def _check_ipv4(self, interface: Interface, address: bytes) -> None:
         """RFC 5227 2.1.1."""
 
@@ -361,7 +372,11 @@ class _Given:
     async def start(self) -> None:
         stack, interface = self._stack, self._interface
         own = [parse_interface(text)[0] for text in self._addresses]
-        await asyncio.gather(*(stack.check_address(interface, address) for address in own))
+        checks = [stack.check_address(interface, address) for address in own]
+        if any(map(is_link_local, own)) or all(len(address) == 4 for address in own):
+            await asyncio.gather(*checks)
+        else:
+            await asyncio.gather(*checks, stack.have_link_local(interface))
         stack._give(interface, self._addresses, self._hops)
 
     async def stop(self) -> None:

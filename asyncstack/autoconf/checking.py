@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from asyncstack.errors import os_error
 from asyncstack.link.ethernet import EthernetLink
-from asyncstack.network.addresses import format_address
+from asyncstack.network.addresses import Origin, format_address, is_link_local
 from asyncstack.network.dad import DuplicateDetection, State
+from asyncstack.network.identifiers import IDGEN_RETRIES, LINK_LOCAL_PREFIX
 from asyncstack.timing import LoopTimer
 from asyncstack.wire.ndp import solicited_node_multicast
 
@@ -22,36 +23,50 @@ Done = Callable[[OSError | None], None]
 
 
 class AddressCheck:
-    """One address being checked on one Ethernet interface, from `start` until `done(error)`, or `cancel`.
+    """One address being checked on one Ethernet interface. `begin` makes it; whoever waits for it is told the end: None
+    if the address is free, else EADDRINUSE with the MAC that has it."""
 
-    `error` is None if the address is free, else EADDRINUSE with the MAC that has it.
-    """
-
-    def __init__(self, stack: Interfaces, interface: Interface, address: bytes, done: Done) -> None:
+    def __init__(self, stack: Interfaces, interface: Interface, address: bytes) -> None:
+        assert isinstance(interface.link, EthernetLink)
         self._stack = stack
         self._interface = interface
         self._address = address
-        self._done = done
-        assert isinstance(interface.link, EthernetLink)
+        self._waiting: dict[Done, None] = {}
         self._detection = DuplicateDetection(
             interface.rng, transmits=stack.config.dad_transmits, retrans=interface.link.neighbors6.retrans
         )
         self._timer = LoopTimer(stack.loop, stack.clock, self._timer_expired)
 
-    def start(self, delay: float = 0.0) -> None:
-        """Ask, after `delay` seconds. Raises OSError EALREADY if the address is being checked."""
-        self._stack.ndp.begin_check(self._interface, self._address, self)
+    @classmethod
+    def begin(
+        cls, stack: Interfaces, interface: Interface, address: bytes, done: Done, delay: float = 0.0
+    ) -> AddressCheck:
+        """Ask after `delay` seconds, and call `done(error)` at the end; who asks for the same address as another one
+        shares the answer."""
+        known = stack.ndp.check_of(interface, address)
+        check = known if isinstance(known, AddressCheck) else cls(stack, interface, address)
+        check._waiting[done] = None
+        if check is not known:
+            check._start(delay)
+        return check
+
+    def _start(self, delay: float) -> None:
         group = solicited_node_multicast(self._address)
+        self._stack.ndp.set_check(self._interface, self._address, self)
         self._stack.addresses.groups.join(group, self._interface, self)
         now = self._stack.clock()
         self._detection.start(now, delay)
         self._serve(now)
 
-    def cancel(self) -> None:
-        """Leave it open. Safe to call twice."""
-        if self._stack.ndp.end_check(self._interface, self._address, self):
-            group = solicited_node_multicast(self._address)
-            self._stack.addresses.groups.leave(group, self._interface, self)
+    def cancel(self, done: Done) -> None:
+        """Let `done` not be called. Safe to call twice."""
+        if self._waiting.pop(done, self) is None and not self._waiting:
+            self._end()
+
+    def _end(self) -> None:
+        group = solicited_node_multicast(self._address)
+        self._stack.ndp.set_check(self._interface, self._address, None)
+        self._stack.addresses.groups.leave(group, self._interface, self)
         self._timer.end()
 
     # what neighbour discovery hears
@@ -78,8 +93,10 @@ class AddressCheck:
             self._stack.ndp.ask_whether_free(self._interface, self._address, nonce)
         self._timer.arm(detection.deadline)
         if detection.state in (State.UNIQUE, State.DUPLICATE):
-            self.cancel()
-            self._done(None if detection.state is State.UNIQUE else self._in_use())
+            self._end()
+            waiting, self._waiting = self._waiting, {}
+            for done in waiting:
+                done(None if detection.state is State.UNIQUE else self._in_use())
 
     def _in_use(self) -> OSError:
         where = f"{format_address(self._address)} on {self._interface.name}"
@@ -93,7 +110,7 @@ async def check(stack: Interfaces, interface: Interface, address: bytes, delay: 
     """Return once `address` (16 bytes) is known to be free on `interface`, an Ethernet one; at once if
     `StackConfig.dad_transmits` is 0. It is asked for after `delay` seconds.
 
-    Raises OSError: EADDRINUSE with the MAC that has it, EALREADY, ENETDOWN.
+    Raises OSError: EADDRINUSE with the MAC that has it, ENETDOWN.
     """
     if not stack.config.dad_transmits:
         return
@@ -103,15 +120,39 @@ async def check(stack: Interfaces, interface: Interface, address: bytes, delay: 
         if not verdict.done():
             verdict.set_result(error)
 
-    one = AddressCheck(stack, interface, address, done)
-    one.start(delay)
+    running = AddressCheck.begin(stack, interface, address, done, delay)
     try:
         error = await verdict
     finally:
-        one.cancel()
+        running.cancel(done)
     if error is not None:
         raise error
     if not interface.up:
         raise os_error(
             errno.ENETDOWN, f"{interface.name} went down while {format_address(address)} was checked"
         )
+
+
+async def have_link_local(stack: Interfaces, interface: Interface, delay: float = 0.0) -> bytes:
+    """The link-local address of `interface`, an Ethernet one; made and checked if there is none (RFC 4862 5.3).
+
+    Raises OSError: EADDRINUSE if others have all that are tried, ENETDOWN.
+    """
+    counter = 0
+    while not (found := _link_local_of(stack, interface)):
+        address = stack.own_address(interface, LINK_LOCAL_PREFIX, counter)
+        try:
+            await check(stack, interface, address, delay)
+        except OSError as exc:
+            counter += 1
+            if counter >= IDGEN_RETRIES or exc.errno != errno.EADDRINUSE:
+                raise
+            continue
+        if not _link_local_of(stack, interface):  # whoever shared the answer may have been faster
+            stack.add_address(interface, address, 64, origin=Origin.LINK_LOCAL, announce=False)
+    return found
+
+
+def _link_local_of(stack: Interfaces, interface: Interface) -> bytes:
+    addresses = (entry.address for entry in stack.addresses.of(interface, 16))
+    return next((address for address in addresses if is_link_local(address)), b"")

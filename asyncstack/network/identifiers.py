@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Final
 
 SIZE: Final = 8
+IDGEN_RETRIES: Final = 3  # how often one that turns out to be taken is made anew: RFC 7217 7
 LINK_LOCAL_PREFIX: Final = b"\xfe\x80" + bytes(6)
 
 _ANYCAST_FIRST: Final = bytes.fromhex("fdffffffffffff80")  # to fdff:ffff:ffff:ffff, RFC 2526
@@ -49,7 +50,5 @@ def temporary(rng: random.Random) -> bytes:
 def is_reserved(identifier: bytes) -> bool:
     """Whether no host may take it: the routers' anycast address, subnet anycast, and IANA's (RFC 5453)."""
     return (
-        not any(identifier)
-        or _ANYCAST_FIRST <= identifier <= _ANYCAST_LAST
-        or identifier.startswith(_IANA)
+        not any(identifier) or _ANYCAST_FIRST <= identifier <= _ANYCAST_LAST or identifier.startswith(_IANA)
     )

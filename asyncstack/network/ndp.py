@@ -3,21 +3,20 @@
 One `Ndp` serves a stack. It keeps hardly any state: the neighbours are in each Ethernet link's table, which asks for
 solicitations and is told what others advertise. Messages go straight to the link, so that discovery needs nothing
 of what it makes possible. Who advertises us as a router is handed in (`be_router`), and so is who believes other
-routers (`be_host`), and who wants to know whether an address is free (`begin_check`).
+routers (`be_host`), and who wants to know whether an address is free (`set_check`).
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from asyncstack.counters import Counters
-from asyncstack.errors import WireError, os_error
+from asyncstack.errors import WireError
 from asyncstack.link.ethernet import EthernetLink
 from asyncstack.link.frame import OutgoingFrame
-from asyncstack.network.addresses import ANY_IPV6, format_address, is_link_local, is_multicast
+from asyncstack.network.addresses import ANY_IPV6, is_link_local, is_multicast
 from asyncstack.timing import Clock
 from asyncstack.wire import icmpv6, ipv6
 from asyncstack.wire.ethernet import ETHERTYPE_IPV6
@@ -111,19 +110,17 @@ class Ndp:
                 if len(address) == 16:
                     self._announce(link, address)
 
-    def begin_check(self, interface: Interface, address: bytes, check: Check) -> None:
-        """Let `check` hear who says what about `address`, which is not ours. Raises OSError EALREADY."""
-        key = _ethernet(interface), address
-        if key in self._checks:
-            raise os_error(
-                errno.EALREADY, f"{format_address(address)} is being checked on {interface.name} already"
-            )
-        self._checks[key] = check
+    def check_of(self, interface: Interface, address: bytes) -> Check | None:
+        """Who is told about `address` on `interface`, an Ethernet one."""
+        return self._checks.get((_ethernet(interface), address))
 
-    def end_check(self, interface: Interface, address: bytes, check: Check) -> bool:
-        """Undo `begin_check`. Returns whether there was anything to undo."""
+    def set_check(self, interface: Interface, address: bytes, check: Check | None) -> None:
+        """Tell `check`, or nobody, who says what about `address`, which is not ours."""
         key = _ethernet(interface), address
-        return self._checks.get(key) is check and self._checks.pop(key) is check
+        if check is None:
+            self._checks.pop(key, None)
+        else:
+            self._checks[key] = check
 
     # receive
 

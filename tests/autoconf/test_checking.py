@@ -34,7 +34,9 @@ async def test_an_address_in_use_is_refused_and_its_owner_named():
     async with Stack(seed=1) as a, Stack(seed=2) as b:
         interface, other = joined(a, b, theirs=["2001:db8::5/64"])
         before = a.clock()
-        with pytest.raises(OSError, match=f"2001:db8::5 on .*: {other.device.address.hex(':')} has it") as caught:
+        with pytest.raises(
+            OSError, match=f"2001:db8::5 on .*: {other.device.address.hex(':')} has it"
+        ) as caught:
             await a.check_address(interface, WANTED)
         assert (caught.value.errno, a.clock() - before) == (errno.EADDRINUSE, 0.0)
         assert (await b.ping("2001:db8::5")).ttl == 64  # and it is still there
@@ -73,14 +75,16 @@ async def test_without_transmits_nothing_is_asked():
         await a.check_address(interface, WANTED)
 
 
-async def test_one_question_at_a_time():
+async def test_who_asks_for_the_same_address_shares_the_answer():
     async with Stack(seed=1) as a, Stack(seed=2) as b:
         interface, _ = joined(a, b)
         first = asyncio.ensure_future(a.check_address(interface, WANTED))
-        await asyncio.sleep(0.1)
-        with pytest.raises(OSError, match="is being checked on memory0 already"):
-            await a.check_address(interface, WANTED)
-        await first
+        await asyncio.sleep(0.4)
+        second = asyncio.ensure_future(a.check_address(interface, WANTED))
+        await asyncio.sleep(0.4)
+        first.cancel()
+        await second
+        assert (a.clock(), b.counters["ethernet.other_group"]) == (1.0, 1)
 
 
 async def test_a_cancelled_check_leaves_nothing():
@@ -140,3 +144,34 @@ async def test_a_secret_keeps_the_addresses():
             b.attach(far)
             made.append(a.addresses.of(interface, 16)[1].address)
     assert made[0] == made[1]
+
+
+async def test_a_static_address_waits_until_both_of_its_kind_are_checked():
+    async with Stack(seed=1) as a, Stack(seed=2) as b:
+        near, far = memory_pair(ethernet=True, rng=a._rng)
+        b.attach(far, ["2001:db8::6/64"])
+        interface = await a.add_interface(near, ["2001:db8::5/64"])
+        assert a.clock() == 1.0
+        origins = [entry.origin.value for entry in a.addresses.of(interface, 16)]
+        assert sorted(origins) == ["link-local", "static"]
+        near, far = memory_pair(ethernet=True, rng=a._rng)
+        b.attach(far, ["2001:db8::7/64"])
+        with pytest.raises(OSError, match=r"2001:db8::7 on memory0: .* has it") as caught:
+            await a.add_interface(near, ["2001:db8::7/64"])
+        assert caught.value.errno == errno.EADDRINUSE
+        assert a.interfaces[1:] == [interface]
+
+
+async def test_a_link_local_address_that_somebody_has_is_made_anew():
+    async with Stack(seed=1) as a, Stack(seed=2) as b:
+        interface, other = joined(a, b)
+        prefix = b"\xfe\x80" + bytes(6)
+        taken = [a.own_address(interface, prefix, counter) for counter in range(3)]
+        b.add_address(other, taken[0], 64)
+        await a.have_link_local(interface)
+        assert [entry.address for entry in a.addresses.of(interface, 16)] == [taken[1]]
+        a.remove_address(taken[1])
+        for address in taken[1:]:
+            b.add_address(other, address, 64)
+        with pytest.raises(OSError, match="has it"):
+            await a.have_link_local(interface)

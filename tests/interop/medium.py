@@ -54,7 +54,8 @@ class Host:
 async def host(
     medium: Medium, config: asyncstack.StackConfig | None = None, **options: Any
 ) -> AsyncIterator[Host]:
-    """The stack at OURS and OURS6; the kernel is PEER and PEER6. Nothing may go wrong inside it."""
+    """The stack at OURS and OURS6, at once; the kernel is PEER and PEER6. Nothing may go wrong inside it."""
+    config = config or asyncstack.StackConfig(dad_transmits=0)
     loop = asyncio.get_running_loop()
     complaints: list[dict] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))

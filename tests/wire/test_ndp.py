@@ -173,7 +173,12 @@ def test_a_reserved_preference_of_a_router_is_medium():
 def test_a_redirect_needs_two_addresses_of_hosts():
     quoted = bytes.fromhex("0402 000000000000 60000000 00000000")
     assert parse(icmpv6.REDIRECT, 0, SRC + TARGET + quoted) == Redirect(SRC, TARGET)
-    for body in (SRC + TARGET[:15], SRC + ndp.ALL_NODES, ndp.ALL_NODES + TARGET, SRC + TARGET + b"\2\0" + MAC):
+    for body in (
+        SRC + TARGET[:15],
+        SRC + ndp.ALL_NODES,
+        ndp.ALL_NODES + TARGET,
+        SRC + TARGET + b"\2\0" + MAC,
+    ):
         with pytest.raises(WireError):
             parse(icmpv6.REDIRECT, 0, body)
 
