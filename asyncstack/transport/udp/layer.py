@@ -23,6 +23,7 @@ from asyncstack.wire.udp import Datagram, build, parse
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
     from asyncstack.transport.udp.binding import BoundEndpoint
+    from asyncstack.transport.udp.interface_port import InterfacePort
 
 PROTOCOL_UDP: Final = 17
 UDP_HEADER: Final = 8
@@ -51,6 +52,7 @@ class UdpLayer:
         self._local = context.addresses.local
         self._copies: deque[Packet] = deque()
         self.reaches: Reaches[BoundEndpoint] = Reaches()
+        self.interface_ports: dict[int, dict[Interface, InterfacePort]] = {}
         context.ipv4.register(PROTOCOL_UDP, self, self.wants)
         context.ipv6.register(PROTOCOL_UDP, self, self.wants)
 
@@ -77,6 +79,8 @@ class UdpLayer:
         if endpoint is not None:
             endpoint.deliver(bytes(datagram.payload), packet, datagram.src_port)
             return
+        if self._deliver_to_interface_port(packet, datagram):
+            return
         self.counters["udp.no_endpoint"] += 1
         if ours:
             self.context.ip_for(packet.dst).send_error(packet, Unreachable.PORT)
@@ -97,11 +101,19 @@ class UdpLayer:
             for endpoint in endpoints.get(binding, ())
             if endpoint.hears(dst, packet.interface, packet.src)
         ]
-        if not hearing:
+        if not self._deliver_to_interface_port(packet, datagram) and not hearing:
             self.counters["udp.no_endpoint"] += 1
         data = bytes(datagram.payload)
         for endpoint in hearing:
             endpoint.deliver(data, packet, datagram.src_port)
+
+    def _deliver_to_interface_port(self, packet: Packet, datagram: Datagram) -> bool:
+        """Whether one takes it."""
+        port = self.interface_ports.get(datagram.dst_port, {}).get(packet.interface)
+        if port is None or len(packet.dst) == 16:
+            return False
+        port.receive(bytes(datagram.payload), packet)
+        return True
 
     @staticmethod
     def _verify(packet: Packet, checksum: int, length: int) -> bool:
@@ -111,10 +123,11 @@ class UdpLayer:
         return verify(packet.payload[:length], header_sum)
 
     def wants(self, packet: Packet) -> bool:
-        """Whether a packet to another host is for an endpoint on its network."""
+        """Whether a packet to another host is for an endpoint on its network, or may be for the port of an interface."""
         if packet.more_fragments or packet.fragment_offset:
             return self.reaches.covers(packet.dst)
-        return bool(self.reaches.find(packet.dst, int.from_bytes(packet.payload[2:4], "big"), False))
+        port = int.from_bytes(packet.payload[2:4], "big")
+        return port in self.interface_ports or bool(self.reaches.find(packet.dst, port, False))
 
     def _find(
         self, local: bytes, port: int, remote: bytes, remote_port: int, ours: bool

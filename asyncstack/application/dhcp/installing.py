@@ -1,0 +1,99 @@
+"""What a lease changes in the stack, and how it is undone."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from asyncstack.application.dhcp.lease import Lease, Parameters
+from asyncstack.errors import os_error
+from asyncstack.network.addresses import Origin, format_address
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
+    from asyncstack.network.addresses import InterfaceAddress
+    from asyncstack.network.routing import Route
+    from asyncstack.stack import Stack
+
+_ON_LINK = bytes(4)
+
+
+class Installed:
+    """The address, routes, MTU and nameservers that `source` has given to `interface`."""
+
+    def __init__(self, stack: Stack, interface: Interface, source: object) -> None:
+        self._stack = stack
+        self._interface = interface
+        self._source = source
+        self._entry: InterfaceAddress | None = None
+        self._routes: list[Route] = []
+
+    def has(self, address: bytes) -> bool:
+        """Whether `address` is installed."""
+        return self._entry is not None and self._entry.address == address
+
+    def take(self, lease: Lease, origin: Origin) -> None:
+        """Give the interface the address of `lease`. Raises OSError EEXIST, ValueError."""
+        self.remove(None)
+        length = lease.parameters.prefix_length
+        self._entry = self._stack.add_address(self._interface, lease.address, length, origin=origin)
+
+    def update(self, parameters: Parameters) -> None:
+        """Have in force what `parameters` say; what was there and stays is not touched."""
+        wanted = [(prefix, length, router) for prefix, length, router in parameters.routes]
+        for route in list(self._routes):
+            known = (route.prefix, route.prefix_length, route.gateway or _ON_LINK)
+            if known in wanted:
+                wanted.remove(known)
+            else:
+                self._remove_route(route)
+        for prefix, length, router in wanted:
+            self._add_route(prefix, length, router)
+        self._set_mtu(parameters.mtu)
+        self.learn(parameters)
+
+    def learn(self, parameters: Parameters) -> None:
+        """The nameservers alone."""
+        if parameters.nameservers or parameters.search:
+            servers, search = list(parameters.nameservers), list(parameters.search)
+            self._stack.learn_nameservers(self._source, servers, search)
+        else:
+            self._stack.forget_nameservers(self._source)
+
+    def remove(self, error: OSError | None) -> None:
+        """Take everything back; connections from the address end with `error`."""
+        for route in list(self._routes):
+            self._remove_route(route)
+        self._set_mtu(0)
+        self._stack.forget_nameservers(self._source)
+        entry, self._entry = self._entry, None
+        if entry is not None and self._stack.addresses.local.get(entry.address) is entry:
+            gone = error or os_error(
+                errno.EADDRNOTAVAIL, f"{format_address(entry.address)} was given back to its DHCP server"
+            )
+            self._stack.remove_address(entry.address, gone)
+
+    def _add_route(self, prefix: bytes, length: int, router: bytes) -> None:
+        gateway = None if router == _ON_LINK else router
+        routes, interface = self._stack.routes, self._interface
+        try:
+            if gateway is not None and self._entry is not None and not self._entry.covers(gateway):
+                if not any(route.prefix == gateway and route.prefix_length == 32 for route in self._routes):
+                    self._routes.append(routes.add(gateway, 32, interface))  # with a mask of /32, as clouds have it
+            self._routes.append(routes.add(prefix, length, interface, gateway))
+        except (OSError, ValueError):
+            self._stack.counters["dhcp.route_refused"] += 1  # there is one, or the router is none
+
+    def _remove_route(self, route: Route) -> None:
+        self._routes.remove(route)
+        try:
+            self._stack.routes.remove(route)
+        except ProcessLookupError:
+            pass  # it went with the interface, or somebody took it out
+
+    def _set_mtu(self, told: int) -> None:
+        interface = self._interface
+        mtu = min(told or interface.device.mtu, interface.device.mtu)
+        if interface.mtu != mtu:
+            interface.mtu = mtu
+            self._stack.routes.changed()
