@@ -17,6 +17,11 @@ BOTTOM, TOP = 0, len(LAYERS) + 1
 
 # These read no clock and do no I/O: `now` comes in; bytes, events and deadlines come out.
 SANS_IO = {
+    "asyncstack.application.dhcp.asking",
+    "asyncstack.application.dhcp.lease",
+    "asyncstack.application.dhcp.machine",
+    "asyncstack.application.dhcp.retry",
+    "asyncstack.application.dhcp.states",
     "asyncstack.application.dns.cache",
     "asyncstack.application.dns.lookup",
     "asyncstack.application.dns.messages",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.application.dhcp.asking import Asking, client_id_of
@@ -55,20 +56,22 @@ class Dhcp4Client:
     ) -> None:
         if not interface.device.ethernet:
             raise os_error(errno.EOPNOTSUPP, f"DHCP on {interface.name}, which is no Ethernet")
+        if client_id is not None and not 2 <= len(client_id) <= 255:
+            raise ValueError(f"client_id of {len(client_id)} bytes: give 2 to 255")
         name = stack.name if hostname is None else hostname
         mac = interface.device.address
         known = b"" if request is None else parse_address(request)
-        asking = Asking(mac, client_id or client_id_of(mac), _as_hostname(name), interface.mtu)
+        asking = Asking(mac, client_id or client_id_of(mac), _as_hostname(name), min(interface.mtu, 65535))
         self.interface = interface
         self.timeout = timeout
         self._stack = stack
         self._release = release
-        self._machine = ClientMachine(asking, stack.rng, known=known, first_retry=first_retry)
+        self._machine = ClientMachine(asking, interface.rng, known=known, first_retry=first_retry)
         self._installed = Installed(stack, interface, self)
         # nobody waits for a renewal: in virtual time it alone does not keep the clock going
         self._timer = LoopTimer(stack.loop, stack.clock, self._expired, background=True)
         self._port: InterfacePort | None = None
-        self._unsubscribe = lambda: None
+        self._unsubscribe: Callable[[], None] = _nothing
         self._checking: asyncio.Task[None] | None = None
         self._waiting: asyncio.Future[Parameters] | None = None
         self._trouble = ""  # the last one
@@ -97,8 +100,8 @@ class Dhcp4Client:
         await self._wait()
 
     async def inform(self) -> Parameters:
-        """What a server says about the network of the first IPv4 address of the interface, which is not DHCP's (RFC 2131
-        3.4). The stack learns the nameservers, until `stop`. Raises as `start`, and OSError EADDRNOTAVAIL."""
+        """What a server says about the network of the first IPv4 address of the interface, which is not DHCP's
+        (RFC 2131 3.4). The stack learns the nameservers, until `stop`. Raises as `start`, and OSError EADDRNOTAVAIL."""
         own = self._stack.addresses.of(self.interface, 4)
         if not own:
             raise os_error(errno.EADDRNOTAVAIL, f"{self.interface.name} has no IPv4 address to ask about")
@@ -146,8 +149,14 @@ class Dhcp4Client:
         if self._checking is not None:
             self._checking.cancel()
             self._checking = None
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.cancel()
+        self._fail(os_error(errno.ECANCELED, f"the DHCP client of {self.interface.name} was stopped"))
+
+    def _fail(self, error: OSError) -> None:
+        """Tell who waits for an address, if anybody does."""
+        waiting = self._waiting
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error)
+            waiting.exception()  # nobody has to be waiting
 
     async def _wait(self) -> Parameters:
         assert self._waiting is not None
@@ -169,11 +178,9 @@ class Dhcp4Client:
 
     def _stack_event(self, event: StackEvent) -> None:
         if isinstance(event, InterfaceDown) and event.interface is self.interface:
-            waiting = self._waiting
-            if waiting is not None and not waiting.done():
-                error = event.error or os_error(errno.ENETDOWN, f"interface {self.interface.name} was removed")
-                waiting.set_exception(error)
-                waiting.exception()  # nobody may be waiting any more
+            self._fail(
+                event.error or os_error(errno.ENETDOWN, f"interface {self.interface.name} was removed")
+            )
             self._machine.stop(self._stack.clock(), release=False)
             self._machine.events()
             self._close()
@@ -196,11 +203,10 @@ class Dhcp4Client:
 
     def _serve(self) -> None:
         """Do what the machine wants done."""
-        for event in self._machine.events():
-            if not isinstance(event, Lost):
-                self._settle(event)
-        for outgoing in self._machine.messages_to_send():
+        for outgoing in self._machine.messages_to_send():  # the last one from an address goes before it
             self._send(dhcp.build(outgoing.message), outgoing.source, outgoing.destination)
+        for event in self._machine.events():
+            self._settle(event)
         self._timer.arm(self._machine.deadline)
 
     def _send(self, data: bytes, source: bytes, destination: bytes) -> None:
@@ -242,6 +248,10 @@ class Dhcp4Client:
         self._checking = None
         self._machine.checked(free, self._stack.clock())
         self._serve()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _as_hostname(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asyncstack.application.dhcp.lease import Lease, Parameters
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import Origin, format_address
+from asyncstack.network.addresses import Origin, common_prefix, format_address
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
@@ -77,12 +77,19 @@ class Installed:
         gateway = None if router == _ON_LINK else router
         routes, interface = self._stack.routes, self._interface
         try:
-            if gateway is not None and self._entry is not None and not self._entry.covers(gateway):
-                if not any(route.prefix == gateway and route.prefix_length == 32 for route in self._routes):
-                    self._routes.append(routes.add(gateway, 32, interface))  # with a mask of /32, as clouds have it
+            if gateway is not None and not self._reaches(gateway):
+                self._routes.append(routes.add(gateway, 32, interface))  # beside a mask of /32, as in clouds
             self._routes.append(routes.add(prefix, length, interface, gateway))
         except (OSError, ValueError):
             self._stack.counters["dhcp.route_refused"] += 1  # there is one, or the router is none
+
+    def _reaches(self, gateway: bytes) -> bool:
+        """Whether `gateway` is on a network that is known to be on the link."""
+        covered = self._entry is not None and self._entry.covers(gateway)
+        return covered or any(
+            route.gateway is None and common_prefix(route.prefix, gateway) >= route.prefix_length
+            for route in self._routes
+        )
 
     def _remove_route(self, route: Route) -> None:
         self._routes.remove(route)

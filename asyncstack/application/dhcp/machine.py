@@ -1,9 +1,9 @@
 """A DHCP client as a machine without I/O (RFC 2131 4.4): messages and time in; messages, events and a deadline out.
 
-    start(now), inform(address, now), link_up(now), stop(now)       what the owner wants
-    receive_message(message, now), timer_expired(now)               what the network and the clock say
-    checked(free, now)                                              the answer to a `Check`
-    messages_to_send(), events(), deadline                          what has to be done
+start(now), inform(address, now), link_up(now), stop(now)       what the owner wants
+receive_message(message, now), timer_expired(now)               what the network and the clock say
+checked(free, now)                                              the answer to a `Check`
+messages_to_send(), events(), deadline                          what has to be done
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class ClientMachine:
         self._asked_at = 0.0  # from when a lease counts
         self._next_try = math.inf
         self._setbacks = 0
+        self._released = False  # `known`: it can be wished for, but is not ours to ask for
         self._outgoing: list[Outgoing] = []
         self._events: list[Event] = []
 
@@ -98,7 +99,7 @@ class ClientMachine:
     def start(self, now: float) -> None:
         """Get an address, and keep it."""
         self._setbacks = self.asked = 0
-        self._move(Input.START_KNOWN if self.known else Input.START)
+        self._move(Input.START_KNOWN if self.known and not self._released else Input.START)
         self._wait(0.0, now)
 
     def inform(self, address: bytes, now: float) -> None:
@@ -129,6 +130,7 @@ class ClientMachine:
                 self._xid = self._rng.randbytes(4)
                 message = self._asking.release(self._xid, lease)
                 self._outgoing.append(Outgoing(message, lease.address, lease.server))
+                self._released = True
             self._lose("it was given back")
         self._set_deadline()
 
@@ -306,7 +308,7 @@ class ClientMachine:
 
     def _hold(self, lease: Lease) -> None:
         self.lease, self._offer = lease, None
-        self.known = lease.address
+        self.known, self._released = lease.address, False
         self._next_try = lease.renew_at
         self._xid = b""
         self._events.append(Bound(lease))

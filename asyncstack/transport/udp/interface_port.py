@@ -1,7 +1,7 @@
 """A UDP port of one interface, for who has to speak and to hear before there are addresses: DHCP.
 
-It takes what comes for its port on its interface, whomever it is for, unless an endpoint has it; and sends from 0.0.0.0,
-and to a neighbour whose address nobody answers for yet. On Linux it takes a packet socket.
+It takes what comes for its port on its interface, whomever it is for, unless an endpoint has it; and sends from
+0.0.0.0, and to a neighbour whose address nobody answers for yet. On Linux it takes a packet socket.
 """
 
 from __future__ import annotations

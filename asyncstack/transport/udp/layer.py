@@ -123,7 +123,7 @@ class UdpLayer:
         return verify(packet.payload[:length], header_sum)
 
     def wants(self, packet: Packet) -> bool:
-        """Whether a packet to another host is for an endpoint on its network, or may be for the port of an interface."""
+        """Whether a packet to another host is for an endpoint on its network, or perhaps for an interface's port."""
         if packet.more_fragments or packet.fragment_offset:
             return self.reaches.covers(packet.dst)
         port = int.from_bytes(packet.payload[2:4], "big")
