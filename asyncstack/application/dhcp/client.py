@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.application.dhcp.asking import Asking, client_id_of
@@ -15,7 +14,6 @@ from asyncstack.application.dhcp.neighbor import resolved
 from asyncstack.application.dhcp.retry import FIRST_RETRY
 from asyncstack.application.dhcp.states import State
 from asyncstack.errors import WireError, os_error
-from asyncstack.events import InterfaceDown
 from asyncstack.network.addresses import Origin, format_address, parse_address
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.udp.interface_port import InterfacePort
@@ -23,9 +21,8 @@ from asyncstack.wire import dhcp
 from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
-    from asyncstack.events import Event as StackEvent
+    from asyncstack.application.dhcp.host import Host
     from asyncstack.link.interface import Interface
-    from asyncstack.stack import Stack
 
 START_SECONDS: Final = 30.0
 RELEASE_SECONDS: Final = 1.0  # for a RELEASE to find its server
@@ -44,7 +41,7 @@ class Dhcp4Client:
 
     def __init__(
         self,
-        stack: Stack,
+        stack: Host,
         interface: Interface,
         *,
         hostname: str | None = None,
@@ -71,7 +68,6 @@ class Dhcp4Client:
         # nobody waits for a renewal: in virtual time it alone does not keep the clock going
         self._timer = LoopTimer(stack.loop, stack.clock, self._expired, background=True)
         self._port: InterfacePort | None = None
-        self._unsubscribe: Callable[[], None] = _nothing
         self._checking: asyncio.Task[None] | None = None
         self._waiting: asyncio.Future[Parameters] | None = None
         self._trouble = ""  # the last one
@@ -136,12 +132,12 @@ class Dhcp4Client:
     def _open(self) -> None:
         if self._port is not None:
             raise RuntimeError(f"{self!r} runs already")
-        self._port = InterfacePort(self._stack.udp, self.interface, dhcp.CLIENT_PORT, self._received)
-        self._unsubscribe = self._stack.subscribe(self._stack_event)
+        self._port = InterfacePort(
+            self._stack.udp, self.interface, dhcp.CLIENT_PORT, self._received, self._down
+        )
         self._waiting = self._stack.loop.create_future()
 
     def _close(self) -> None:
-        self._unsubscribe()
         self._timer.cancel()
         if self._port is not None:
             self._port.close()
@@ -176,15 +172,13 @@ class Dhcp4Client:
             return f"{where}: still looking whether another host uses the one that was offered"
         return f"{where}: no server answered ({self._machine.asked} times asked)"
 
-    def _stack_event(self, event: StackEvent) -> None:
-        if isinstance(event, InterfaceDown) and event.interface is self.interface:
-            self._fail(
-                event.error or os_error(errno.ENETDOWN, f"interface {self.interface.name} was removed")
-            )
-            self._machine.stop(self._stack.clock(), release=False)
-            self._machine.events()
-            self._close()
-            self._installed.remove(None)
+    def _down(self, error: OSError) -> None:
+        """The interface is gone."""
+        self._fail(error)
+        self._machine.stop(self._stack.clock(), release=False)
+        self._machine.events()
+        self._close()
+        self._installed.remove(None)
 
     # what happens
 
@@ -248,10 +242,6 @@ class Dhcp4Client:
         self._checking = None
         self._machine.checked(free, self._stack.clock())
         self._serve()
-
-
-def _nothing() -> None:
-    pass
 
 
 def _as_hostname(name: str) -> str:

@@ -10,10 +10,10 @@ from asyncstack.errors import os_error
 from asyncstack.network.addresses import Origin, common_prefix, format_address
 
 if TYPE_CHECKING:
+    from asyncstack.application.dhcp.host import Host
     from asyncstack.link.interface import Interface
     from asyncstack.network.addresses import InterfaceAddress
     from asyncstack.network.routing import Route
-    from asyncstack.stack import Stack
 
 _ON_LINK = bytes(4)
 
@@ -21,7 +21,7 @@ _ON_LINK = bytes(4)
 class Installed:
     """The address, routes, MTU and nameservers that `source` has given to `interface`."""
 
-    def __init__(self, stack: Stack, interface: Interface, source: object) -> None:
+    def __init__(self, stack: Host, interface: Interface, source: object) -> None:
         self._stack = stack
         self._interface = interface
         self._source = source

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncstack.application.dhcp.host import Host
     from asyncstack.link.interface import Interface
-    from asyncstack.stack import Stack
 
 
 class _Found:
@@ -35,7 +35,7 @@ class _Found:
 
 
 async def resolved(
-    stack: Stack, interface: Interface, destination: bytes, source: bytes, timeout: float
+    stack: Host, interface: Interface, destination: bytes, source: bytes, timeout: float
 ) -> None:
     """Return when the next hop towards `destination` is known: or is not, or no road leads there, or `timeout` seconds
     are over."""

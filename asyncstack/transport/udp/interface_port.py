@@ -23,14 +23,23 @@ if TYPE_CHECKING:
 
 
 class InterfacePort:
-    """`receive(data, packet)` is called for each datagram. Raises OSError EADDRINUSE if the port is taken."""
+    """`receive(data, packet)` is called for each datagram, `down(error)` when the interface goes; then it is closed.
+
+    Raises OSError EADDRINUSE if the port is taken.
+    """
 
     def __init__(
-        self, layer: UdpLayer, interface: Interface, port: int, receive: Callable[[bytes, Packet], None]
+        self,
+        layer: UdpLayer,
+        interface: Interface,
+        port: int,
+        receive: Callable[[bytes, Packet], None],
+        down: Callable[[OSError], None],
     ) -> None:
         self.interface = interface
         self.port = port
         self.receive = receive
+        self.down = down
         self._layer = layer
         place = layer.interface_ports.setdefault(port, {})
         if interface in place:

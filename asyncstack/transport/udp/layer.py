@@ -286,6 +286,10 @@ class UdpLayer:
         """Tell every endpoint."""
         for endpoint in self._all():
             endpoint.interface_down(interface, error)
+        for port in [one for place in self.interface_ports.values() for one in place.values()]:
+            if port.interface is interface:
+                port.close()
+                port.down(error)
 
     def address_removed(self, address: bytes, error: OSError) -> None:
         """Tell every endpoint that is bound to `address`, or connected from it, that it is gone."""
