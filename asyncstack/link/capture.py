@@ -21,12 +21,19 @@ from typing import Any, Final, Protocol
 
 from asyncstack.errors import WireError
 from asyncstack.link import pcapng
-from asyncstack.link.device import Device
 from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
 from asyncstack.timing import Clock
 from asyncstack.wire.checksum import complete
 
 BUFFER_LIMIT: Final = 64 << 20
+
+
+class Framed(Protocol):
+    """What a capture needs of a device."""
+
+    @property
+    def ethernet(self) -> bool:
+        """Whether frames begin with an Ethernet header."""
 
 
 class Tapped(Protocol):
@@ -35,7 +42,10 @@ class Tapped(Protocol):
     name: str
     clock: Clock
     taps: list[Callable[[Any, Frame | OutgoingFrame], None]]
-    device: Device
+
+    @property
+    def device(self) -> Framed:
+        """What gives and takes the frames."""
 
 
 class Capture:

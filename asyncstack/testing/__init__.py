@@ -10,8 +10,8 @@
 
     run(main(), seed=1)
 
-clock.py is the loop in virtual time, network.py the hosts, links.py and direction.py the way between them,
-impairment.py what may befall a packet there, plugin.py all that for pytest.
+clock.py is the loop in virtual time, network.py the hosts, links.py, direction.py and lan.py the way
+between them, impairment.py what may befall a packet there, plugin.py all that for pytest.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncstack.testing.clock import DeadlockError, TimeLimitError, VirtualTimeLoop, new_event_loop, run
     from asyncstack.testing.impairment import GilbertElliott, Impairments, LossModel, Passing, Verdict
+    from asyncstack.testing.lan import Lan
     from asyncstack.testing.links import Link
     from asyncstack.testing.network import Network
 
@@ -29,6 +30,7 @@ __all__ = [
     "DeadlockError",
     "GilbertElliott",
     "Impairments",
+    "Lan",
     "Link",
     "LossModel",
     "Network",
@@ -44,6 +46,7 @@ __all__ = [
 _MODULES = {
     "clock": ("DeadlockError", "TimeLimitError", "VirtualTimeLoop", "new_event_loop", "run"),
     "impairment": ("GilbertElliott", "Impairments", "LossModel", "Passing", "Verdict"),
+    "lan": ("Lan",),
     "links": ("Link",),
     "network": ("Network",),
 }

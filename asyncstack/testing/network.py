@@ -15,12 +15,16 @@ import asyncio
 import ipaddress
 import random
 from collections.abc import Iterable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from asyncstack.config import StackConfig
+from asyncstack.events import AddressAdded, AddressRemoved, Event
+from asyncstack.network.addresses import format_address, is_link_local, is_loopback
 from asyncstack.stack import Stack
 from asyncstack.testing.impairment import LossModel, Rule
+from asyncstack.testing.lan import MAC_LIMIT, Lan
 from asyncstack.testing.links import Link
 
 if TYPE_CHECKING:
@@ -45,14 +49,14 @@ class Network:
         self.hosts: dict[str, Stack] = {}
         self.links: list[Link] = []
         self._config = config
+        self.lans: dict[str, Lan] = {}
         self._table: dict[str, list[str]] = {}  # names to addresses, shared by all hosts
         self._unused: dict[str, list[str]] = {}  # addresses of a host that are on no link yet
         self._captures: list[Capture] = []
 
     def __repr__(self) -> str:
-        return (
-            f"<Network seed={self.seed} hosts={list(self.hosts)} links={[link.name for link in self.links]}>"
-        )
+        links = [link.name for link in self.links]
+        return f"<Network seed={self.seed} hosts={list(self.hosts)} links={links} lans={list(self.lans)}>"
 
     async def __aenter__(self) -> Network:
         return self
@@ -69,6 +73,8 @@ class Network:
         )
         for link in self.links:
             await link.close()
+        for lan in self.lans.values():
+            await lan.close()
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -76,8 +82,9 @@ class Network:
     def host(self, name: str, *addresses: str, config: StackConfig | None = None) -> Stack:
         """A host: a `Stack` that can be used at once. Every host knows the others by name.
 
-        `addresses` ("10.0.0.1/24", also IPv6) come into use with the link to a host on the same network.
-        Raises ValueError for a name that is taken or what is no address.
+        `addresses` ("10.0.0.1/24", also IPv6) come into use with the link to a host on the same network, or with a
+        LAN; its name also stands for those that it is given there by DHCP or a router. Raises ValueError for a name
+        that is taken or what is no address.
         """
         key = name.lower()
         if key in self._table:
@@ -88,7 +95,20 @@ class Network:
         self.hosts[name] = stack
         self._table[key] = [address.partition("/")[0] for address in addresses]
         self._unused[name] = list(addresses)
+        stack.subscribe(partial(self._name_address, self._table[key]))
         return stack
+
+    @staticmethod
+    def _name_address(known: list[str], event: Event) -> None:
+        """Have the name of a host stand for the addresses that it is given while it runs."""
+        if isinstance(event, (AddressAdded, AddressRemoved)):
+            address = event.address.address
+            text = format_address(address)
+            if isinstance(event, AddressRemoved):
+                if text in known:
+                    known.remove(text)
+            elif text not in known and not is_loopback(address) and not is_link_local(address):
+                known.append(text)
 
     def link(
         self,
@@ -143,20 +163,75 @@ class Network:
             capture.attach(link.ends[0])
         return link
 
+    def lan(
+        self,
+        name: str,
+        *hosts: Stack,
+        delay: float = 0.0,
+        jitter: float = 0.0,
+        loss: float | LossModel = 0.0,
+        rate: float | None = None,
+        queue: int | None = None,
+        mark: int | None = None,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
+        reorder_delay: float = 0.001,
+        corrupt: float = 0.0,
+        rule: Rule | None = None,
+        mtu: int = 1500,
+        mac_limit: int = MAC_LIMIT,
+    ) -> Lan:
+        """An Ethernet segment for many hosts, with a switch in its middle. `hosts` are on it from the start, with all
+        of their addresses that are on no link yet; others come by `host.add_interface(lan.port(), ["dhcp4", …])`.
+
+        The impairments are those of each cable, in each direction; from host to host they are met twice. mtu: bytes of
+        an IP packet. mac_limit: MACs that the switch remembers. Raises ValueError.
+        """
+        if name in self.lans:
+            raise ValueError(f"the network has a LAN {name!r} already")
+        lan = Lan(name, loop=asyncio.get_running_loop(), seed=self.seed, mtu=mtu, mac_limit=mac_limit)
+        lan.set(
+            delay=delay,
+            jitter=jitter,
+            loss=loss,
+            rate=rate,
+            queue=queue,
+            mark=mark,
+            duplicate=duplicate,
+            reorder=reorder,
+            reorder_delay=reorder_delay,
+            corrupt=corrupt,
+            rule=rule,
+        )
+        self.lans[name] = lan
+        for capture in self._captures:
+            capture.attach(lan)
+        for host in hosts:
+            self._check_host(host)
+            addresses, self._unused[host.name] = self._unused[host.name], []
+            host.attach(lan.port(host.name), addresses)
+        return lan
+
     def capture(self, path: str | os.PathLike[str]) -> Capture:
-        """A capture, for `async with`, of all links, also later ones: what the first host of each sends and gets."""
+        """A capture, for `async with`, of all links and LANs, also later ones: what the first host of a link sends and
+        gets, and what the switch of a LAN receives."""
         from asyncstack.link.capture import Capture
 
         capture = Capture(path)
         for link in self.links:
             capture.attach(link.ends[0])
+        for lan in self.lans.values():
+            capture.attach(lan)
         self._captures.append(capture)
         return capture
 
+    def _check_host(self, host: Stack) -> None:
+        if self.hosts.get(host.name) is not host:
+            raise ValueError(f"{host!r} is no host of this network: make it with net.host()")
+
     def _name_link(self, a: Stack, b: Stack) -> str:
-        for host in (a, b):
-            if self.hosts.get(host.name) is not host:
-                raise ValueError(f"{host!r} is no host of this network: make it with net.host()")
+        self._check_host(a)
+        self._check_host(b)
         name = f"{a.name}-{b.name}"
         number = sum(link.name.partition("#")[0] == name for link in self.links) + 1
         return name if number == 1 else f"{name}#{number}"
