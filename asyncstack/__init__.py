@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from asyncstack.config import DnsConfig, StackConfig, TcpConfig
     from asyncstack.events import (
         AddressAdded,
+        AddressConflict,
         AddressRemoved,
         CongestionWindowChanged,
         ConnectionClosed,
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
 # Where each public name lives. They are imported on first use, so that `import asyncstack` costs little.
 _HOMES = {
     "AddressAdded": "asyncstack.events",
+    "AddressConflict": "asyncstack.events",
     "AddressRemoved": "asyncstack.events",
     "ANY_PORT": "asyncstack.names",
     "Capture": "asyncstack.link.capture",
@@ -154,6 +156,7 @@ _HOMES = {
 __all__ = [
     "ANY_PORT",
     "AddressAdded",
+    "AddressConflict",
     "AddressRemoved",
     "Capture",
     "CongestionWindowChanged",

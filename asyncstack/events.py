@@ -68,7 +68,29 @@ class AddressRemoved:
     error: OSError | None
 
 
-Event = InterfaceUp | InterfaceDown | LinkUp | LinkDown | AddressAdded | AddressRemoved | SourceFailed
+@dataclass(slots=True)
+class AddressConflict:
+    """Another host on the link of `interface`, at `mac`, uses `address`, which is ours. It was told so (RFC 5227 2.4).
+
+    lost: it insists, and the address is given up, as it was only leased or chosen; one that was configured is kept.
+    """
+
+    interface: Interface
+    address: bytes
+    mac: bytes
+    lost: bool
+
+
+Event = (
+    InterfaceUp
+    | InterfaceDown
+    | LinkUp
+    | LinkDown
+    | AddressAdded
+    | AddressRemoved
+    | AddressConflict
+    | SourceFailed
+)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from asyncstack.counters import Counters
 from asyncstack.errors import os_error
 from asyncstack.events import (
     AddressAdded,
+    AddressConflict,
     AddressRemoved,
     Event,
     InterfaceDown,
@@ -156,6 +157,7 @@ class Interfaces:
         interface.handlers[ETHERTYPE_IPV6] = self.ipv6.receive
         interface.on_unsent = self._report_unsent
         interface.link.is_broadcast = lambda address: self.addresses.is_broadcast(address, interface)
+        interface.link.on_conflict = lambda *conflict: self._tell_conflict(interface, *conflict)
         self.ndp.attach(interface)
         device.on_down = lambda error: self._device_down(interface, error)
         device.on_link = lambda up: self._link_changed(interface, up)
@@ -261,7 +263,8 @@ class Interfaces:
                 entry.route = self.routes.add(address, prefix_length, interface)
             except FileExistsError:
                 pass  # another address of ours is on that network already
-        interface.link.add_address(address, self.clock(), announce=announce)
+        yielding = origin in (Origin.DHCP4, Origin.LINK_LOCAL)
+        interface.link.add_address(address, self.clock(), announce=announce, yielding=yielding)
         self._tell(AddressAdded(entry))
         if len(address) == 16 and interface.device.ethernet:
             self._have_link_local(interface)
@@ -307,7 +310,18 @@ class Interfaces:
             await have_link_local(self, interface)
 
     async def _check_ipv4(self, interface: Interface, address: bytes) -> None:
-        """RFC 5227 2.1.1."""
+        if self.config.ipv4_conflict_probes:
+            from asyncstack.autoconf.conflicts import check
+
+            await check(interface, address, self.config.ipv4_conflict_probes)
+
+    def _tell_conflict(self, interface: Interface, address: bytes, mac: bytes, lost: bool) -> None:
+        if address in self.addresses.local:
+            self._tell(AddressConflict(interface, address, mac, lost))
+            if lost:
+                from asyncstack.autoconf.conflicts import in_use
+
+                self.remove_address(address, in_use(interface, address, mac))
 
     async def _check_ipv6(self, interface: Interface, address: bytes) -> None:
         """RFC 4862 5.4."""

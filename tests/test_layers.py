@@ -26,6 +26,7 @@ SANS_IO = {
     "asyncstack.application.dns.lookup",
     "asyncstack.application.dns.messages",
     "asyncstack.application.radv.times",
+    "asyncstack.link.claims",
     "asyncstack.link.neighbors",
     "asyncstack.link.segmentation",
     "asyncstack.network.addresses",

@@ -1,25 +1,25 @@
 """ARP (RFC 826) with conflict detection (RFC 5227): answers for our addresses, and asks for the table's.
 
-Sans-I/O: packets come in through `receive`, and leave through `packets_to_send`, each with the MAC it goes to.
+Sans-I/O: packets come in through `receive`, and leave through `packets_to_send`, each with the MAC it goes to. What is
+asked, said and fought about our own addresses is the matter of `claims`.
 
 What a hostile neighbour can do is bounded: a reply that nobody asked for, or a gratuitous one, changes existing
 entries only, and then the new MAC counts as unverified; a question for us is the only thing that makes an entry; a
-claim to one of our addresses is counted, and answered at most once in DEFEND_INTERVAL.
+claim to one of our addresses is counted, and answered at most once in ten seconds.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from asyncstack.counters import Counters
 from asyncstack.errors import WireError
+from asyncstack.link.claims import Claims
 from asyncstack.link.neighbors import NeighborTable
 from asyncstack.wire import arp
 from asyncstack.wire.ethernet import BROADCAST
 
-DEFEND_INTERVAL: Final = 10.0  # seconds, RFC 5227 1.1
 LOCK_TIME: Final = 1.0  # seconds in which the first of several replies wins, as in Linux
 
 _NO_MAC: Final = bytes(6)
@@ -40,22 +40,15 @@ class ArpProtocol:
         table: NeighborTable,
         counters: Counters,
         is_broadcast: Callable[[bytes], bool],
+        claims: Claims,
     ) -> None:
         self._mac = mac
         self._addresses = addresses
         self._table = table
         self._counters = counters
         self._is_broadcast = is_broadcast
+        self._claims = claims
         self._packets: list[tuple[bytes, bytes]] = []
-        self._defended: dict[bytes, float] = {}  # our address: when we last defended it
-
-    def announce(self, address: bytes) -> None:
-        """Tell all on the link that `address` is ours now (gratuitous ARP, RFC 5227 2.3)."""
-        self._send(BROADCAST, arp.REQUEST, self._mac, address, _NO_MAC, address)
-
-    def forget(self, address: bytes) -> None:
-        """`address` is not ours any more."""
-        self._defended.pop(address, None)
 
     def receive(self, data: memoryview, to_us: bool, now: float) -> None:
         """An ARP packet arrived, `to_us` alone or to all. Never raises."""
@@ -67,9 +60,14 @@ class ArpProtocol:
         sender, mac = packet.sender_ip, packet.sender_mac
         if mac[0] & 1 or mac == _NO_MAC or packet.operation not in (arp.REQUEST, arp.REPLY):
             self._counters["arp.malformed"] += 1
-        elif sender in self._addresses:
+            return
+        if self._claims and mac != self._mac:
+            target = packet.target_ip if packet.operation == arp.REQUEST else _NO_ADDRESS
+            self._claims.heard(sender, target, mac, now)
+        if sender in self._addresses:
             if mac != self._mac:
-                self._defend(sender, now)
+                self._counters["arp.address_conflict"] += 1
+                self._claims.conflict(sender, mac, now)
         elif packet.operation == arp.REQUEST and packet.target_ip in self._addresses:
             self._answer(packet, now)
         elif sender == _NO_ADDRESS:
@@ -79,7 +77,10 @@ class ArpProtocol:
             self._table.receive_reply(sender, mac, now, solicited=asked)
 
     def packets_to_send(self, now: float) -> list[tuple[bytes, bytes]]:
-        """(destination MAC, ARP packet) since the last call, the table's solicitations among them."""
+        """(destination MAC, ARP packet) since the last call, with what the table and the claims have to ask and say."""
+        for address, probe in self._claims.packets_to_send(now):
+            source = _NO_ADDRESS if probe else address
+            self._send(BROADCAST, arp.REQUEST, self._mac, source, _NO_MAC, address)
         for address, mac in self._table.solicitations_to_send(now):
             source = self._source_for(address)
             self._send(mac or BROADCAST, arp.REQUEST, self._mac, source, mac or _NO_MAC, address)
@@ -97,12 +98,6 @@ class ArpProtocol:
             return
         self._send(request.sender_mac, arp.REPLY, self._mac, request.target_ip, request.sender_mac, sender)
 
-    def _defend(self, address: bytes, now: float) -> None:
-        self._counters["arp.address_conflict"] += 1
-        if now - self._defended.get(address, -math.inf) >= DEFEND_INTERVAL:
-            self._defended[address] = now
-            self.announce(address)
-
     def _source_for(self, target: bytes) -> bytes:
         """Ours that shares the longest prefix with `target`: most likely of the same subnet."""
         wanted = int.from_bytes(target, "big")
@@ -112,6 +107,8 @@ class ArpProtocol:
     def _send(
         self, to: bytes, operation: int, sender_mac: bytes, sender: bytes, target_mac: bytes, target: bytes
     ) -> None:
+        if is_link_local(sender):
+            to = BROADCAST  # RFC 3927 2.5: so that two hosts at one address find out
         packet = arp.Arp(operation, sender_mac, sender, target_mac, target)
         self._packets.append((to, arp.build(packet)))
 
@@ -119,3 +116,8 @@ class ArpProtocol:
 def _may_be_host(address: bytes) -> bool:
     """Whether `address` can be that of one host on a link: not 0/8, not 127/8, no group, not reserved."""
     return address[0] not in (0, 127) and address[0] < 224
+
+
+def is_link_local(address: bytes) -> bool:
+    """Whether `address` is one that hosts choose for themselves, 169.254.0.0/16 (RFC 3927)."""
+    return address[:2] == b"\xa9\xfe"

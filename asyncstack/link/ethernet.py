@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
 from asyncstack.link.arp import LOCK_TIME, ArpProtocol
+from asyncstack.link.claims import Claims, Conflict, Free
+from asyncstack.link.claims import Event as ClaimEvent
 from asyncstack.link.frame import Frame, OutgoingFrame
 from asyncstack.link.neighbors import Event, Failed, NeighborTable
 from asyncstack.timing import LoopTimer
@@ -42,7 +44,8 @@ class EthernetLink:
     Hooks, set by the layer above: `is_broadcast(address)` says whether an IPv4 address means a whole subnet;
     `solicit_ipv6(target, mac)` sends a neighbour solicitation, to all where `mac` is None; `announce_ipv6(address)`
     sends an unsolicited advertisement; `on_neighbor(address, answers)` is told who has answered, and who has not, and
-    says whether other ways have been found for what was to go there.
+    says whether other ways have been found for what was to go there; `on_conflict(address, mac, lost)` is told who
+    claims an IPv4 address of ours, and whether it is to be given up.
     """
 
     def __init__(self, interface: Interface) -> None:
@@ -57,14 +60,22 @@ class EthernetLink:
         self.solicit_ipv6: Callable[[bytes, bytes | None], None] = lambda target, mac: None
         self.announce_ipv6: Callable[[bytes], None] = lambda address: None
         self.on_neighbor: Callable[[bytes, bool], bool] = lambda address, answers: False
+        self.on_conflict: Callable[[bytes, bytes, bool], None] = lambda address, mac, lost: None
         self._interface = interface
         limit = interface.neighbor_limit
         rng, counters = interface.rng, interface.counters
         self.neighbors4 = NeighborTable("arp", rng=rng, counters=counters, limit=limit, lock_time=LOCK_TIME)
         self.neighbors6 = NeighborTable("ndp", rng=rng, counters=counters, limit=limit)
+        self._claims = Claims(rng)
         self._arp = ArpProtocol(
-            self.mac, self.addresses, self.neighbors4, counters, lambda address: self.is_broadcast(address)
+            self.mac,
+            self.addresses,
+            self.neighbors4,
+            counters,
+            lambda address: self.is_broadcast(address),
+            self._claims,
         )
+        self._checked: dict[bytes, Callable[[bytes | None], None]] = {}
         self._timer = LoopTimer(interface.loop, interface.clock, self._timer_expired)
         self._closed = False
         # link addresses of groups that are let in, and for how many groups
@@ -184,16 +195,37 @@ class EthernetLink:
 
     # addresses
 
-    def add_address(self, address: bytes, now: float, *, announce: bool = True) -> None:
-        """`address` (4 or 16 bytes) is ours: answer for it, and announce it to the link."""
+    def check_address(
+        self, address: bytes, probes: int, now: float, done: Callable[[bytes | None], None]
+    ) -> None:
+        """Ask `probes` times whether somebody has `address`, of IPv4 (RFC 5227 2.1), and call `done` with the MAC of
+        who does, b"" if nobody, None if the link was closed. Raises OSError EALREADY while that is going on."""
+        if address in self._checked:
+            raise os_error(errno.EALREADY, f"{ip_text(address)} is being checked on {self._interface.name}")
+        self._checked[address] = done
+        self._claims.check(address, now, probes)
+        self._serve(now)
+
+    def abandon_check(self, address: bytes) -> None:
+        """Nobody waits for `check_address` any more."""
+        if self._checked.pop(address, None) is not None:
+            self._claims.abandon(address)
+
+    def add_address(
+        self, address: bytes, now: float, *, announce: bool = True, yielding: bool = False
+    ) -> None:
+        """`address` (4 or 16 bytes) is ours: answer for it, and announce it to the link. yielding: rather give it up
+        than fight for it with another host that has it, too."""
         self.addresses[address] = None
+        if len(address) == 4:
+            self._claims.use(address, now, yielding=yielding)
         if announce:
             self.announce(address, now)
 
     def announce(self, address: bytes, now: float) -> None:
         """Tell the link that `address`, one of ours, is here."""
         if len(address) == 4:
-            self._arp.announce(address)
+            self._claims.announce(address)
             self._serve(now)
         else:
             self.announce_ipv6(address)
@@ -201,7 +233,7 @@ class EthernetLink:
     def remove_address(self, address: bytes) -> None:
         """`address` is ours no longer."""
         self.addresses.pop(address, None)
-        self._arp.forget(address)
+        self._claims.give_up(address)
 
     def join(self, group: bytes) -> None:
         """Let frames to `group`, an IP address, in."""
@@ -221,12 +253,16 @@ class EthernetLink:
         self._timer.cancel()
         self.neighbors4.clear()
         self.neighbors6.clear()
+        for address, done in list(self._checked.items()):
+            self.abandon_check(address)
+            done(None)
 
     # what the tables want done
 
     def _timer_expired(self, now: float) -> None:
         self.neighbors4.timer_expired(now)
         self.neighbors6.timer_expired(now)
+        self._claims.timer_expired(now)
         self._serve(now)
 
     def _serve(self, now: float) -> None:
@@ -240,11 +276,21 @@ class EthernetLink:
             self.solicit_ipv6(target, unicast_mac)
         for event in four.events() + six.events():
             self._settle(event)
-        deadline = min(four.deadline, six.deadline)
+        for claim_event in self._claims.events():
+            self._settle_claim(claim_event)
+        deadline = min(four.deadline, six.deadline, self._claims.deadline)
         if deadline < math.inf:
             self._timer.arm(deadline)
         else:
             self._timer.cancel()  # not just disarmed: an idle stack has no timer at all
+
+    def _settle_claim(self, event: ClaimEvent) -> None:
+        if isinstance(event, Conflict):
+            self.on_conflict(event.address, event.mac, event.lost)
+            return
+        done = self._checked.pop(event.address, None)
+        if done is not None:
+            done(b"" if isinstance(event, Free) else event.mac)
 
     def _settle(self, event: Event) -> None:
         if isinstance(event, Failed):
@@ -266,10 +312,15 @@ class EthernetLink:
         interface.unreachable(senders, packets, _unreachable(event, interface.name))
 
 
-def _unreachable(event: Failed, interface: str) -> OSError:
+def ip_text(address: bytes) -> str:
+    """`address` for an error message."""
     from ipaddress import ip_address  # only here: addresses are bytes everywhere else
 
-    address = ip_address(event.address)
+    return str(ip_address(address))
+
+
+def _unreachable(event: Failed, interface: str) -> OSError:
+    address = ip_text(event.address)
     if event.evicted:
         return os_error(errno.EHOSTUNREACH, f"the neighbour table of {interface} has no room for {address}")
     return os_error(errno.EHOSTUNREACH, f"no answer from {address} on {interface}")

@@ -26,6 +26,7 @@ class IpLink:
         self._interface = interface
         self.addresses: dict[bytes, None] = {}
         self.is_broadcast: Callable[[bytes], bool] = lambda address: False  # nobody asks
+        self.on_conflict: Callable[[bytes, bytes, bool], None] = lambda address, mac, lost: None
 
     def receive(self, frame: Frame) -> Awaitable[None]:
         """Pass `frame` to the handler of its IP version: to be awaited. Not a coroutine itself, which would cost as
@@ -59,7 +60,18 @@ class IpLink:
     def confirm(self, next_hop: bytes, now: float) -> None:
         """There is no neighbour whose reachability could be confirmed."""
 
-    def add_address(self, address: bytes, now: float, *, announce: bool = True) -> None:
+    def check_address(
+        self, address: bytes, probes: int, now: float, done: Callable[[bytes | None], None]
+    ) -> None:
+        """There is nobody who could have it."""
+        done(b"")
+
+    def abandon_check(self, address: bytes) -> None:
+        """There was none."""
+
+    def add_address(
+        self, address: bytes, now: float, *, announce: bool = True, yielding: bool = False
+    ) -> None:
         """Take `address` (4 or 16 bytes) as ours. Nobody on this link asks for it."""
         self.addresses[address] = None
 

@@ -7,6 +7,7 @@ import pytest
 
 from asyncstack.counters import Counters
 from asyncstack.link.arp import ArpProtocol
+from asyncstack.link.claims import Claims
 from asyncstack.link.neighbors import NeighborTable
 from asyncstack.link.reachability import State
 from asyncstack.wire import arp
@@ -27,8 +28,14 @@ class Host:
         self.counters = Counters()
         self.table = NeighborTable("arp", rng=random.Random(1), counters=self.counters, lock_time=1.0)
         self.addresses = {OURS: None, ALSO_OURS: None, b"\xfd" + bytes(15): None}
+        self.claims = Claims(random.Random(2))
         self.arp = ArpProtocol(
-            MAC, self.addresses, self.table, self.counters, lambda address: address == SUBNET_BROADCAST
+            MAC,
+            self.addresses,
+            self.table,
+            self.counters,
+            lambda address: address == SUBNET_BROADCAST,
+            self.claims,
         )
 
     def receive(self, operation, sender_mac, sender, target, now=0.0, *, target_mac=NO_MAC, to_us=False):
@@ -167,7 +174,7 @@ def test_a_unicast_question_verifies_a_stale_neighbor(host):
 
 
 def test_an_address_is_announced(host):
-    host.arp.announce(OURS)
+    host.claims.announce(OURS)
     assert host.sent() == [ANNOUNCEMENT]
 
 
@@ -198,7 +205,7 @@ def test_each_address_is_defended_by_itself(host):
 def test_an_address_that_was_removed_is_not_defended(host):
     host.receive(arp.REPLY, EVIL_MAC, OURS, OURS)
     del host.addresses[OURS]
-    host.arp.forget(OURS)
+    host.claims.give_up(OURS)
     assert host.receive(arp.REPLY, EVIL_MAC, OURS, OURS, 60.0) == []
     host.addresses[OURS] = None  # it is ours again: the old rate limit is gone
     assert host.receive(arp.REPLY, EVIL_MAC, OURS, OURS, 3.0) == [ANNOUNCEMENT]
