@@ -106,11 +106,12 @@ class Interfaces:
             raise
         try:
             given: dict[str, Source] = {", ".join(own) or "gateway": _Given(self, interface, own, hops)}
+            found = {word: make_source(word, self, interface, timeout) for word in words}
             configuration = self._configurations[interface] = Configuration(
-                interface, given | {word: make_source(word, self, interface) for word in words}, self._tell
+                interface, given | found, self._tell
             )
             if wait:
-                await configuration.start(timeout)
+                await configuration.start()
             else:
                 configuration.start_in_background()
         except BaseException:
@@ -230,7 +231,7 @@ class Interfaces:
         self._tell(LinkUp(interface) if up else LinkDown(interface))
         if up:  # a switch has to learn where we are now; what is lent is announced once that is confirmed
             for entry in self.addresses.of(interface):
-                if entry.origin is Origin.STATIC:
+                if entry.origin in (Origin.STATIC, Origin.LINK_LOCAL):
                     interface.link.announce(entry.address, self.clock())
         configuration = self._configurations.get(interface)
         if configuration is not None:
@@ -378,10 +379,6 @@ class _Given:
     ) -> None:
         self._stack, self._interface = stack, interface
         self._addresses, self._hops = addresses, hops
-
-    @property
-    def missing(self) -> str:
-        return "is checked whether nobody has it"
 
     async def start(self) -> None:
         stack, interface = self._stack, self._interface

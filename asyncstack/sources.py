@@ -1,7 +1,7 @@
 """Where the addresses of an interface come from, if nobody has typed them: the words of `add_interface`.
 
-A source is made for one interface of one stack, `Kind(stack, interface)`, and has `Source`'s four methods. It lives in
-a module of its own, which is imported when the word is used.
+A source is made for one interface of one stack, `Kind(stack, interface, timeout=seconds)`, and has `Source`'s four
+methods. It lives in a module of its own, which is imported when the word is used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import errno
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from asyncstack.errors import os_error
 from asyncstack.events import Event, SourceFailed
@@ -27,6 +27,8 @@ _KINDS: Final = {
     "link-local": ("asyncstack.autoconf.link_local", "LinkLocal"),  # IPv4's, RFC 3927
 }
 
+GRACE: Final = 0.1  # seconds in which all those fail whose time is up together
+
 
 class Source(Protocol):
     """Gives an interface addresses, and what belongs to them: routes, nameservers; renews them and takes them away.
@@ -34,15 +36,11 @@ class Source(Protocol):
     It never ends the interface: what it can not get it goes on trying for until it is stopped.
     """
 
-    @property
-    def missing(self) -> str:
-        """What `start` waits for, for an error's text: "no answer to 3 DHCPDISCOVER"."""
-
     async def start(self) -> None:
-        """Return when there is a usable address, which is in the stack's table then. It may be cancelled; who started
-        it knows how long to wait.
+        """Return when there is a usable address, which is in the stack's table then. It may be cancelled.
 
-        Raises OSError for what waiting does not help against.
+        Raises TimeoutError after `timeout` seconds that says what is missing, OSError for what waiting does not help
+        against.
         """
 
     async def stop(self) -> None:
@@ -85,11 +83,17 @@ def parse_addresses(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     return list(words), addresses
 
 
-def make_source(word: str, stack: Interfaces, interface: Interface) -> Source:
+class Kind(Protocol):
+    """What makes a source. `timeout`: seconds that `start` waits."""
+
+    def __call__(self, stack: Interfaces, interface: Interface, *, timeout: float) -> Source: ...
+
+
+def make_source(word: str, stack: Interfaces, interface: Interface, timeout: float) -> Source:
     """The source that `word` names, not started. Raises ValueError for a word that is none."""
     module, name = _KINDS[check_word(word)]
-    kind = cast("Callable[[Interfaces, Interface], Source]", getattr(import_module(module), name))
-    return kind(stack, interface)
+    kind = cast(Kind, getattr(import_module(module), name))
+    return kind(stack, interface, timeout=timeout)
 
 
 class Configuration:
@@ -104,21 +108,26 @@ class Configuration:
         self._starting: dict[asyncio.Task[None], str] = {}
         self._stopped = False
 
-    async def start(self, timeout: float) -> None:
-        """Return when every one has given an address. Raises what the first raises that fails; TimeoutError that says
-        what each of the others waits for."""
+    async def start(self) -> None:
+        """Return when every one has given an address. Raises what the first raises that fails; TimeoutError that has
+        the words of all that waited in vain."""
         self._start()
-        tasks, began = list(self._starting), self._interface.clock()
-        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
-        waited = self._interface.clock() - began
+        tasks, began = dict(self._starting), self._interface.clock()
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if any(not task.cancelled() and isinstance(task.exception(), TimeoutError) for task in done):
+            await asyncio.wait(tasks, timeout=GRACE)
         if self._stopped:
             raise os_error(errno.ENETDOWN, f"{self._interface.name} was removed while it was configured")
-        for task in tasks:
-            if task.done() and (error := task.exception()) is not None:
-                self._raise(self._starting[task], error)
-        late = [self._starting[task] for task in tasks if not task.done()]
-        if late:
-            why = "; ".join(f"{word}: {self._sources[word].missing}" for word in late)
+        errors = {tasks[task]: error for task in tasks if task.done() and (error := task.exception())}
+        for word, error in errors.items():
+            if not isinstance(error, OSError):
+                raise error
+            if not isinstance(error, TimeoutError):
+                text = f"{self._interface.name}: {word}: {error.strerror or error}"
+                raise OSError(error.errno, text) from error
+        if errors:
+            waited = self._interface.clock() - began
+            why = "; ".join(f"{word}: {error.args[-1]}" for word, error in errors.items())
             raise os_error(errno.ETIMEDOUT, f"{self._interface.name} after {waited:.1f} s: {why}")
         self._starting.clear()
 
@@ -140,11 +149,6 @@ class Configuration:
             self._tell(SourceFailed(self._interface, word, error))
         elif error is not None:
             self._report(word, "starting", error)
-
-    def _raise(self, word: str, error: BaseException) -> NoReturn:
-        if not isinstance(error, OSError):
-            raise error
-        raise OSError(error.errno, f"{self._interface.name}: {word}: {error.strerror or error}") from error
 
     def link_changed(self, up: bool) -> None:
         """Tell all of them."""

@@ -21,4 +21,4 @@ def test_an_unknown_word_is_told_which_there_are():
     with pytest.raises(ValueError, match=r"'dhcp' is no source.*dhcp4, slaac, dhcp6, link-local"):
         check_word("dhcp")
     with pytest.raises(ValueError, match="'dhcp' is no source"):
-        make_source("dhcp", None, None)
+        make_source("dhcp", None, None, 1.0)
