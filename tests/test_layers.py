@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "asyncstack"
 
 # What every layer may use, then the layers from the bottom up, then what is put on top of them. Applications
-# program against asyncio's calls, so `names` and `calls` lie below them.
+# program against asyncio's calls, so `names` and `calls` lie below them; those that give addresses hear `events`.
 FOUNDATION = {"config", "counters", "errors", "timing", "version"}
-LAYERS = ["wire", "link", "network", "transport", "names", "addrinfo", "calls", "application"]
+LAYERS = ["wire", "link", "network", "transport", "events", "names", "addrinfo", "calls", "application"]
 BOTTOM, TOP = 0, len(LAYERS) + 1
 
 # These read no clock and do no I/O: `now` comes in; bytes, events and deadlines come out.
@@ -22,6 +22,11 @@ SANS_IO = {
     "asyncstack.application.dhcp.machine",
     "asyncstack.application.dhcp.retry",
     "asyncstack.application.dhcp.states",
+    "asyncstack.application.dhcp6.duid",
+    "asyncstack.application.dhcp6.lease",
+    "asyncstack.application.dhcp6.machine",
+    "asyncstack.application.dhcp6.retransmission",
+    "asyncstack.application.dhcp6.states",
     "asyncstack.application.dns.cache",
     "asyncstack.application.dns.lookup",
     "asyncstack.application.dns.messages",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import math
 from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
+from asyncstack.application.host import Host
 from asyncstack.application.radv.times import AdvertisementTimes, Due
 from asyncstack.errors import os_error
 from asyncstack.link.interface import Interface
-from asyncstack.network.addresses import ANY_IPV6, AddressTable, is_link_local, parse_address, parse_network
-from asyncstack.network.ndp import Ndp
-from asyncstack.timing import Clock, LoopTimer
+from asyncstack.network.addresses import ANY_IPV6, is_link_local, parse_address, parse_network
+from asyncstack.timing import LoopTimer
 from asyncstack.wire.ndp import ALL_NODES, ALL_ROUTERS, Dnssl, Prefix, Rdnss, RouterAdvertisement, build
 
 INTERVAL: Final = (200.0, 600.0)  # RFC 4861 6.2.1
@@ -28,15 +27,6 @@ IPV6_HEADER: Final = 40
 MAC_OPTION: Final = 8
 
 PREFERENCES: Final = {"low": -1, "medium": 0, "high": 1}
-
-
-class Host(Protocol):
-    """What is needed of a stack."""
-
-    loop: asyncio.AbstractEventLoop
-    clock: Clock
-    addresses: AddressTable
-    ndp: Ndp
 
 
 class RouterAdvertiser:
