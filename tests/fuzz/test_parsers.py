@@ -10,6 +10,7 @@ from asyncstack.wire import (
     arp,
     checksum,
     dhcp,
+    dhcp6,
     dhcp_options,
     ethernet,
     icmp,
@@ -158,6 +159,16 @@ DHCP_OPTIONS = {
 DHCP = dhcp.Message(dhcp.REPLY, b"xid!", MAC, DHCP_OPTIONS, yiaddr=DST4, file=b"boot")
 LONG_DHCP = dhcp.Message(dhcp.REPLY, b"xid!", MAC, DHCP_OPTIONS | {43: bytes(range(230)), 224: bytes(50)})
 
+LEASE = dhcp6.IaNa(1, 50, 80, [dhcp6.IaAddress(DST6, 100, 200)], dhcp6.Status(0, "fine"))
+DHCP6 = [
+    dhcp6.build(dhcp6.Message(dhcp6.SOLICIT, 1, MAC, requested=[23, 24], elapsed=0, rapid_commit=True)),
+    dhcp6.build(
+        dhcp6.Message(
+            dhcp6.REPLY, 1, MAC, MAC, [LEASE], nameservers=[SRC6], search=["example.org"], refresh=9
+        )
+    ),
+]
+
 # name: what parses, how to repair a mutation, valid inputs
 PARSERS = {
     "ethernet": (ethernet.parse, leave, [ethernet.build(MAC, MAC, 0x0800) + bytes(46)]),
@@ -190,6 +201,7 @@ PARSERS = {
     "udp": (parse_datagram, leave, [udp.build(53, 4000, 12) + bytes(12)]),
     "tcp": (parse_segment, leave, [tcp_bytes(segment) for segment in (SYN, DATA, HOLES, PLAIN)]),
     "dhcp": (parse_dhcp, leave, [dhcp.build(DHCP), dhcp.build(LONG_DHCP)]),
+    "dhcp6": (dhcp6.parse, leave, DHCP6),
     "virtio_net": (parse_vnet, leave, [virtio_net.build(1, 1, 54, 1448, 14, 16) + bytes(60)]),
 }
 
@@ -249,7 +261,7 @@ def test_valid_inputs_and_every_truncation(name):
         assert not refused(name, sample, "valid")
         verdicts = [refused(name, sample[:size], f"cut to {size}") for size in range(len(sample) + 1)]
         # a shorter payload is valid in TCP, a shorter header with fewer words is not; DHCP ends between any two options
-        if name not in ("tcp", "dhcp"):
+        if name not in ("tcp", "dhcp", "dhcp6"):
             assert sorted(verdicts, reverse=True) == verdicts
 
 
