@@ -46,7 +46,7 @@ Super-segments. TCP builds segments of up to 64 KiB, with only the pseudo-header
 with virtio-net offload takes and gives them whole; for every other device `link/segmentation.py` cuts them.
 TCP has one code path.
 
-Time. One lazy timer per connection moves its deadline by storing a float. On a virtual-time loop everything,
+Time. A connection moves its deadline by storing a float. On a virtual-time loop everything,
 the stack, the links and `asyncio.sleep`, jumps to the next deadline together.
 
 Where it differs from the first design
@@ -54,8 +54,8 @@ Where it differs from the first design
 
 - The transmit side is no coroutine: `flush` never waits for anything, so a callback on the ready queue does the
   same with less.
-- A connection has one lazy timer for the earliest of its deadlines, not one for each kind: the handle is re-armed
-  early at most once per RTO or delayed ACK, and an idle connection has none.
+- A connection has one lazy deadline, the earliest of its timers, not a timer of each kind; the deadlines of all share
+  one `call_later` handle (`timing.TimerQueue`). An idle connection has none.
 - Probing the path MTU has no timer of its own: it looks when data flows, as it needs data to probe with.
 - The queue of a worker that died is not detached: the kernel then spreads the flows of the other queues anew (40 of 51
   moved when tried), and their connections would end too. It waits for the worker's replacement.
@@ -71,22 +71,24 @@ from asyncstack.version import __version__
 
 if TYPE_CHECKING:
     from asyncstack.config import DnsConfig, StackConfig, TcpConfig
-    from asyncstack.events import (
-        AddressAdded,
-        AddressConflict,
-        AddressRemoved,
+    from asyncstack.connection_events import (
         CongestionWindowChanged,
         ConnectionClosed,
         ConnectionEstablished,
         ConnectionEvent,
         ConnectionOpened,
+        RecoveryStarted,
+        RetransmissionTimeout,
+        SegmentRetransmitted,
+    )
+    from asyncstack.events import (
+        AddressAdded,
+        AddressConflict,
+        AddressRemoved,
         InterfaceDown,
         InterfaceUp,
         LinkDown,
         LinkUp,
-        RecoveryStarted,
-        RetransmissionTimeout,
-        SegmentRetransmitted,
         SourceFailed,
     )
     from asyncstack.link.capture import Capture
@@ -116,11 +118,11 @@ _HOMES = {
     "AddressRemoved": "asyncstack.events",
     "ANY_PORT": "asyncstack.names",
     "Capture": "asyncstack.link.capture",
-    "CongestionWindowChanged": "asyncstack.events",
-    "ConnectionClosed": "asyncstack.events",
-    "ConnectionEstablished": "asyncstack.events",
-    "ConnectionEvent": "asyncstack.events",
-    "ConnectionOpened": "asyncstack.events",
+    "CongestionWindowChanged": "asyncstack.connection_events",
+    "ConnectionClosed": "asyncstack.connection_events",
+    "ConnectionEstablished": "asyncstack.connection_events",
+    "ConnectionEvent": "asyncstack.connection_events",
+    "ConnectionOpened": "asyncstack.connection_events",
     "DatagramSocket": "asyncstack.transport.sockets.datagrams",
     "DnsConfig": "asyncstack.config",
     "Device": "asyncstack.link.device",
@@ -135,9 +137,9 @@ _HOMES = {
     "MemoryDevice": "asyncstack.link.memory",
     "Network": "asyncstack.testing.network",
     "PingReply": "asyncstack.transport.ping",
-    "RecoveryStarted": "asyncstack.events",
-    "RetransmissionTimeout": "asyncstack.events",
-    "SegmentRetransmitted": "asyncstack.events",
+    "RecoveryStarted": "asyncstack.connection_events",
+    "RetransmissionTimeout": "asyncstack.connection_events",
+    "SegmentRetransmitted": "asyncstack.connection_events",
     "SelectorEventLoop": "asyncstack.loop.loops",
     "Server": "asyncstack.transport.tcp.server",
     "SettingsError": "asyncstack.loop.tables",

@@ -40,14 +40,14 @@ from asyncstack.transport.sockets.datagrams import DatagramSocket
 from asyncstack.transport.sockets.making import make_socket
 from asyncstack.transport.sockets.stream import StreamSocket
 from asyncstack.transport.tcp.congestion import CongestionControl
-from asyncstack.transport.tcp.info import TcpInfo
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.server import Server
 from asyncstack.transport.udp.layer import UdpLayer
-from asyncstack.watching import ConnectionWatch, EventStream
 
 if TYPE_CHECKING:
     from asyncstack.application.dns.resolver import Resolver
+    from asyncstack.transport.tcp.info import TcpInfo
+    from asyncstack.watching import ConnectionWatch, EventStream
 
 IpT = TypeVar("IpT", Ipv4, Ipv6)
 
@@ -115,7 +115,6 @@ class Stack(Interfaces, Calls):
         self.tcp = TcpLayer(context)
         self._nameservers = Nameservers()
         self._dns_changed()
-        self._watch = ConnectionWatch(self.tcp)
         self._ping = Ping(clock, self.routes, self.icmp, self.icmpv6, rng)
         self.routes.loopback = self.attach(LoopbackDevice(), ["127.0.0.1/8", "::1/128"], name="lo")
         self._neighbors: Stacks | None = getattr(self.loop, "stacks", None)  # on a loop that routes
@@ -148,6 +147,12 @@ class Stack(Interfaces, Calls):
         await self.close()
 
     # what happens
+
+    @cached_property
+    def _watch(self) -> ConnectionWatch:
+        from asyncstack.watching import ConnectionWatch
+
+        return ConnectionWatch(self.tcp)
 
     def events(self, limit: int = 1000) -> EventStream:
         """What happens to TCP connections from now on, for `async for`: see `ConnectionEvent` and what derives from it.
@@ -313,7 +318,8 @@ class Stack(Interfaces, Calls):
             await asyncio.sleep(0)  # connection_lost() and events come by call_soon
         finally:
             failures = await asyncio.gather(*closing, return_exceptions=True)
-            self._watch.close()
+            if "_watch" in vars(self):
+                self._watch.close()
             if self._end is not None and not self._end.done():
                 self._end.set_result(None)
         for failure in failures:

@@ -1,11 +1,13 @@
-"""The two things the shells need of time: which clock to read, and a timer that is cheap to move."""
+"""What the shells need of time: which clock to read, a timer that is cheap to move, and one handle for many timers."""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 Clock = Callable[[], float]
 
@@ -117,3 +119,97 @@ class LoopTimer:
             return
         self.deadline = math.inf
         self._callback(now)
+
+
+class Timed(Protocol):
+    """What waits in a `TimerQueue`. Both times are clock seconds, `math.inf` at first; `fires_at` is the queue's."""
+
+    deadline: float
+    fires_at: float
+
+    def timer_expired(self, now: float) -> None:
+        """`deadline` has passed, and is `math.inf` now."""
+
+
+class TimerQueue:
+    """The deadlines of very many, behind one `LoopTimer`.
+
+    As there, who moves its deadline later, or away, assigns a float, and calls `arm` only if it lies before `fires_at`.
+    To fire costs an entry in a dict; a handle of the loop for each costs ten times as much, once per request where
+    there are so many connections that each is idle between two of its requests.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        self._loop = loop
+        # those that fire at one time, in the order they came; uvloop has no finer times than its tick
+        self._slots: dict[float, dict[Timed, None]] = {}
+        self._times: list[float] = []  # a heap of the keys, and of some that are gone
+        self._ticks = 0.0 if isinstance(loop, asyncio.BaseEventLoop) else 1 / UVLOOP_TICK
+        self._timer = LoopTimer(loop, clock, self._expire)
+
+    def arm(self, timed: Timed, deadline: float) -> None:
+        """Call `timed.timer_expired` once `deadline`, before its `fires_at`, has passed."""
+        if timed.fires_at < math.inf:
+            self._take_out(timed)
+        timed.deadline = deadline
+        at = math.ceil(deadline * self._ticks) / self._ticks if self._ticks else deadline
+        timed.fires_at = at
+        slot = self._slots.get(at)
+        if slot is not None:
+            slot[timed] = None
+            return
+        self._slots[at] = {timed: None}
+        if len(self._times) > 2 * len(self._slots) + 64:
+            self._times = list(self._slots)
+            heapq.heapify(self._times)
+        else:
+            heapq.heappush(self._times, at)
+        self._timer.arm(self._times[0])
+
+    def cancel(self, timed: Timed) -> None:
+        """Forget its deadline, and it."""
+        timed.deadline = math.inf
+        if timed.fires_at < math.inf:
+            self._take_out(timed)
+            timed.fires_at = math.inf
+        if not self._slots:  # not just disarmed: an idle stack has no timer at all
+            self._times.clear()
+            self._timer.cancel()
+
+    def _take_out(self, timed: Timed) -> None:
+        slot = self._slots.get(timed.fires_at)
+        if slot is not None:  # else it is firing now
+            slot.pop(timed, None)
+            if not slot:
+                del self._slots[timed.fires_at]
+
+    def _expire(self, now: float) -> None:
+        times, due = self._times, []
+        while times and times[0] <= now:
+            due.append(heapq.heappop(times))
+        for at in due:
+            for timed in list(self._slots.pop(at, ())):
+                if timed.fires_at == at:  # else an earlier one has cancelled it
+                    self._fire(timed, now)
+        if self._times:
+            self._timer.arm(self._times[0])
+
+    def _fire(self, timed: Timed, now: float) -> None:
+        timed.fires_at = math.inf
+        if timed.deadline > now:
+            if timed.deadline < math.inf:
+                self.arm(timed, timed.deadline)
+            return
+        timed.deadline = math.inf
+        try:
+            timed.timer_expired(now)
+        except Exception as exc:
+            self._loop.call_exception_handler({"message": f"the timer of {timed!r}", "exception": exc})
+        except (SystemExit, KeyboardInterrupt) as exc:
+            self._loop.call_soon(interrupt, exc)
+
+
+def interrupt(exc: BaseException) -> None:
+    """Stop the loop with what a callback of the application raised: for `call_soon`. Raised where it was, it would end
+    more than that callback."""
+    raise exc

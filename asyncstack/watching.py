@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.events import (
+from asyncstack.connection_events import (
     CongestionWindowChanged,
     ConnectionClosed,
     ConnectionEstablished,

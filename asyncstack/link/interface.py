@@ -24,7 +24,7 @@ from asyncstack.link.ethernet import EthernetLink
 from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
 from asyncstack.link.ip import IpLink
 from asyncstack.link.segmentation import complete_checksum, segment
-from asyncstack.timing import Clock, LoopTimer
+from asyncstack.timing import Clock, LoopTimer, interrupt
 
 QUANTUM: Final = 128 << 10  # bytes one sender may send per turn
 FLUSH_SECONDS: Final = 0.001  # after this long the rest of the senders wait for the next loop turn
@@ -123,7 +123,7 @@ class Interface:
                 except Exception as exc:
                     self._report(exc, frame)
                 except (SystemExit, KeyboardInterrupt) as exc:
-                    self.loop.call_soon(_interrupt, exc)
+                    self.loop.call_soon(interrupt, exc)
             self._receiving = False
             self.flush()
 
@@ -196,7 +196,7 @@ class Interface:
                 except Exception as exc:
                     self._report_sender(exc, sender)
                 except (SystemExit, KeyboardInterrupt) as exc:
-                    self.loop.call_soon(_interrupt, exc)
+                    self.loop.call_soon(interrupt, exc)
                 now = self.clock()
         finally:
             self._flushing = False
@@ -232,9 +232,3 @@ class Interface:
             sender.unreachable(error)
         for parts in packets:
             self.on_unsent(memoryview(b"".join(parts)), self)
-
-
-def _interrupt(exc: BaseException) -> None:
-    """Stop the loop with what a callback of the application raised. Raised where it was, it would end the receive
-    coroutine, and the application could not even say goodbye to its peers."""
-    raise exc

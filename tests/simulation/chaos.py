@@ -225,9 +225,7 @@ class Inspector:
 
     def check_timers(self, endpoint, stack):
         conn, snd = endpoint.connection, endpoint.connection.sender
-        assert endpoint._timer.deadline <= conn.deadline, describe(
-            endpoint, "its timer is not set in the loop"
-        )
+        assert endpoint.deadline <= conn.deadline, describe(endpoint, "its timer is not set in the loop")
         if conn.state in (State.SYN_SENT, State.SYN_RECEIVED) or snd.una != snd.nxt:
             assert conn.timers[RETRANSMIT] < math.inf, describe(endpoint, "nothing will be sent again")
         elif conn.synchronized and snd.waiting:
@@ -263,7 +261,7 @@ class Inspector:
 def describe(endpoint, what):
     info = endpoint.connection.info(endpoint.layer.clock())
     timers = endpoint.connection.timers
-    return f"{what}: {endpoint.key} at {endpoint.layer.clock()}, timers {timers}, {endpoint._timer.deadline}; {info}"
+    return f"{what}: {endpoint.key} at {endpoint.layer.clock()}, timers {timers}, {endpoint.deadline}; {info}"
 
 
 class Weather:

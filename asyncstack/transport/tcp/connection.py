@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno as errors
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from asyncstack.config import TcpConfig
 from asyncstack.network.rate_limit import TokenBucket
@@ -24,7 +25,6 @@ from asyncstack.transport.tcp.buffers import send_buffer_limit
 from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.ecn import CE, LOOKED_AT, Ecn
 from asyncstack.transport.tcp.fast_open import FastOpen
-from asyncstack.transport.tcp.info import TcpInfo, describe
 from asyncstack.transport.tcp.memory import MemoryBudget
 from asyncstack.transport.tcp.phase import OPEN
 from asyncstack.transport.tcp.receiver import Receiver
@@ -50,6 +50,9 @@ from asyncstack.transport.tcp.state import (
 )
 from asyncstack.transport.tcp.timers import DELAYED_ACK, FIN_WAIT, NEVER, PERSIST, RETRANSMIT, no_timers
 from asyncstack.wire.tcp import ACK, FIN, PSH, RST, Segment
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.info import TcpInfo
 
 
 class Connection:
@@ -430,8 +433,7 @@ class Connection:
     def queued(self) -> int:
         """Bytes written and not acknowledged."""
         queue = self.sender.queue
-        size = queue.end - queue.una
-        return size if size > 0 else 0  # the ACK of a FIN lies beyond
+        return max(queue.end - queue.una, 0)  # the ACK of a FIN lies beyond
 
     @property
     def send_buffer_limit(self) -> int:
@@ -449,6 +451,8 @@ class Connection:
 
     def info(self, now: float) -> TcpInfo:
         """A look at everything."""
+        from asyncstack.transport.tcp.info import describe
+
         return describe(self, now)
 
     # for the modules that move the connection from state to state

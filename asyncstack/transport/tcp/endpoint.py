@@ -7,6 +7,7 @@ has gone, as the kernel keeps an orphan.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from errno import ECONNABORTED, ENOBUFS
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.network.routing import Path
-from asyncstack.timing import LoopTimer
 from asyncstack.transport.endpoint_socket import socket_address
 from asyncstack.transport.tcp.connection import Connection
-from asyncstack.transport.tcp.info import TcpInfo
 from asyncstack.transport.tcp.output import silent
 from asyncstack.transport.tcp.state import (
     CLOSED,
@@ -31,6 +30,7 @@ from asyncstack.transport.tcp.state import (
 from asyncstack.wire.tcp import Segment, build_partial
 
 if TYPE_CHECKING:
+    from asyncstack.transport.tcp.info import TcpInfo
     from asyncstack.transport.tcp.layer import TcpLayer
 
 PROTOCOL_TCP: Final = 6
@@ -78,8 +78,9 @@ class TcpEndpoint:
     __slots__ = (
         "_released",
         "_send",
-        "_timer",
         "connection",
+        "deadline",
+        "fires_at",
         "held",
         "key",
         "layer",
@@ -98,7 +99,7 @@ class TcpEndpoint:
         self._send = self._sending(connection.config)
         self._released = False
         self.held = 0  # bytes of ours in the memory budget: written and not acknowledged
-        self._timer = LoopTimer(layer.loop, layer.clock, self._timer_expired)
+        self.deadline = self.fires_at = math.inf  # of its timer, see `TimerQueue`
 
     # inputs
 
@@ -197,7 +198,8 @@ class TcpEndpoint:
         self.settle()
         self.release()
 
-    def _timer_expired(self, now: float) -> None:
+    def timer_expired(self, now: float) -> None:
+        """The earliest of the connection's timers is due."""
         self.connection.timer_expired(now)
         self.settle()
 
@@ -266,10 +268,9 @@ class TcpEndpoint:
                 interface.mark_ready(self)
 
     def _arm(self) -> None:
-        timer = self._timer
-        timer.deadline = deadline = min(self.connection.timers)  # `connection.deadline`, a call less
-        if deadline < timer.fires_at:
-            timer.arm(deadline)
+        self.deadline = deadline = min(self.connection.timers)  # `connection.deadline`, a call less
+        if deadline < self.fires_at:
+            self.layer.timers.arm(self, deadline)
 
     def _end(self) -> None:
         self.layer.memory.held -= self.held
@@ -287,7 +288,7 @@ class TcpEndpoint:
         """Leave the layer's table. The machine has ended and its last segment is sent, or will never be."""
         if not self._released:
             self._released = True
-            self._timer.end()
+            self.layer.timers.cancel(self)
             self.path.interface.forget(self)
             self.path.interface.link.unpark(self)
             self.layer.remove(self)
@@ -331,10 +332,9 @@ class TcpEndpoint:
             self.release()
             return False
         # `_arm`, a call less
-        timer = self._timer
-        timer.deadline = deadline = min(self.connection.timers)
-        if deadline < timer.fires_at:
-            timer.arm(deadline)
+        self.deadline = deadline = min(self.connection.timers)
+        if deadline < self.fires_at:
+            self.layer.timers.arm(self, deadline)
         return False
 
     def _reroute(self) -> bool:
@@ -361,5 +361,7 @@ class TcpEndpoint:
             self.connection.held_up(now)
             self._arm()
             if self.connection.owing:
-                self._timer.arm(min(self._timer.deadline, now + ROUTE_INTERVAL))
+                self.deadline = min(self.deadline, now + ROUTE_INTERVAL)
+                if self.deadline < self.fires_at:
+                    self.layer.timers.arm(self, self.deadline)
         return False

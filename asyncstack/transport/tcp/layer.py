@@ -13,7 +13,7 @@ from asyncstack.network.addresses import format_address, is_multicast
 from asyncstack.network.errors import IcmpError
 from asyncstack.network.rate_limit import TokenBucket
 from asyncstack.network.routing import Path
-from asyncstack.timing import LoopTimer
+from asyncstack.timing import LoopTimer, TimerQueue
 from asyncstack.transport.claims import Claim, Claims
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ports import check_port, choose_ephemeral
@@ -83,6 +83,7 @@ class TcpLayer:
         self.strays = Strays(context, self.connections, self.listeners, self._time_wait, self._challenges)
         self._drained: asyncio.Future[None] | None = None
         self._ending = False
+        self.timers = TimerQueue(self.loop, self.clock)  # of the connections
         self._time_wait_timer = LoopTimer(self.loop, self.clock, self._time_wait_expired)
         # bound once, not for each connection
         self.send_ipv4, self.send_ipv6 = context.ipv4.send, context.ipv6.send

@@ -6,10 +6,12 @@ Times there are microseconds (milliseconds for those that end in _sent or _recv)
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from asyncstack.transport.tcp.info import TcpInfo
 from asyncstack.transport.tcp.state import State
+
+if TYPE_CHECKING:
+    from asyncstack.transport.tcp.info import TcpInfo
 
 STATES: Final = (
     State.ESTABLISHED,
