@@ -210,10 +210,10 @@ class Interfaces:
         if interface not in self.interfaces:
             return
         self.interfaces.remove(interface)
+        self.addresses.remove_interface(interface)  # which tells routers, before the link is gone
         interface.stop()
         self.redirects.remove_interface(interface)
         self.routes.remove_interface(interface)
-        self.addresses.remove_interface(interface)
         self._end_connections(interface, error or _removed(interface))
         self._tell(InterfaceDown(interface, error))
 
@@ -233,6 +233,7 @@ class Interfaces:
             for entry in self.addresses.of(interface):
                 if entry.origin in (Origin.STATIC, Origin.LINK_LOCAL):
                     interface.link.announce(entry.address, self.clock())
+            self.addresses.groups.on_unheard(interface, 0)
         configuration = self._configurations.get(interface)
         if configuration is not None:
             configuration.link_changed(up)

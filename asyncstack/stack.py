@@ -28,6 +28,7 @@ from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
 from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
+from asyncstack.network.membership import PROTOCOL_IGMP, Membership
 from asyncstack.network.ndp import Ndp
 from asyncstack.network.redirects import Redirects
 from asyncstack.network.routing import RoutingTable
@@ -99,6 +100,9 @@ class Stack(Interfaces, Calls):
         self.icmpv6 = Icmpv6(self.ipv6, errors_per_second=self.config.icmp_errors_per_second)
         self.redirects = Redirects(self.routes, self.counters)
         self.ndp = self.icmpv6.ndp = Ndp(clock=clock, counters=self.counters, redirects=self.redirects)
+        membership = Membership(self.addresses, loop=self.loop, clock=clock, counters=self.counters)
+        self.ipv4.register(PROTOCOL_IGMP, membership)
+        self.icmpv6.mld = membership
         context = TransportContext(
             self.loop,
             clock,

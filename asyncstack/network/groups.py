@@ -49,10 +49,11 @@ def merge(filters: Iterable[SourceFilter]) -> SourceFilter:
 class Groups:
     """The groups of one stack. `on_join(group, interface)` is called when a group gets its first member on an
     interface, `on_leave` when the last one has left: the link has to let it in. `on_change(group, interface, before,
-    now)` is called when what an interface lets in of a group is another: routers want to be told (IGMP, MLD).
+    now)` is called when what an interface lets in of a group is another: routers want to be told (IGMP, MLD), and
+    `on_gone(interface)` when it is about to go.
     """
 
-    __slots__ = ("_listening", "_members", "on_change", "on_join", "on_leave")
+    __slots__ = ("_listening", "_members", "on_change", "on_gone", "on_join", "on_leave")
 
     def __init__(self) -> None:
         self.on_join: Callable[[bytes, Interface], None] = lambda group, interface: None
@@ -60,6 +61,7 @@ class Groups:
         self.on_change: Callable[[bytes, Interface, SourceFilter, SourceFilter], None] = (
             lambda group, interface, before, now: None
         )
+        self.on_gone: Callable[[Interface], None] = lambda interface: None
         # by (group, interface index)
         self._members: dict[tuple[bytes, int], dict[Hashable, SourceFilter]] = {}
         self._listening: dict[tuple[bytes, int], SourceFilter] = {}
@@ -100,7 +102,8 @@ class Groups:
             self.on_change(group, interface, before, now)
 
     def remove_interface(self, interface: Interface) -> None:
-        """`interface` is gone, and nobody there is told."""
+        """`interface` goes, and nobody is in a group there."""
+        self.on_gone(interface)
         for table in (self._members, self._listening):
             for key in [key for key in table if key[1] == interface.index]:
                 del table[key]

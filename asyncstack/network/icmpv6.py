@@ -21,6 +21,9 @@ ERRORS_PER_SECOND: Final = 1000.0
 ERROR_BURST: Final = 50
 
 _QUOTE_LIMIT: Final = 1280 - 40 - 8  # RFC 4443 2.4 (c): the whole error fits the smallest MTU
+_LISTENERS: Final = frozenset(
+    (icmpv6.LISTENER_QUERY, icmpv6.LISTENER_REPORT, icmpv6.LISTENER_DONE, icmpv6.LISTENER_REPORT_2)
+)
 _DISCOVERY: Final = range(icmpv6.ROUTER_SOLICITATION, icmpv6.REDIRECT + 1)
 
 
@@ -28,6 +31,13 @@ class NeighborDiscovery(Protocol):
     """What takes the messages 133 to 137."""
 
     def receive(self, packet: Packet, message: icmpv6.Message) -> None:
+        """Process a message whose checksum is right."""
+
+
+class ListenerDiscovery(Protocol):
+    """What takes the messages of MLD."""
+
+    def receive_mld(self, packet: Packet, message: icmpv6.Message) -> None:
         """Process a message whose checksum is right."""
 
 
@@ -42,6 +52,7 @@ class Icmpv6:
         self.on_echo_reply: Callable[[Packet, int, int, bytes], None] | None = None
         self.on_echo_error: Callable[[IcmpError, int, int], bool] | None = None
         self.ndp: NeighborDiscovery | None = None
+        self.mld: ListenerDiscovery | None = None
         self._ip = ip
         self._counters = ip.counters
         self._bucket = TokenBucket(errors_per_second, ERROR_BURST, ip.rng)
@@ -61,6 +72,9 @@ class Icmpv6:
         if kind in _DISCOVERY:
             if self.ndp is not None:
                 self.ndp.receive(packet, message)
+        elif kind in _LISTENERS:
+            if self.mld is not None:
+                self.mld.receive_mld(packet, message)
         elif packet.src == ANY_IPV6:
             self._counters["icmpv6.no_source"] += 1  # nobody to answer
         elif kind == icmpv6.ECHO_REQUEST:
