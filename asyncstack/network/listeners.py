@@ -74,6 +74,14 @@ class Listeners:
         listener.reporter.receive_report(group, self._clock())
         self._serve(listener)
 
+    def restate(self, interface: Interface) -> None:
+        """`interface` has an address to speak from: tell what was told in vain."""
+        listener = self._listeners.get(interface.index)
+        if listener is not None and listener.unheard:
+            listener.unheard = False
+            listener.reporter.restate(self._clock())
+            self._serve(listener)
+
     def forget(self, interface: Interface) -> None:
         """`interface` goes; what could not be told yet is told now."""
         listener = self._listeners.get(interface.index)
@@ -121,11 +129,7 @@ class Listeners:
         link = listener.interface.link
         assert isinstance(link, EthernetLink)
         self.counters[f"{self.name}.reports"] += 1
-        sourced = self.send(listener.interface, link, told)
-        if sourced and listener.unheard:
-            listener.unheard = False
-            listener.reporter.restate(self._clock())
-        elif not sourced:
+        if not self.send(listener.interface, link, told):
             listener.unheard = True
 
 

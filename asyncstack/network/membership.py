@@ -39,6 +39,7 @@ class Membership:
         self._igmp: Igmp | None = None
         self._mld: Mld | None = None
         addresses.groups.on_change = self._changed
+        addresses.groups.on_sourced = self._sourced
         addresses.groups.on_gone = self._gone
 
     async def receive(self, packet: Packet) -> None:
@@ -59,6 +60,10 @@ class Membership:
         if interface.device.ethernet:
             listeners: Listeners = self._ipv4() if len(group) == 4 else self._ipv6()
             listeners.changed(group, interface, before, after)
+
+    def _sourced(self, interface: Interface) -> None:
+        if self._mld is not None:
+            self._mld.restate(interface)
 
     def _gone(self, interface: Interface) -> None:
         for listeners in (self._igmp, self._mld):

@@ -79,6 +79,8 @@ async def test_the_link_lets_in_what_was_joined(network, group):
     """By its Ethernet address, which 32 groups of IPv4 share."""
     a, b, _ = two(network, ethernet=True)
     twin = "239.129.2.3"
+    await settled()  # a has reported its solicited-node group
+    b.counters.clear()
     source, _ = await endpoint(a, group)
     source.transport.sendto(b"x", (group, 7))
     await settled()
