@@ -199,8 +199,8 @@ class AddressTable:
         self.local[address] = entry
         if len(address) == 16:
             self.groups.join(solicited_node_multicast(address), interface, entry)
-            if is_link_local(address):
-                self.groups.on_sourced(interface)
+            if is_link_local(address):  # they hear MLD from no other
+                self.groups.on_unheard(interface, 16)
         self._derive()
         return entry
 

@@ -50,11 +50,11 @@ class Groups:
     """The groups of one stack. `on_join(group, interface)` is called when a group gets its first member on an
     interface, `on_leave` when the last one has left: the link has to let it in. `on_change(group, interface, before,
     now)` is called when what an interface lets in of a group is another: routers want to be told (IGMP, MLD), and
-    `on_sourced(interface)` when it has got a link-local address, the only ones from which they hear MLD, and
-    `on_gone(interface)` when it is about to go.
+    `on_gone(interface)` when it is about to go. `on_unheard(interface, size)`: routers there can not have heard what was
+    told about groups whose addresses have `size` bytes, 0: about all.
     """
 
-    __slots__ = ("_listening", "_members", "on_change", "on_gone", "on_join", "on_leave", "on_sourced")
+    __slots__ = ("_listening", "_members", "on_change", "on_gone", "on_join", "on_leave", "on_unheard")
 
     def __init__(self) -> None:
         self.on_join: Callable[[bytes, Interface], None] = lambda group, interface: None
@@ -62,7 +62,7 @@ class Groups:
         self.on_change: Callable[[bytes, Interface, SourceFilter, SourceFilter], None] = (
             lambda group, interface, before, now: None
         )
-        self.on_sourced: Callable[[Interface], None] = lambda interface: None
+        self.on_unheard: Callable[[Interface, int], None] = lambda interface, size: None
         self.on_gone: Callable[[Interface], None] = lambda interface: None
         # by (group, interface index)
         self._members: dict[tuple[bytes, int], dict[Hashable, SourceFilter]] = {}

@@ -48,7 +48,7 @@ class Igmp(Listeners):
         """Not those of 224.0.0.0/24."""
         return group[:3] != b"\xe0\x00\x00"
 
-    def send(self, interface: Interface, link: EthernetLink, told: Told) -> bool:
+    def send(self, interface: Interface, link: EthernetLink, told: Told) -> None:
         """RFC 3376 4: a router alert, and one hop to go."""
         if isinstance(told, Report):
             dst = igmp.ALL_V3_ROUTERS
@@ -61,4 +61,3 @@ class Igmp(Listeners):
             source, dst, igmp.PROTOCOL, len(message), ttl=1, tos=_CONTROL, options=igmp.ROUTER_ALERT
         )
         link.send(OutgoingFrame([header, message]), multicast_mac(dst), ETHERTYPE_IPV4)
-        return True

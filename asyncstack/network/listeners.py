@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 class Listener:
     """One interface: its machine, its timer."""
 
-    __slots__ = ("interface", "reporter", "timer", "unheard")
+    __slots__ = ("interface", "reporter", "timer")
 
     def __init__(self, interface: Interface, reporter: Reporter, timer: LoopTimer) -> None:
         self.interface = interface
         self.reporter = reporter
         self.timer = timer
-        self.unheard = False  # what we have said came from no address: routers do not listen to that
 
 
 class Listeners:
@@ -49,8 +48,8 @@ class Listeners:
         """Whether routers want to hear of `group`."""
         raise NotImplementedError
 
-    def send(self, interface: Interface, link: EthernetLink, told: Told) -> bool:
-        """Send what fits a packet. False: it came from no address, and routers will not listen."""
+    def send(self, interface: Interface, link: EthernetLink, told: Told) -> None:
+        """Send what fits a packet."""
         raise NotImplementedError
 
     # inputs
@@ -75,10 +74,9 @@ class Listeners:
         self._serve(listener)
 
     def restate(self, interface: Interface) -> None:
-        """`interface` has an address to speak from: tell what was told in vain."""
+        """What was told on `interface` was told in vain: again."""
         listener = self._listeners.get(interface.index)
-        if listener is not None and listener.unheard:
-            listener.unheard = False
+        if listener is not None:
             listener.reporter.restate(self._clock())
             self._serve(listener)
 
@@ -129,8 +127,7 @@ class Listeners:
         link = listener.interface.link
         assert isinstance(link, EthernetLink)
         self.counters[f"{self.name}.reports"] += 1
-        if not self.send(listener.interface, link, told):
-            listener.unheard = True
+        self.send(listener.interface, link, told)
 
 
 def fitting(told: Told, room: int) -> Iterator[Told]:

@@ -39,7 +39,7 @@ class Membership:
         self._igmp: Igmp | None = None
         self._mld: Mld | None = None
         addresses.groups.on_change = self._changed
-        addresses.groups.on_sourced = self._sourced
+        addresses.groups.on_unheard = self._unheard
         addresses.groups.on_gone = self._gone
 
     async def receive(self, packet: Packet) -> None:
@@ -61,8 +61,10 @@ class Membership:
             listeners: Listeners = self._ipv4() if len(group) == 4 else self._ipv6()
             listeners.changed(group, interface, before, after)
 
-    def _sourced(self, interface: Interface) -> None:
-        if self._mld is not None:
+    def _unheard(self, interface: Interface, size: int) -> None:
+        if self._igmp is not None and size != 16:
+            self._igmp.restate(interface)
+        if self._mld is not None and size != 4:
             self._mld.restate(interface)
 
     def _gone(self, interface: Interface) -> None:

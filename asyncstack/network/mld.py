@@ -47,7 +47,7 @@ class Mld(Listeners):
         """Not the group that all are in, and none that stays on this host (RFC 3810 6)."""
         return group != ALL_NODES and group[1] & 0x0F > 1
 
-    def send(self, interface: Interface, link: EthernetLink, told: Told) -> bool:
+    def send(self, interface: Interface, link: EthernetLink, told: Told) -> None:
         """RFC 3810 5: a router alert, and one hop to go."""
         if isinstance(told, Report):
             dst = mld.ALL_V2_ROUTERS
@@ -60,4 +60,3 @@ class Mld(Listeners):
         header = ipv6.build(source, dst, ipv6.HOP_BY_HOP, length, hop_limit=1)
         frame = OutgoingFrame([header, mld.HOP_BY_HOP, message])
         link.send(frame, multicast_mac(dst), ETHERTYPE_IPV6)
-        return source != ANY_IPV6

@@ -15,8 +15,11 @@ from asyncstack.wire import (
     ethernet,
     icmp,
     icmpv6,
+    igmp,
     ipv4,
     ipv6,
+    membership,
+    mld,
     ndp,
     tcp,
     udp,
@@ -83,6 +86,7 @@ def parse_packet4(data):
 def parse_packet6(data):
     packet = ipv6.parse(data)
     assert len(packet.payload) + 40 <= len(packet.raw) <= len(data)
+    mld.has_router_alert(packet.raw)
     packet.more_fragments, packet.fragment_offset = False, 0
     ipv6.skip_extensions(packet)
 
@@ -114,6 +118,22 @@ def parse_dhcp(data):
 
 def parse_ndp(data):
     ndp.parse(icmpv6.parse(data, SRC6, DST6))
+
+
+def parse_mld(data):
+    mld.parse(icmpv6.parse(data, SRC6, DST6))
+
+
+def listened(address):
+    """Every message of IGMP, or MLD, about `address`."""
+    records = [membership.Record(kind, address, (address,) * kind) for kind in membership.Kind]
+    return [
+        membership.Query(membership.Version.THIRD, address, 12.8, (address,) * 3, True, 2, 125),
+        membership.Query(membership.Version.SECOND, address, 10.0),
+        membership.Membership(address),
+        membership.Membership(address, leave=True),
+        membership.Report(records),
+    ]
 
 
 def parse_vnet(data):
@@ -198,6 +218,8 @@ PARSERS = {
     ),
     "icmpv6": (lambda data: icmpv6.parse(data, SRC6, DST6), repair(2, 58), [ECHO6, ERROR6]),
     "ndp": (parse_ndp, repair(2, 58), NDP),
+    "igmp": (igmp.parse, repair(2), [igmp.build(message) for message in listened(SRC4)]),
+    "mld": (parse_mld, repair(2, 58), [mld.build(message, SRC6, DST6) for message in listened(SRC6)]),
     "udp": (parse_datagram, leave, [udp.build(53, 4000, 12) + bytes(12)]),
     "tcp": (parse_segment, leave, [tcp_bytes(segment) for segment in (SYN, DATA, HOLES, PLAIN)]),
     "dhcp": (parse_dhcp, leave, [dhcp.build(DHCP), dhcp.build(LONG_DHCP)]),

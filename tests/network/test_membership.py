@@ -34,6 +34,8 @@ class Site:
         if not isinstance(frame, OutgoingFrame):
             return
         data = memoryview(b"".join(frame.parts))
+        if data[12:14] == b"\x08\x06":  # ARP
+            return
         packet = (ipv4 if data[14] >> 4 == 4 else ipv6).parse(data[14:])
         if packet.protocol == igmp.PROTOCOL:
             self.packets.append((packet, igmp.parse(packet.payload), bytes(data[:6])))
@@ -122,6 +124,20 @@ async def test_what_no_router_could_hear_is_told_again(network):
     await asyncio.sleep(5)
     assert {packet.src for packet, _, _ in site.packets} == {A("fe80::1")}
     assert Record(Kind.TO_EXCLUDE, GROUP6) in site.said(GROUP6)
+
+
+async def test_a_link_that_is_up_again_is_told_all(network):
+    """A switch may be another one now."""
+    site = Site(network)
+    site.join(GROUP4)
+    site.join(GROUP6)
+    await asyncio.sleep(5)
+    site.packets.clear()
+    for up in (False, True):
+        site.host._link_changed(site.interface, up)
+    await asyncio.sleep(5)
+    for group in (GROUP4, GROUP6):
+        assert Record(Kind.TO_EXCLUDE, group) in site.said(group)
 
 
 @BOTH
