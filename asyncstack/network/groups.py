@@ -50,8 +50,8 @@ class Groups:
     """The groups of one stack. `on_join(group, interface)` is called when a group gets its first member on an
     interface, `on_leave` when the last one has left: the link has to let it in. `on_change(group, interface, before,
     now)` is called when what an interface lets in of a group is another: routers want to be told (IGMP, MLD), and
-    `on_gone(interface)` when it is about to go. `on_unheard(interface, size)`: routers there can not have heard what was
-    told about groups whose addresses have `size` bytes, 0: about all.
+    `on_gone(interface)` when it is about to go. `on_unheard(interface, size)`: routers there can not have heard what
+    was told about groups whose addresses have `size` bytes, 0: about all.
     """
 
     __slots__ = ("_listening", "_members", "on_change", "on_gone", "on_join", "on_leave", "on_unheard")
