@@ -72,6 +72,18 @@ class Resolver:
         self._slots = asyncio.Semaphore(config.query_limit)
         self._closed = False
 
+    def like(self, config: DnsConfig) -> Resolver:
+        """Another one on the same stack, with a cache of its own, for who has to `close` it."""
+        return Resolver(
+            self._make_socket,
+            self._reaches,
+            loop=self._loop,
+            clock=self._clock,
+            rng=self._rng,
+            counters=self._counters,
+            config=config,
+        )
+
     def __repr__(self) -> str:
         return f"<Resolver {', '.join(self.config.nameservers) or 'without nameservers'}>"
 

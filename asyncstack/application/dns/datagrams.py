@@ -1,0 +1,42 @@
+"""The server's side of DNS over UDP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from asyncstack.application.dns.streams import Reply
+
+_PACKET_INFO: Final = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
+_ADDRESS: Final = 16  # bytes, in front of an interface
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """Hands each query to `receive(data, reply)`. The answer leaves from the address that was asked (RFC 2181 4)."""
+
+    def __init__(self, receive: Callable[[bytes, Reply], None]) -> None:
+        self._receive = receive
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+
+    def message_received(
+        self, data: bytes, ancillary: Iterable[tuple[int, int, bytes]], address: Any
+    ) -> None:
+        """asyncstack's call, with who was asked."""
+        source = [
+            (level, kind, info[:_ADDRESS] + bytes(len(info) - _ADDRESS))  # by whichever interface leads back
+            for level, kind, info in ancillary
+            if (level, kind) == _PACKET_INFO
+        ]
+
+        def reply(answer: bytes) -> None:
+            if answer:
+                self._transport.sendmsg([answer], source, 0, address)
+
+        self._receive(data, reply)

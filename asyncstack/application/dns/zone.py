@@ -1,0 +1,218 @@
+"""One zone: what it has for a name (RFC 1034 4.3.2), with wildcards (RFC 4592) and delegations."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import dns.exception
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataset
+import dns.rdatatype
+import dns.rrset
+import dns.zone
+from dns.name import Name
+from dns.rdatatype import RdataType
+from dns.rrset import RRset
+
+from asyncstack.application.dns.rdata import IN, Entry, Rdata, items, name_of, parse_item
+
+TTL: Final = 60  # seconds, of what is in a table
+SOA_TIMES: Final = "3600 600 86400 60"  # refresh, retry, expire, and for how long absence is remembered
+
+A, AAAA, CNAME, NS, SOA = (dns.rdatatype.from_text(text) for text in ("A", "AAAA", "CNAME", "NS", "SOA"))
+ANY, DS = dns.rdatatype.ANY, dns.rdatatype.DS
+
+
+@dataclass(slots=True)
+class Found:
+    """What is to be said of a name. `alias`: of another name, which is to be looked for next.
+
+    authoritative: it is ours to say; not so for a delegation, whose servers are in `authority`.
+    """
+
+    rcode: dns.rcode.Rcode = dns.rcode.NOERROR
+    answer: list[RRset] = field(default_factory=list)
+    authority: list[RRset] = field(default_factory=list)
+    authoritative: bool = True
+    alias: Name | None = None
+
+
+class Zone:
+    """The names at and below `origin`. `table`: names in full, "*.example.org" is a wildcard; to each what it has: an
+    address, a type with its data as in a zone file ("MX 10 mail.example.org", names in full), a `Record`, or a list of
+    these. `ttl`: seconds, for what does not say its own. Without an SOA it makes one.
+
+    Raises ValueError for what is no name, no record, not in the zone, or beside a CNAME.
+    """
+
+    def __init__(self, origin: str, table: Mapping[str, Entry] | None = None, *, ttl: int = TTL) -> None:
+        self.origin = name_of(origin)
+        self._ttl = ttl
+        self._nodes: dict[Name, dict[RdataType, RRset]] = {}
+        self._names: Counter[Name] = Counter({self.origin: 1})  # also those that only have names below them
+        self._serial = 1
+        self._changed = False
+        for name, entry in (table or {}).items():
+            self.add(name, entry)
+        self._changed = False
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], origin: str | None = None) -> Zone:
+        """The zone of a master file (RFC 1035 5), without $INCLUDE; `origin`, if the file has no $ORIGIN.
+
+        Raises OSError; ValueError with the line for what can not be read.
+        """
+        return cls.from_text(Path(path).read_text(), origin, where=str(path))
+
+    @classmethod
+    def from_text(cls, text: str, origin: str | None = None, *, where: str = "<text>") -> Zone:
+        """`from_file` for what has been read already."""
+        try:
+            read = dns.zone.from_text(text, origin, relativize=False, filename=where)
+        except (dns.exception.DNSException, ValueError) as exc:
+            raise ValueError(f"{where}: {exc or type(exc).__name__}") from None
+        assert read.origin is not None
+        zone = cls(read.origin.to_text())
+        for name, ttl, rdata in read.iterate_rdatas():
+            zone._add(name, ttl, rdata)
+        zone._changed = False
+        return zone
+
+    def __repr__(self) -> str:
+        return f"<Zone {self.origin} {len(self._nodes)} names>"
+
+    # what is in it
+
+    def add(self, name: str, entry: Entry, *, ttl: int | None = None) -> None:
+        """Let `name` have what `entry` says, too. Raises ValueError."""
+        owner = name_of(name)
+        for item in items(entry):
+            default = self._ttl if ttl is None else ttl
+            self._add(owner, default if isinstance(item, str) else item.ttl, parse_item(item))
+
+    def _add(self, name: Name, ttl: int, rdata: Rdata) -> None:
+        if not name.is_subdomain(self.origin):
+            raise ValueError(f"{name} is not in the zone {self.origin}")
+        node = self._nodes.get(name, {})
+        if node and (CNAME in node) != (rdata.rdtype == CNAME):
+            raise ValueError(f"{name} has a CNAME, and so nothing else (RFC 1034 3.6.2)")
+        if rdata.rdtype == CNAME and node and rdata not in node[CNAME]:
+            raise ValueError(f"{name} has a CNAME already: {node[CNAME][0].to_text()}")
+        if rdata.rdtype == SOA and name != self.origin:
+            raise ValueError(f"{name} has an SOA: only the zone's origin, {self.origin}, has one")
+        if name not in self._nodes:
+            self._nodes[name] = node
+            self._names.update(self._lineage(name))
+        if rdata.rdtype in node:
+            node[rdata.rdtype].add(rdata, ttl)
+        else:
+            node[rdata.rdtype] = dns.rrset.from_rdata(name, ttl, rdata)
+        self._changed = True
+
+    def remove(self, name: str, item: str) -> None:
+        """Take one item from `name`, if it is there."""
+        owner, rdata = name_of(name), parse_item(item)
+        node = self._nodes.get(owner, {})
+        rrset = node.get(rdata.rdtype)
+        if rrset is None or rdata not in rrset:
+            return
+        rrset.discard(rdata)  # type: ignore[no-untyped-call]
+        if not rrset:
+            del node[rdata.rdtype]
+        if not node:
+            del self._nodes[owner]
+            self._names.subtract(self._lineage(owner))
+            for one in self._lineage(owner):
+                if not self._names[one]:
+                    del self._names[one]
+        self._changed = True
+
+    def has(self, name: Name) -> bool:
+        """Whether there are records of `name` itself."""
+        return name in self._nodes
+
+    def all_of(self, name: Name) -> list[Rdata]:
+        """The records of `name` itself."""
+        return [rdata for rrset in self._nodes.get(name, {}).values() for rdata in rrset]
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def _lineage(self, name: Name) -> Iterator[Name]:
+        """`name` and what is above it, up to the origin's first child."""
+        while name != self.origin:
+            yield name
+            name = name.parent()
+
+    # what it says
+
+    @property
+    def soa(self) -> RRset:
+        """The SOA, with a serial that grows with the zone's changes."""
+        known = self._nodes.get(self.origin, {}).get(SOA)
+        if known is None:
+            mname, rname = self.origin, Name((b"hostmaster", *self.origin.labels))
+            known = dns.rrset.from_text(
+                self.origin, self._ttl, IN, SOA, f"{mname} {rname} {self._serial} {SOA_TIMES}"
+            )
+            self._nodes.setdefault(self.origin, {})[SOA] = known
+        elif self._changed:
+            old = known[0]
+            known.clear()  # type: ignore[no-untyped-call]
+            known.add(old.replace(serial=(old.serial + 1) & 0xFFFFFFFF))
+        self._changed = False
+        return known
+
+    def find(self, name: Name, kind: RdataType) -> Found:
+        """What to say to who asks for the records of type `kind` of `name`, which is in the zone."""
+        cut = self._cut(name, kind)
+        if cut is not None:
+            return Found(authority=[cut], authoritative=False)
+        node = self._nodes.get(name)
+        if name == self.origin and kind in (SOA, ANY):
+            return Found(answer=[self.soa])
+        if name not in self._names:
+            encloser = name.parent()
+            while encloser not in self._names:
+                encloser = encloser.parent()
+            node = self._nodes.get(Name((b"*", *encloser.labels)))
+            if node is None:
+                return Found(dns.rcode.NXDOMAIN, authority=[self._negative()])
+        return self._of(node or {}, name, kind)
+
+    def _of(self, node: dict[RdataType, RRset], name: Name, kind: RdataType) -> Found:
+        rrset = next(iter(node.values()), None) if kind == ANY else node.get(kind)  # RFC 8482 4.1
+        if rrset is None and CNAME in node:
+            rrset = node[CNAME]
+        if rrset is None:
+            return Found(authority=[self._negative()])
+        if rrset.name != name:  # a wildcard's
+            rrset = dns.rrset.from_rdata_list(name, rrset.ttl, list(rrset))
+        alias = rrset[0].target if rrset.rdtype == CNAME and kind not in (CNAME, ANY) else None
+        return Found(answer=[rrset], alias=alias)
+
+    def _cut(self, name: Name, kind: RdataType) -> RRset | None:
+        """The NS records of the delegation that `name` is at or below. A DS is the upper zone's (RFC 4035 3.1.4.1)."""
+        cut = None
+        for one in self._lineage(name):
+            node = self._nodes.get(one, {})
+            if NS in node and not (kind == DS and one == name):
+                cut = node[NS]
+        return cut
+
+    def _negative(self) -> RRset:
+        """The SOA with the time for which absence may be remembered (RFC 2308 3)."""
+        soa = self.soa
+        return dns.rrset.from_rdata(soa.name, min(soa.ttl, soa[0].minimum), soa[0])
+
+    def addresses(self, name: Name) -> list[RRset]:
+        """The A and AAAA records of `name` itself, also the glue below a delegation."""
+        node = self._nodes.get(name, {})
+        return [node[kind] for kind in (A, AAAA) if kind in node]

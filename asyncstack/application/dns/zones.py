@@ -1,0 +1,188 @@
+"""All that a server has itself: its zones, a table of hosts, and names that come and go. Does no I/O."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import dns.exception
+import dns.name
+import dns.rdatatype
+import dns.reversename
+from dns.name import Name
+from dns.rdatatype import RdataType
+from dns.rrset import RRset
+
+from asyncstack.application.dns.rdata import Entry, Rdata, name_of
+from asyncstack.application.dns.zone import AAAA, NS, A, Found, Zone
+from asyncstack.errors import os_error
+from asyncstack.names import Hosts, parse_literal
+from asyncstack.network.addresses import format_address
+
+CHAIN_LIMIT: Final = 16  # aliases behind one another
+TARGETS: Final = 16  # names whose addresses are added to an answer
+MX, SRV = dns.rdatatype.MX, dns.rdatatype.SRV
+
+
+class Zones:
+    """Zones by their origin. `hosts` is looked into at every question, and may change. At most `limit` names come by
+    `register`."""
+
+    def __init__(
+        self, zones: Mapping[str, Entry] | Iterable[Zone] = (), hosts: Hosts | None = None, *, limit: int
+    ) -> None:
+        self._zones: dict[Name, Zone] = {}
+        self._hosts: Hosts = {} if hosts is None else hosts
+        self._limit = limit
+        self._registered: set[tuple[Name, str]] = set()
+        if isinstance(zones, Mapping):
+            for name, entry in zones.items():
+                self._place(name_of(name)).add(name, entry)
+        else:
+            for zone in zones:
+                if zone.origin in self._zones:
+                    raise ValueError(f"the zone {zone.origin} is there twice")
+                self._zones[zone.origin] = zone
+
+    def zone_of(self, name: Name) -> Zone | None:
+        """The zone that `name` is in; the smallest, if it is in several."""
+        zones = self._zones
+        while name not in zones:
+            if name == dns.name.root:
+                return None
+            name = name.parent()
+        return zones[name]
+
+    def _place(self, name: Name) -> Zone:
+        """The zone for a name of a table: the one it is in, or a new one, of its last two labels."""
+        zone = self.zone_of(name)
+        if zone is None:
+            origin = Name(name.labels[-3:])
+            zone = self._zones[origin] = Zone(origin.to_text())
+        return zone
+
+    # names that come and go
+
+    def register(self, name: str, address: str, ttl: int) -> None:
+        """Let `name` have `address`, and the reverse. Raises ValueError; OSError EEXIST if the zone has records of
+        `name` of its own, ENOSPC with too many names."""
+        owner, number = name_of(name), ipaddress.ip_address(address)
+        key = owner, str(number)
+        if key in self._registered:
+            return
+        zone = self._place(owner)
+        if zone.has(owner) and not self._is_registered(owner, zone):
+            raise os_error(errno.EEXIST, f"{name} has records in {zone!r}")
+        if len(self._registered) >= self._limit:
+            raise os_error(errno.ENOSPC, f"{name}: {self._limit} names are registered")
+        zone.add(name, str(number), ttl=ttl)
+        reverse = number.reverse_pointer
+        self._reverse_zone(number).add(reverse, f"PTR {owner.to_text()}", ttl=ttl)
+        self._registered.add(key)
+
+    def _is_registered(self, owner: Name, zone: Zone) -> bool:
+        """Whether all that `owner` has was registered."""
+        return all((owner, _address(rdata)) in self._registered for rdata in zone.all_of(owner))
+
+    def _reverse_zone(self, number: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Zone:
+        """Where the name of an address is: of its /24, or /64, if no zone is there yet."""
+        reverse = name_of(number.reverse_pointer)
+        zone = self.zone_of(reverse)
+        if zone is None:
+            kept = 1 if number.version == 4 else 16  # labels below the zone
+            origin = Name(reverse.labels[kept:])
+            zone = self._zones[origin] = Zone(origin.to_text())
+        return zone
+
+    def unregister(self, name: str, address: str) -> None:
+        """Undo `register`; nothing happens if it was not done."""
+        owner, number = name_of(name), ipaddress.ip_address(address)
+        key = owner, str(number)
+        if key not in self._registered:
+            return
+        self._registered.discard(key)
+        self._place(owner).remove(name, str(number))
+        self._reverse_zone(number).remove(number.reverse_pointer, f"PTR {owner.to_text()}")
+
+    # answers
+
+    def find(self, name: Name, kind: RdataType) -> Found | None:
+        """What there is for `name`, aliases followed as far as they stay here: `alias` is set if one leads elsewhere.
+        None: it is in no zone."""
+        whole = self._look(name, kind)
+        if whole is None:
+            return None
+        seen = {name}
+        while whole.alias is not None:
+            if whole.alias in seen or len(seen) > CHAIN_LIMIT:
+                whole.alias = None  # they lead round: said as far as they go
+                break
+            seen.add(whole.alias)
+            found = self._look(whole.alias, kind)
+            if found is None:
+                break
+            whole.answer += found.answer
+            whole.authority = found.authority
+            whole.rcode, whole.alias = found.rcode, found.alias
+        return whole
+
+    def _look(self, name: Name, kind: RdataType) -> Found | None:
+        found = self._among_hosts(name, kind)
+        if found is None:
+            zone = self.zone_of(name)
+            found = None if zone is None else zone.find(name, kind)
+        return found
+
+    def _among_hosts(self, name: Name, kind: RdataType) -> Found | None:
+        """As from a zone of that name alone."""
+        if not self._hosts:
+            return None
+        key = name.to_text(omit_final_dot=True).lower()
+        if key in self._hosts:
+            return Zone(key, {key: [format_address(one) for one in _addresses(self._hosts[key])]}).find(
+                name, kind
+            )
+        if not key.endswith((".in-addr.arpa", ".ip6.arpa")):
+            return None
+        try:
+            number = ipaddress.ip_address(dns.reversename.to_address(name) or "")
+        except (dns.exception.DNSException, ValueError):
+            return None
+        for host, entry in self._hosts.items():
+            if number.packed in _addresses(entry):
+                return Zone(key, {key: f"PTR {host}"}).find(name, kind)
+        return None
+
+    def additional(self, found: Found) -> list[RRset]:
+        """The addresses of the servers that an answer names (RFC 1034 4.3.2 step 6), glue among them."""
+        targets: dict[Name, None] = {}
+        for rrset in [*found.answer, *found.authority]:
+            for rdata in rrset:
+                target = _target(rdata)
+                if target is not None and len(targets) < TARGETS:
+                    targets[target] = None
+        known: list[RRset] = []
+        for target in targets:
+            zone = self.zone_of(target)
+            if zone is not None:
+                known += zone.addresses(target)
+        present = {(rrset.name, rrset.rdtype) for rrset in found.answer}
+        return [rrset for rrset in known if (rrset.name, rrset.rdtype) not in present]
+
+
+def _addresses(entry: list[str] | str) -> list[bytes]:
+    return [one for one in map(parse_literal, [entry] if isinstance(entry, str) else entry) if one]
+
+
+def _target(rdata: Rdata) -> Name | None:
+    """The host that a record leads to."""
+    if rdata.rdtype == MX:
+        return rdata.exchange  # type: ignore[attr-defined,no-any-return]
+    return rdata.target if rdata.rdtype in (NS, SRV) else None  # type: ignore[attr-defined]
+
+
+def _address(rdata: Rdata) -> str:
+    """Of an A or AAAA record; "" of another."""
+    return str(ipaddress.ip_address(rdata.address)) if rdata.rdtype in (A, AAAA) else ""  # type: ignore[attr-defined]
