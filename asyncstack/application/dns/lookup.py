@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from asyncstack.application.dns.cache import Outcome
@@ -215,8 +215,9 @@ class Lookup:
     def _nothing(self, error: type[NxDomain | NoData], why: str, message: Message) -> Outcome:
         """Without an SOA nothing says for how long (RFC 2308 5)."""
         soa = message.soa
-        minimum = min(soa.ttl, soa.minimum, NEGATIVE_LIMIT) if soa else 0
-        ttl = min([minimum, *(alias.ttl for alias in self._chain)])
+        if soa is not None:
+            soa = replace(soa, ttl=min(soa.ttl, soa.minimum, NEGATIVE_LIMIT))
+        ttl = min([soa.ttl if soa else 0, *(alias.ttl for alias in self._chain)])
         return Outcome(error=error, why=why, chain=tuple(self._chain), soa=soa, ttl=ttl)
 
     def _ttl(self, found: list[Record]) -> int:
