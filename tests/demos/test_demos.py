@@ -20,6 +20,15 @@ EXPECTED = {
         "/nothing 404",
         "/length 200 1000000 bytes",
     ],
+    "dns_server.py": [
+        "shop.example.test 10.0.0.80 fd00::80",
+        "x.apps.example.test 10.0.0.81",
+        "7.square 0.0.0.49",
+        "SRV(name='_http._tcp.example.test', ttl=60, priority=10, weight=0, port=8080, target='www.example.test')",
+        "SRV(name='_http._tcp.example.test', ttl=60, priority=20, weight=0, port=80, target='www.example.test')",
+        "10.0.0.9 is printer.example.test",
+        "[Errno -2] Name or service not known: printer.example.test A: printer.example.test does not exist",
+    ],
     "ping.py": [
         "b: 56 bytes from 10.0.0.2",
         "fd00::2: 56 bytes from fd00::2",

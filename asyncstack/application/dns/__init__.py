@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from asyncstack.application.dns.errors import DnsError, NoAnswer, NoData, NxDomain, ServerFailure
+from asyncstack.application.dns.messages import Question
 from asyncstack.application.dns.records import AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT, A, Record
 from asyncstack.application.dns.resolver import Resolver
 
@@ -45,6 +46,7 @@ __all__ = [
     "NoAnswer",
     "NoData",
     "NxDomain",
+    "Question",
     "Record",
     "Resolver",
     "ServerFailure",
