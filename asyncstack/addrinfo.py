@@ -83,6 +83,7 @@ class AddressInfo:
         mapped = family == socket.AF_INET6 and flags & socket.AI_V4MAPPED
         wanted = 0 if mapped else family
         found = self._names.known(host) or await self._names.ask(host, wanted)
+        found = found._replace(addresses=self._names.order(found.addresses))
         if not mapped:
             return found._replace(addresses=of_family(found.addresses, host, family))
         six = [address for address in found.addresses if len(address) == 16]

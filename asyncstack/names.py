@@ -46,10 +46,16 @@ class Dns(Protocol):
 
 class Names:
     """The names one stack knows. `table` maps a name, in lower case, to its address or addresses; it may be shared by
-    many stacks, and may change. `dns()` is asked for all others; None: there are no others."""
+    many stacks, and may change. `dns()` is asked for all others; None: there are no others. `order` puts the addresses
+    of one name in the order in which to try them (RFC 6724 6)."""
 
-    def __init__(self, table: Hosts | None = None) -> None:
+    def __init__(
+        self,
+        table: Hosts | None = None,
+        order: Callable[[list[bytes]], list[bytes]] = lambda addresses: addresses,
+    ) -> None:
         self.table: Hosts = {} if table is None else table
+        self.order = order
         self.dns: Callable[[], Dns] | None = None
 
     # names to addresses
@@ -63,14 +69,14 @@ class Names:
         known = self.known(host)
         if known is None:
             known = await self.ask(host, family)
-        return of_family(known.addresses, host, family)
+        return self.order(of_family(known.addresses, host, family))
 
     def resolve(self, host: Host, family: int = 0) -> list[bytes]:
         """`lookup` for who can not wait: DNS is not asked. Raises socket.gaierror."""
         known = self.known(host)
         if known is None:
             raise _unknown(host, "is no address and not in the stack's hosts table")
-        return of_family(known.addresses, host, family)
+        return self.order(of_family(known.addresses, host, family))
 
     def known(self, host: Host) -> Found | None:
         """What is known without asking anybody: a literal, a name of the table, localhost (RFC 6761 6.3)."""

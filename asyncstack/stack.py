@@ -75,7 +75,6 @@ class Stack(Interfaces, Calls):
             raise RuntimeError("Stack() needs a running event loop: make it inside a coroutine") from None
         self.config = StackConfig() if config is None else config
         self.name = name
-        self.names = Names(hosts)
         self.counters = Counters()
         self.clock = clock = clock_of(self.loop)
         self._rng = rng = random.SystemRandom() if seed is None else random.Random(seed)
@@ -88,11 +87,12 @@ class Stack(Interfaces, Calls):
         self._closing: list[asyncio.Task[None]] = []  # of devices that died
         self._configurations: dict[Interface, Configuration] = {}
         self._end: asyncio.Future[None] | None = None  # since close() was called
-        self.addresses = AddressTable()
+        self.addresses = AddressTable(clock)
         groups = self.addresses.groups
         groups.on_join = lambda group, interface: interface.link.join(group)
         groups.on_leave = lambda group, interface: interface.link.leave(group)
         self.routes = RoutingTable(self.addresses)
+        self.names = Names(hosts, self.routes.by_preference)
         self._address_info = AddressInfo(self.names, self.addresses, self.interfaces)
         self.ipv4 = self._ip(Ipv4)
         self.ipv6 = self._ip(Ipv6)

@@ -131,8 +131,8 @@ async def test_localhost_has_both_families():
     async with Stack() as stack:
         found = await stack.getaddrinfo("localhost", 80, type=STREAM)
         assert found == [
-            (V4, STREAM, 6, "", ("127.0.0.1", 80)),
             (V6, STREAM, 6, "", ("::1", 80, 0, 0)),
+            (V4, STREAM, 6, "", ("127.0.0.1", 80)),
         ]
 
 

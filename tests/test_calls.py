@@ -8,6 +8,7 @@ import ssl
 import pytest
 
 from asyncstack import Stack, memory_pair
+from asyncstack.network.addresses import parse_address
 from tests.transport.asyncio_contract.recorders import Datagrams, Recorder
 
 pytestmark = pytest.mark.virtual_time
@@ -60,7 +61,7 @@ async def test_a_port_without_a_host():
         server = await stack.create_server(Recorder, port=80)
         assert [sock.getsockname()[1] for sock in server.sockets] == [80, 80]
         transport, _ = await stack.create_connection(Recorder, port=80)
-        assert transport.get_extra_info("peername") == ("127.0.0.1", 80)
+        assert transport.get_extra_info("peername") == ("::1", 80, 0, 0)
 
 
 async def test_port_zero_is_one_port_for_all_hosts():
@@ -80,15 +81,15 @@ async def test_family_of_a_connection():
 
 async def test_addresses_take_turns_by_family_with_happy_eyeballs():
     """RFC 8305 4: a, b, c of one family and x of the other are tried as a, x, b, c."""
-    async with Stack(hosts={"many": ["127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"]}) as stack:
+    six = ["2001:db8::1", "2001:db8::2", "2001:db8::3"]
+    async with Stack(hosts={"many": ["127.0.0.1", *six]}) as stack:
+        for one in six:
+            stack.add_address(stack.routes.loopback, parse_address(one), 128)
         for arguments, order in [
-            ({}, ["127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"]),
-            ({"happy_eyeballs_delay": 1.0}, ["127.0.0.1", "::1", "127.0.0.2", "127.0.0.3"]),
-            ({"interleave": 1}, ["127.0.0.1", "::1", "127.0.0.2", "127.0.0.3"]),
-            (
-                {"interleave": 2, "happy_eyeballs_delay": 1.0},
-                ["127.0.0.1", "127.0.0.2", "::1", "127.0.0.3"],
-            ),
+            ({}, [*six, "127.0.0.1"]),
+            ({"happy_eyeballs_delay": 1.0}, [six[0], "127.0.0.1", *six[1:]]),
+            ({"interleave": 1}, [six[0], "127.0.0.1", *six[1:]]),
+            ({"interleave": 2, "happy_eyeballs_delay": 1.0}, [*six[:2], "127.0.0.1", six[2]]),
         ]:
             with pytest.raises(ExceptionGroup) as caught:
                 await stack.create_connection(Recorder, "many", 9, all_errors=True, **arguments)
@@ -102,7 +103,7 @@ async def test_local_addr_by_family():
         transport, _ = await stack.create_connection(Recorder, "both", 80, local_addr=("::1", 5000))
         assert transport.get_extra_info("sockname")[:2] == ("::1", 5000)
         transport, _ = await stack.create_connection(Recorder, "both", 80, local_addr=("", 5001))
-        assert transport.get_extra_info("sockname")[:2] == ("127.0.0.1", 5001)
+        assert transport.get_extra_info("sockname")[:2] == ("::1", 5001)
         with pytest.raises(OSError, match="other address family"):
             await stack.create_connection(Recorder, "127.0.0.1", 80, local_addr=("::1", 0))
 
@@ -110,8 +111,8 @@ async def test_local_addr_by_family():
 async def test_datagram_endpoints_by_family():
     async with Stack(hosts={"both": ["127.0.0.1", "::1"]}) as stack:
         for arguments, name in [
-            ({"local_addr": ("both", 7)}, ("127.0.0.1", 7)),
-            ({"local_addr": ("both", 7), "family": socket.AF_INET6}, ("::1", 7, 0, 0)),
+            ({"local_addr": ("both", 7)}, ("::1", 7, 0, 0)),
+            ({"local_addr": ("both", 7), "family": socket.AF_INET}, ("127.0.0.1", 7)),
             ({"local_addr": (None, 8)}, ("0.0.0.0", 8)),
             ({"family": socket.AF_INET6, "local_addr": ("", "9")}, ("::", 9, 0, 0)),
             ({"local_addr": ("::1", 10), "remote_addr": ("both", 9)}, ("::1", 10, 0, 0)),

@@ -11,6 +11,7 @@ import errno
 import ipaddress
 import math
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
 from asyncstack.network.groups import Groups
+from asyncstack.network.selection import select_source
+from asyncstack.timing import Clock
 from asyncstack.wire.ndp import solicited_node_multicast
 
 if TYPE_CHECKING:
@@ -133,7 +136,7 @@ class InterfaceAddress:
     """One address of one interface. `broadcast` is b"" where there is none (IPv6, /31, /32).
 
     preferred_until: clock seconds; after that it is deprecated (RFC 4862 5.5.4). route: the one to its network, if it
-    came with this address.
+    came with this address. router: who has advertised its prefix, b"" if nobody has.
     """
 
     address: bytes
@@ -143,6 +146,7 @@ class InterfaceAddress:
     origin: Origin = Origin.STATIC
     preferred_until: float = math.inf
     route: Route | None = None
+    router: bytes = b""
 
     def __str__(self) -> str:
         return f"{format_address(self.address)}/{self.prefix_length}"
@@ -153,6 +157,15 @@ class InterfaceAddress:
             len(address) == len(self.address) and common_prefix(address, self.address) >= self.prefix_length
         )
 
+    def shared_bits(self, address: bytes) -> int:
+        """The leading bits that `address` of the same family shares with the prefix of this one (RFC 6724 2.2)."""
+        return min(common_prefix(address, self.address), self.prefix_length)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it is not one that is given up soon, for nobody to know us by (RFC 8981)."""
+        return self.origin is not Origin.TEMPORARY
+
 
 class AddressTable:
     """The addresses of a stack, by interface, and its `groups`, where an IPv6 address has its own (RFC 4291 2.7.1).
@@ -162,9 +175,10 @@ class AddressTable:
     directly on the receive path. `on_change` is the routing table's.
     """
 
-    __slots__ = ("_broadcasts", "groups", "local", "no_source", "on_change")
+    __slots__ = ("_broadcasts", "clock", "groups", "local", "no_source", "on_change")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.clock = clock
         self.local: dict[bytes, InterfaceAddress] = {}
         self.no_source: dict[bytes, bool] = {}
         self.on_change: Callable[[], None] = lambda: None  # a Path chosen before may be stale
@@ -242,26 +256,11 @@ class AddressTable:
         interfaces = self._broadcasts.get(address)
         return interfaces is not None and (interface is None or interface in interfaces)
 
-    def select_source(self, destination: bytes, next_hop: bytes, interface: Interface) -> bytes:
-        """Our address for a packet that leaves `interface` towards `next_hop`; b"" if there is none.
-
-        The best by (the scope that the destination has, on the network of the next hop, bits shared with the
-        destination), a part of RFC 6724 section 5; of equals the one added first. Without one on `interface`,
-        any other interface's address serves, as on other hosts.
-        """
-        size = len(destination)
-        candidates = self.of(interface, size)
-        if not candidates:
-            candidates = [
-                e for e in self.local.values() if len(e.address) == size and not is_loopback(e.address)
-            ]
-        scope = is_link_local(destination)
-
-        def merit(entry: InterfaceAddress) -> tuple[bool, bool, int]:
-            shared = min(common_prefix(entry.address, destination), entry.prefix_length) if size == 16 else 0
-            return is_link_local(entry.address) == scope, entry.covers(next_hop), shared
-
-        return max(candidates, key=merit).address if candidates else b""
+    def select_source(
+        self, destination: bytes, next_hop: bytes, interface: Interface
+    ) -> InterfaceAddress | None:
+        """Our address for packets that leave `interface` towards `next_hop`; None if there is none: see `selection`."""
+        return select_source(self.local.values(), destination, next_hop, interface, self.clock())
 
     def _derive(self) -> None:
         # in place: the receive path holds on to this dict

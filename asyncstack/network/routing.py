@@ -18,6 +18,7 @@ from asyncstack.network.addresses import (
     LOOPBACK_IPV4,
     LOOPBACK_IPV6,
     AddressTable,
+    InterfaceAddress,
     format_address,
     is_link_local,
     is_loopback,
@@ -25,6 +26,7 @@ from asyncstack.network.addresses import (
     prefix_mask,
 )
 from asyncstack.network.pmtu import PathMtuTable, minimum_mtu
+from asyncstack.network.selection import sort_destinations
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
@@ -39,13 +41,14 @@ class Path:
     mtu: largest packet, bytes. generation: of the routing table it came from. broadcast: `next_hop` is every
     host. fragile: the path takes less than the least we believe, so IPv4 may not set DF. address_sum: the sum
     of both addresses' 16-bit words, for headers and pseudo-headers. addresses: source and destination joined.
-    foreign: `source` is another host's, in whose place we speak.
+    foreign: `source` is another host's, in whose place we speak. chosen: our address that was found for who gave none.
     """
 
     __slots__ = (
         "address_sum",
         "addresses",
         "broadcast",
+        "chosen",
         "destination",
         "foreign",
         "fragile",
@@ -73,6 +76,7 @@ class Path:
         self.generation = generation
         self.broadcast = self.foreign = False
         self.fragile = False
+        self.chosen: InterfaceAddress | None = None
         self.addresses = source + destination
         self.address_sum = int.from_bytes(self.addresses, "big") % 0xFFFF
 
@@ -198,7 +202,9 @@ class RoutingTable:
         key = (destination, source, interface, foreign)
         path = self._known.get(key)
         if path is not None and path.generation == self.generation and path.interface.up:
-            return path
+            chosen = path.chosen
+            if chosen is None or chosen.preferred_until > self.addresses.clock():
+                return path
         if self._known_at != self.generation or len(self._known) >= KNOWN_PATHS:
             self._known.clear()
             self._known_at = self.generation
@@ -226,6 +232,18 @@ class RoutingTable:
     def reaches(self, destination: bytes) -> bool:
         """Whether `destination` is ours or a route leads to it."""
         return self.addresses.is_local(destination) or self._find(destination, b"", None) is not None
+
+    def by_preference(self, destinations: list[bytes]) -> list[bytes]:
+        """`destinations` with the one to try first in front: see `selection.sort_destinations`."""
+        if len(destinations) < 2:
+            return destinations
+        return sort_destinations(destinations, self._source_towards, self.addresses.clock())
+
+    def _source_towards(self, destination: bytes) -> InterfaceAddress | None:
+        try:
+            return self.addresses.local.get(self.lookup(destination).source)
+        except OSError:
+            return None
 
     def update_path_mtu(self, destination: bytes, mtu: int, now: float) -> bool:
         """A router takes no more than `mtu` bytes. Returns whether that changed anything."""
@@ -257,8 +275,10 @@ class RoutingTable:
         if route is None:
             raise os_error(errno.ENETUNREACH, f"no route to {format_address(destination)}")
         next_hop = route.gateway or destination
+        chosen = None
         if not source:
-            source = self.addresses.select_source(destination, next_hop, route.interface)
+            chosen = self.addresses.select_source(destination, next_hop, route.interface)
+            source = b"" if chosen is None else chosen.address
         if not source:
             reason = f"no IPv{4 if len(destination) == 4 else 6} address to reach {format_address(destination)} from"
             raise os_error(errno.EADDRNOTAVAIL, reason)
@@ -268,7 +288,7 @@ class RoutingTable:
         mtu = min(route.interface.mtu, LARGEST_PACKET)
         known = self.pmtu.get(destination)
         path = Path(route.interface, source, destination, next_hop, mtu, self.generation)
-        path.broadcast = broadcast
+        path.broadcast, path.chosen = broadcast, chosen
         if known and known < mtu:
             path.mtu = known
             path.fragile = len(destination) == 4 and known <= minimum_mtu(destination)

@@ -125,7 +125,7 @@ class Recorder:
 class Host:
     def __init__(self, *addresses, mtu=1500, errors_per_second=1000.0, **limits):
         self.loop, self.counters = Loop(), Counters()
-        self.addresses = AddressTable()
+        self.addresses = AddressTable(self.loop.time)
         self.routes = RoutingTable(self.addresses)
         common = {
             "loop": self.loop,
@@ -147,7 +147,8 @@ class Host:
         for text in addresses:
             address, length = parse_interface(text)
             self.addresses.add(address, length, interface)
-            if name != "lo":
+            entries = self.addresses.of(interface, len(address))
+            if name != "lo" and not any(one.covers(address) for one in entries[:-1]):
                 self.routes.add(address, length, interface)
         return interface
 

@@ -149,7 +149,7 @@ def test_addresses_of_an_interface_by_family(table, eth0):
 
 def choose(table, interface, destination, next_hop=None):
     chosen = table.select_source(A(destination), A(next_hop or destination), interface)
-    return format_address(chosen) if chosen else ""
+    return format_address(chosen.address) if chosen else ""
 
 
 def test_the_source_is_on_the_network_of_the_next_hop(table, eth0, eth1):

@@ -239,7 +239,8 @@ class UdpLayer:
         interface = self.interface_at(index)
         if interface is None or not self._is_for_many(destination):
             return destination
-        return self.addresses.select_source(source, source, interface)
+        chosen = self.addresses.select_source(source, source, interface)
+        return b"" if chosen is None else chosen.address
 
     # bind
 
