@@ -11,7 +11,6 @@ import errno
 import ipaddress
 import math
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING, Final
 from asyncstack.errors import os_error
 from asyncstack.network.groups import Groups
 from asyncstack.network.selection import select_source
-from asyncstack.timing import Clock
 from asyncstack.wire.ndp import solicited_node_multicast
 
 if TYPE_CHECKING:
@@ -172,12 +170,12 @@ class AddressTable:
 
     `local`: our unicast addresses. `no_source`: what no packet from outside may have as its source (RFC 1122
     3.2.1.3): our own addresses and our broadcasts, the unspecified and the loopback address. Both are read
-    directly on the receive path. `on_change` is the routing table's.
+    directly on the receive path. `on_change` is the routing table's. `clock` tells by which time an address is deprecated.
     """
 
     __slots__ = ("_broadcasts", "clock", "groups", "local", "no_source", "on_change")
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.clock = clock
         self.local: dict[bytes, InterfaceAddress] = {}
         self.no_source: dict[bytes, bool] = {}
