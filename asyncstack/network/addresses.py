@@ -170,7 +170,7 @@ class AddressTable:
 
     `local`: our unicast addresses. `no_source`: what no packet from outside may have as its source (RFC 1122
     3.2.1.3): our own addresses and our broadcasts, the unspecified and the loopback address. Both are read
-    directly on the receive path. `on_change` is the routing table's. `clock` tells by which time an address is deprecated.
+    directly on the receive path. `on_change` is the routing table's. `clock` tells whether an address is deprecated.
     """
 
     __slots__ = ("_broadcasts", "clock", "groups", "local", "no_source", "on_change")
