@@ -30,6 +30,8 @@ class Unreachable(Enum):
     TIME_EXCEEDED = "time to live exceeded"
     REASSEMBLY = "fragment reassembly time exceeded"
     PARAMETER = "parameter problem"
+    OPTION = "unknown option"
+    HEADERS = "incomplete header chain"
 
 
 @dataclass(slots=True)
@@ -102,7 +104,8 @@ ICMPV6_MEANING: Final[dict[tuple[int, int], Meaning]] = {
     (3, 1): (Unreachable.REASSEMBLY, errno.EHOSTUNREACH, False),
     (4, 0): (Unreachable.PARAMETER, errno.EPROTO, True),
     (4, 1): (Unreachable.PROTOCOL, errno.EPROTO, True),
-    (4, 2): (Unreachable.PARAMETER, errno.EPROTO, True),
+    (4, 2): (Unreachable.OPTION, errno.EPROTO, True),
+    (4, 3): (Unreachable.HEADERS, errno.EPROTO, True),
 }
 
 # (type, code) of the message that `send_error` makes
@@ -117,6 +120,8 @@ ICMP_MESSAGE: Final[dict[Unreachable, tuple[int, int]]] = {
     Unreachable.TIME_EXCEEDED: (11, 0),
     Unreachable.REASSEMBLY: (11, 1),
     Unreachable.PARAMETER: (12, 0),
+    Unreachable.OPTION: (12, 0),
+    Unreachable.HEADERS: (12, 0),
 }
 
 ICMPV6_MESSAGE: Final[dict[Unreachable, tuple[int, int]]] = {
@@ -130,4 +135,6 @@ ICMPV6_MESSAGE: Final[dict[Unreachable, tuple[int, int]]] = {
     Unreachable.TIME_EXCEEDED: (3, 0),
     Unreachable.REASSEMBLY: (3, 1),
     Unreachable.PARAMETER: (4, 0),
+    Unreachable.OPTION: (4, 2),
+    Unreachable.HEADERS: (4, 3),
 }

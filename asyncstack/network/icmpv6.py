@@ -24,6 +24,7 @@ _QUOTE_LIMIT: Final = 1280 - 40 - 8  # RFC 4443 2.4 (c): the whole error fits th
 _LISTENERS: Final = frozenset(
     (icmpv6.LISTENER_QUERY, icmpv6.LISTENER_REPORT, icmpv6.LISTENER_DONE, icmpv6.LISTENER_REPORT_2)
 )
+_TOLD_OF_GROUPS: Final = (Unreachable.TOO_BIG, Unreachable.OPTION)  # RFC 4443 2.4 (e.3)
 _DISCOVERY: Final = range(icmpv6.ROUTER_SOLICITATION, icmpv6.REDIRECT + 1)
 
 
@@ -159,15 +160,16 @@ class Icmpv6:
         src = packet.src
         if not any(src) or is_multicast(src):
             return False
-        if is_multicast(packet.dst) and kind is not Unreachable.TOO_BIG:
+        if is_multicast(packet.dst) and kind not in _TOLD_OF_GROUPS:
             return False
         if is_loopback(src) and packet.interface is not self._ip.routes.loopback:
             return False
-        if packet.protocol != icmpv6.PROTOCOL:
+        protocol, payload = ipv6.transport_of(packet)
+        if protocol != icmpv6.PROTOCOL:
             return True
-        if packet.fragment_offset or not packet.payload:
+        if packet.fragment_offset or not payload:
             return False  # it may be an error
-        return packet.payload[0] >= 128 and packet.payload[0] != icmpv6.REDIRECT
+        return payload[0] >= 128 and payload[0] != icmpv6.REDIRECT
 
     def _reply(self, packet: Packet, kind: int, code: int, rest: int, body: bytes, tos: int) -> None:
         """Send a message where `packet` came from, from the address it was sent to."""

@@ -28,8 +28,11 @@ _parse = ipv6.parse
 _HEADER = struct.Struct("!IHBB32s")
 _pack = _HEADER.pack
 
-_PAYLOAD_LENGTH_FIELD: Final = 4
-_NEXT_HEADER_FIELD: Final = 6
+_PROBLEMS: Final = {
+    ipv6.ERRONEOUS_FIELD: Unreachable.PARAMETER,
+    ipv6.UNKNOWN_NEXT_HEADER: Unreachable.PROTOCOL,
+    ipv6.UNKNOWN_OPTION: Unreachable.OPTION,
+}
 _DISCOVERY: Final = range(icmpv6.ROUTER_SOLICITATION, icmpv6.REDIRECT + 1)
 
 
@@ -46,8 +49,10 @@ class Ipv6(NetworkLayer):
         """Process one packet to the end. Raises nothing whatever `data` holds; never suspends."""
         try:
             packet: Packet | None = _parse(data)
-        except WireError:
+        except WireError as exc:
             self.counters["ipv6.malformed"] += 1
+            if isinstance(exc, ipv6.HeaderError):
+                self._report_header(exc, interface)
             return
         assert packet is not None
         src, dst = packet.src, packet.dst
@@ -97,17 +102,28 @@ class Ipv6(NetworkLayer):
             return ""
         return "" if self._wanted(packet) else "ipv6.not_ours"
 
+    def _report_header(self, error: ipv6.HeaderError, interface: Interface) -> None:
+        """Tell the sender of a packet for us which of its headers is why nobody gets it."""
+        packet = error.packet
+        packet.interface = interface
+        if not self._refusal(packet, interface):
+            self.send_error(packet, _PROBLEMS[error.code], pointer=error.pointer)
+
     def _refuse_protocol(self, packet: Packet) -> None:
         self.counters["ipv6.unknown_protocol"] += 1
         if packet.protocol != ipv6.NO_NEXT_HEADER:  # RFC 8200 4.7: nothing follows, so nothing is missing
-            field = _last_next_header(packet.raw, len(packet.raw) - len(packet.payload))
+            field = ipv6.next_header_field(packet.raw, len(packet.raw) - len(packet.payload))
             self.send_error(packet, Unreachable.PROTOCOL, pointer=field)
 
     def _reassemble(self, packet: Packet, interface: Interface) -> Packet | None:
         if packet.more_fragments and len(packet.payload) & 7:  # RFC 8200 4.5
-            self.send_error(packet, Unreachable.PARAMETER, pointer=_PAYLOAD_LENGTH_FIELD)
+            self.send_error(packet, Unreachable.PARAMETER, pointer=ipv6.PAYLOAD_LENGTH_FIELD)
+        if packet.fragment_offset + len(packet.payload) > LARGEST_DATAGRAM:
+            field = len(packet.raw) - len(packet.payload) - ipv6.FRAGMENT_HEADER_SIZE + 2
+            self.send_error(packet, Unreachable.PARAMETER, pointer=field)
         if not packet.fragment_offset and not _has_whole_chain(packet):
             self.counters["ipv6.fragment_tiny"] += 1
+            self.send_error(packet, Unreachable.HEADERS)
             return None
         whole = super()._reassemble(packet, interface)
         if whole is None:
@@ -125,11 +141,15 @@ class Ipv6(NetworkLayer):
         length = len(header) - ipv6.HEADER_SIZE + len(payload)
         if length > LARGEST_DATAGRAM:
             raise WireError(f"IPv6: payload of {length} bytes after reassembly")
-        header[_last_next_header(header, len(header))] = first.protocol
+        header[ipv6.next_header_field(header, len(header))] = first.protocol
         header[0] = 0x60 | first.tos >> 4
         header[1] = (first.tos & 0x0F) << 4 | header[1] & 0x0F
-        header[_PAYLOAD_LENGTH_FIELD : _PAYLOAD_LENGTH_FIELD + 2] = length.to_bytes(2, "big")
-        return _parse(memoryview(bytes(header) + payload))
+        header[ipv6.PAYLOAD_LENGTH_FIELD : ipv6.PAYLOAD_LENGTH_FIELD + 2] = length.to_bytes(2, "big")
+        try:
+            return _parse(memoryview(bytes(header) + payload))
+        except ipv6.HeaderError as exc:
+            self._report_header(exc, first.interface)
+            raise
 
     # send
 
@@ -198,21 +218,6 @@ class Ipv6(NetworkLayer):
         return sent
 
 
-def _last_next_header(headers: Buffer, size: int) -> int:
-    """Where in the `size` bytes of headers the field is that names what follows them.
-
-    The headers have been walked before, so their lengths are sound; a fragment header's reserved byte counts as
-    a length of 0, which happens to be its size.
-    """
-    field, at = _NEXT_HEADER_FIELD, ipv6.HEADER_SIZE
-    kind = headers[field]
-    while at < size:
-        field, length = at, 0 if kind == ipv6.FRAGMENT else headers[at + 1]
-        kind = headers[field]
-        at += (length + 1) << 3
-    return field
-
-
 def _has_whole_chain(first: Packet) -> bool:
     """Whether a first fragment holds every header up to the transport's (RFC 7112)."""
     if first.protocol not in ipv6.EXTENSIONS:
@@ -220,6 +225,8 @@ def _has_whole_chain(first: Packet) -> bool:
     probe = replace(first, fragment_offset=0, more_fragments=False)
     try:
         ipv6.skip_extensions(probe)
+    except ipv6.HeaderError:
+        return True  # the reassembly finds that too
     except WireError:
         return False
     return len(probe.payload) >= 8 or probe.protocol == ipv6.NO_NEXT_HEADER

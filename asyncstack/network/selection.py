@@ -2,6 +2,9 @@
 
 Scopes and the policy table are of RFC 6724 3 and 2.1; an IPv4 address is looked up there as ::ffff:a.b.c.d.
 
+The table has a line more for each site of which we have a unique-local address, as RFC 6724 10.6 has it: such addresses
+are what hosts of a site best use among themselves, while the global table puts them behind IPv4.
+
 The rules that do not apply: 4, mobile IPv6, which we do not speak, and for destinations 7, tunnels, of which we know
 none. Rule 5.5 takes an address on the network of the next hop, or of the prefix that this router has advertised.
 """
@@ -44,6 +47,8 @@ _POLICIES: Final = (
 _SITE_LOCAL_POLICY: Final = Policy(bytes.fromhex("fec0"), 1, 11)
 _UNIQUE_LOCAL_POLICY: Final = Policy(bytes.fromhex("fc00"), 3, 13)
 _EVERYTHING_ELSE: Final = Policy(b"", 40, 1)
+_SITE: Final = 6  # bytes of the prefix of a site with unique-local addresses (RFC 4193 3.1)
+_OWN_SITE_PRECEDENCE: Final = 45
 
 
 def policy(address: bytes) -> Policy:
@@ -56,6 +61,16 @@ def policy(address: bytes) -> Policy:
     if address[0] == 0xFE and address[1] & 0xC0 == 0xC0:
         return _SITE_LOCAL_POLICY
     return _UNIQUE_LOCAL_POLICY if address[0] & 0xFE == 0xFC else _EVERYTHING_ELSE
+
+
+def _is_own_site(address: bytes, ours: bytes) -> bool:
+    """Whether `address` and one of ours are unique-local ones of one site."""
+    return len(address) == 16 and address[0] & 0xFE == 0xFC and address[:_SITE] == ours[:_SITE]
+
+
+def _affinity(address: bytes, ours: bytes) -> int:
+    """How well labels match: 2 within a site, 1 by the table, 0 not at all."""
+    return 2 if _is_own_site(address, ours) else int(policy(address).label == policy(ours).label)
 
 
 def scope(address: bytes) -> int:
@@ -93,9 +108,8 @@ def select_source(
             for entry in candidates
             if entry.interface is not interface and not _is_loopback(entry.address)
         ]
-    label = policy(destination).label
 
-    def merit(entry: InterfaceAddress) -> tuple[bool, int, bool, bool, bool, bool, bool, int]:
+    def merit(entry: InterfaceAddress) -> tuple[bool, int, bool, bool, bool, int, bool, int]:
         address = entry.address
         own_scope = scope(address)
         return (
@@ -104,7 +118,7 @@ def select_source(
             entry.preferred_until > now,  # 3
             entry.interface is interface,  # 5
             entry.covers(next_hop) or entry.router == next_hop,  # 5.5
-            policy(address).label == label,  # 6
+            _affinity(destination, address),  # 6
             not entry.is_public,  # 7
             entry.shared_bits(destination) if len(address) == 16 else 0,  # 8
         )
@@ -121,15 +135,17 @@ def sort_destinations(
     """
 
     def demerit(destination: bytes) -> tuple[bool, bool, bool, bool, int, int, int]:
-        line, reach, entry = policy(destination), scope(destination), source_of(destination)
+        entry = source_of(destination)
         if entry is None:
             return True, False, False, False, 0, 0, 0  # rule 1
+        affinity, reach = _affinity(destination, entry.address), scope(destination)
+        precedence = _OWN_SITE_PRECEDENCE if affinity > 1 else policy(destination).precedence
         return (
             False,
             scope(entry.address) != reach,  # 2
             entry.preferred_until <= now,  # 3
-            policy(entry.address).label != line.label,  # 5
-            -line.precedence,  # 6
+            not affinity,  # 5
+            -precedence,  # 6
             reach,  # 8
             -_nearness(entry, destination),  # 9, and what is equal until here is of one family
         )

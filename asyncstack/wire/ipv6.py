@@ -4,11 +4,17 @@ parse(data: memoryview) -> Packet
 build(src, dst, next_header, payload_length, *, hop_limit=64, traffic_class=0, flow_label=0) -> bytes  40 bytes
 build_fragment(next_header, offset, more_fragments, ident) -> bytes                   the 8-byte fragment header
 skip_extensions(packet: Packet) -> None            go on with the headers of a packet that was reassembled
+next_header_field(headers, size) -> int            where the field is that names what follows `size` bytes of headers
+transport_of(packet) -> (protocol, payload)        behind extension headers that `parse` could not make sense of
 
 `parse` walks the extension headers, so that `protocol` and `payload` are those of the transport. It stops at
 the fragment header of a real fragment: `payload` is then the fragment's piece and `protocol` the next header
 of that piece, which may be one more extension header; `skip_extensions` takes it from there once the pieces
 are joined. An atomic fragment (RFC 6946) is no fragment.
+
+What RFC 8200 has its sender told raises `HeaderError`, which says by which Parameter Problem. An option of which we are
+to tell only who has sent it to us alone is not told of to a group. Jumbograms (RFC 2675) are no more to us than an
+option that we do not know, which is how a host refuses them.
 
 The walk is bounded as RFC 8504 5.3 allows, with Linux's numbers: at most 8 headers, 8 options in each, 7 bytes
 of padding in a row. What exceeds them is dropped, so that a packet of padding can not keep a processor busy.
@@ -20,6 +26,7 @@ import struct
 from typing import Final
 
 from asyncstack.errors import WireError
+from asyncstack.wire.checksum import Buffer
 from asyncstack.wire.packet import Packet
 
 HEADER_SIZE: Final = 40
@@ -36,8 +43,19 @@ MAX_EXTENSIONS: Final = 8
 MAX_OPTIONS: Final = 8
 MAX_PADDING: Final = 7
 
+# codes of a Parameter Problem (RFC 4443 3.4)
+ERRONEOUS_FIELD: Final = 0
+UNKNOWN_NEXT_HEADER: Final = 1
+UNKNOWN_OPTION: Final = 2
+
+PAYLOAD_LENGTH_FIELD: Final = 4
+NEXT_HEADER_FIELD: Final = 6
+
 _PAD1: Final = 0
 _PADN: Final = 1
+# highest bits of an option that we do not know; 00: skip it, 10: discard the packet and tell whoever sent it
+_DISCARD: Final = 0x40
+_DISCARD_TELL_ONE: Final = 0xC0
 
 _HEADER = struct.Struct("!IHBB16s16s")
 _FRAGMENT = struct.Struct("!BBHI")
@@ -45,18 +63,33 @@ _unpack_from = _HEADER.unpack_from
 _pack = _HEADER.pack
 
 
+class HeaderError(WireError):
+    """An extension header that the receiver of a packet tells its sender of (RFC 8200 4).
+
+    packet: as far as it was read. code, pointer: of the Parameter Problem; the byte of the packet that is at fault.
+    """
+
+    def __init__(self, text: str, packet: Packet, code: int, pointer: int) -> None:
+        super().__init__(f"IPv6: {text}")
+        self.packet = packet
+        self.code = code
+        self.pointer = pointer
+
+
 def parse(data: memoryview) -> Packet:
     """The packet at the start of `data`; link padding behind its payload is cut off.
 
     Raises WireError for a wrong version or length, a broken extension header, one that RFC 8200 has the
-    receiver discard for (routing segments left, unknown options that say so), or too many of them.
+    receiver discard for (routing segments left, unknown options that say so), or too many of them; HeaderError for
+    what its sender is to be told of.
     """
     if len(data) < HEADER_SIZE:
         raise WireError(f"IPv6: {len(data)} bytes, a header has 40")
     first, length, next_header, hop_limit, src, dst = _unpack_from(data)
     if first >> 28 != 6:
         raise WireError(f"IPv6: version {first >> 28}")
-    end = HEADER_SIZE + length
+    # without a length it is a jumbogram, or a packet that ends here
+    end = HEADER_SIZE + length if length or next_header != HOP_BY_HOP else len(data)
     if end > len(data):
         raise WireError(f"IPv6: payload length {length}, {len(data)} bytes received")
     packet = Packet(
@@ -71,7 +104,9 @@ def parse(data: memoryview) -> Packet:
     packet.flow_label = first & 0xFFFFF
     if next_header in EXTENSIONS:
         if next_header == HOP_BY_HOP:
-            packet.protocol, packet.payload = _skip_options(packet.payload)
+            _skip_options(packet)
+            if not length:
+                raise HeaderError("no payload length", packet, ERRONEOUS_FIELD, PAYLOAD_LENGTH_FIELD)
         skip_extensions(packet)
     return packet
 
@@ -81,24 +116,60 @@ def skip_extensions(packet: Packet) -> None:
 
     For a reassembled packet, set its `fragment_offset` and `more_fragments` back first; where one of them is set
     again afterwards there was a fragment in the fragments, to be dropped. Hop-by-hop options come only first in
-    a packet, so they are an error here (RFC 8200 4.1). Raises WireError.
+    a packet, so they are an error here (RFC 8200 4.1). Raises WireError, or HeaderError.
     """
     for _ in range(MAX_EXTENSIONS):
         protocol = packet.protocol
         if protocol == DESTINATION_OPTIONS:
-            packet.protocol, packet.payload = _skip_options(packet.payload)
+            _skip_options(packet)
         elif protocol == ROUTING:
-            packet.protocol, packet.payload = _skip_routing(packet.payload)
+            _skip_routing(packet)
         elif protocol == FRAGMENT:
             _skip_fragment(packet)
             if packet.more_fragments or packet.fragment_offset:
                 return
         elif protocol == HOP_BY_HOP:
-            raise WireError("IPv6: hop-by-hop options are not the first header")
+            pointer = next_header_field(packet.raw, _offset(packet))
+            text = "hop-by-hop options are not the first header"
+            raise HeaderError(text, packet, UNKNOWN_NEXT_HEADER, pointer)
         else:
             return
     if packet.protocol in EXTENSIONS:
         raise WireError(f"IPv6: more than {MAX_EXTENSIONS} extension headers")
+
+
+def next_header_field(headers: Buffer, size: int) -> int:
+    """Where in the `size` bytes of headers the field is that names what follows them.
+
+    The headers have been walked before, so their lengths are sound; a fragment header's reserved byte counts as
+    a length of 0, which happens to be its size.
+    """
+    field, at = NEXT_HEADER_FIELD, HEADER_SIZE
+    kind = headers[field]
+    while at < size:
+        field, length = at, 0 if kind == FRAGMENT else headers[at + 1]
+        kind = headers[field]
+        at += (length + 1) << 3
+    return field
+
+
+def transport_of(packet: Packet) -> tuple[int, memoryview]:
+    """The protocol behind what extension headers `packet` still has, whatever they hold, and its payload.
+
+    If they are broken, or there are too many, the number of one of them.
+    """
+    protocol, rest = packet.protocol, packet.payload
+    for _ in range(MAX_EXTENSIONS):
+        if protocol not in EXTENSIONS or len(rest) < 8:
+            break
+        size = 8 if protocol == FRAGMENT else (rest[1] + 1) << 3
+        protocol, rest = rest[0], rest[size:]
+    return protocol, rest
+
+
+def _offset(packet: Packet) -> int:
+    """Where in the packet its payload begins, as far as it has been walked."""
+    return len(packet.raw) - len(packet.payload)
 
 
 def _split(data: memoryview) -> tuple[int, int]:
@@ -111,8 +182,9 @@ def _split(data: memoryview) -> tuple[int, int]:
     return data[0], size
 
 
-def _skip_options(data: memoryview) -> tuple[int, memoryview]:
-    """Check the options of a hop-by-hop or destination options header (RFC 8200 4.2); what follows it."""
+def _skip_options(packet: Packet) -> None:
+    """Check the options of a hop-by-hop or destination options header (RFC 8200 4.2) and go behind it."""
+    data = packet.payload
     next_header, size = _split(data)
     at, options, padding = 2, 0, 0
     while at < size:
@@ -123,27 +195,39 @@ def _skip_options(data: memoryview) -> tuple[int, memoryview]:
             length = 2 + data[at + 1]
         else:
             raise WireError("IPv6: an option without its length")
-        at += length
-        if at > size:
+        if at + length > size:
             raise WireError("IPv6: an option runs past its header")
         if kind in (_PAD1, _PADN):
             padding += length
         else:
             padding = 0
             options += 1
-            if kind & 0xC0:  # RFC 8200 4.2: only 00 says to skip what is not known
-                raise WireError(f"IPv6: unknown option {kind:#04x} demands to discard the packet")
+            if kind & 0xC0:
+                _refuse_option(packet, kind, at)
         if padding > MAX_PADDING or options > MAX_OPTIONS:
             raise WireError("IPv6: too many options or too much padding")
-    return next_header, data[size:]
+        at += length
+    packet.protocol, packet.payload = next_header, data[size:]
 
 
-def _skip_routing(data: memoryview) -> tuple[int, memoryview]:
-    """What follows a routing header that has been used up (RFC 8200 4.4; type 0 by RFC 5095 likewise)."""
+def _refuse_option(packet: Packet, kind: int, at: int) -> None:
+    """Raise for an option that we do not know and may not skip: its two highest bits say how (RFC 8200 4.2)."""
+    action, to_group = kind & 0xC0, packet.dst[0] == 0xFF
+    text = f"unknown option {kind:#04x} demands to discard the packet"
+    if action == _DISCARD or (action == _DISCARD_TELL_ONE and to_group):
+        raise WireError(f"IPv6: {text}")
+    raise HeaderError(text, packet, UNKNOWN_OPTION, _offset(packet) + at)
+
+
+def _skip_routing(packet: Packet) -> None:
+    """Go behind a routing header that has been used up (RFC 8200 4.4); we route for nobody by any of its types, nor by
+    type 0 (RFC 5095)."""
+    data = packet.payload
     next_header, size = _split(data)
     if data[3]:
-        raise WireError(f"IPv6: routing header type {data[2]} with {data[3]} segments left")
-    return next_header, data[size:]
+        text = f"routing header type {data[2]} with {data[3]} segments left"
+        raise HeaderError(text, packet, ERRONEOUS_FIELD, _offset(packet) + 2)
+    packet.protocol, packet.payload = next_header, data[size:]
 
 
 def _skip_fragment(packet: Packet) -> None:
