@@ -207,8 +207,8 @@ async def test_every_host_of_a_network_knows_the_others(network):
         network.host("bob", "10.0.0.2/24", "fd00::2/64"),
     )
     network.link(a, b)
-    assert addresses(await a.getaddrinfo("bob", 80, type=STREAM)) == ["10.0.0.2", "fd00::2"]
-    assert addresses(await b.getaddrinfo("alice", 80, type=STREAM)) == ["10.0.0.1", "fd00::1"]
+    assert addresses(await a.getaddrinfo("bob", 80, type=STREAM)) == ["fd00::2", "10.0.0.2"]
+    assert addresses(await b.getaddrinfo("alice", 80, type=STREAM)) == ["fd00::1", "10.0.0.1"]
     assert await b.getnameinfo(("fd00::1", 80, 0, 0)) == ("alice", "http")
     network.link(a, b, addresses=("10.1.0.1/24", "10.1.0.2/24"))
     assert addresses(await a.getaddrinfo("bob", 80, family=V4, type=STREAM)) == ["10.0.0.2", "10.1.0.2"]

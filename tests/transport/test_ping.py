@@ -27,7 +27,7 @@ async def test_a_reply(network, hosts, host):
     a, _, _ = hosts(network)
     reply = await a.ping(host)
     assert isinstance(reply, PingReply)
-    assert reply.source == ("fd00::2" if ":" in host else "10.0.0.2")
+    assert reply.source == ("10.0.0.2" if "." in host else "fd00::2")
     assert reply.rtt == pytest.approx(0.02)
     assert (reply.size, reply.ttl) == (56, 64)
 

@@ -192,7 +192,7 @@ async def test_local_and_remote(net):
 async def test_by_name(net):
     server, port = await bound(net)
     _, client = await net.client.create_datagram_endpoint(
-        lambda: net.recorder(Datagrams), remote_addr=("server", port)
+        lambda: net.recorder(Datagrams), remote_addr=("server", port), family=socket.AF_INET
     )
     client.transport.sendto(b"hello")
     assert await server.received(1) == [b"hello"]
