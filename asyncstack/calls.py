@@ -11,11 +11,11 @@ import errno
 import operator
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
-from asyncstack.names import Host, Names, Network, Port, port_number, ports_of
+from asyncstack.names import Host, Names, Network, Port, parse_literal, port_number, ports_of
 from asyncstack.transport.reach import Reach
 from asyncstack.transport.sockets.handover import Served, check_stream, transport_over
 from asyncstack.transport.sockets.stream import StreamSocket
@@ -32,6 +32,9 @@ from asyncstack.transport.udp.opening import LITERALS, open_endpoint, take_over
 from asyncstack.transport.udp.settings import DatagramSettings
 from asyncstack.transport.udp.transport import DatagramTransport
 from asyncstack.transport.udp.wide import WideEndpoint
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
@@ -96,7 +99,7 @@ class Calls:
             interleave = 1
         if interleave:
             remotes = interleaved(remotes, interleave)
-        targets = await self._targets(remotes, port, local_addr)
+        targets = await self._targets(remotes, port, local_addr, self._scopes(host))
         self._check_open()  # the stack may have been closed while a name was asked for
         protocol: ProtocolT
         secured: asyncio.Future[None] | None = self.loop.create_future() if tls else None
@@ -117,23 +120,36 @@ class Calls:
             secured = None  # it holds its exception, whose traceback holds this frame
 
     async def _targets(
-        self, remotes: list[bytes], port: Port, local_addr: tuple[Any, ...] | None
+        self,
+        remotes: list[bytes],
+        port: Port,
+        local_addr: tuple[Any, ...] | None,
+        scopes: dict[bytes, Interface],
     ) -> list[Target]:
-        """Every address with the local one to use for it."""
+        """Every address with the local one to use for it, and the interface that its scope says."""
         number = port_number(port)
         if local_addr is None:
-            return [(remote, number, b"", 0) for remote in remotes]
+            return [Target(remote, number, scope=scopes.get(remote)) for remote in remotes]
         found: dict[int, bytes] = {}
         for address in await self.names.lookup_local(local_addr[0]):
             found.setdefault(len(address), address if any(address) else b"")
         targets = [
-            (remote, number, found[len(remote)], port_number(local_addr[1]))
+            Target(remote, number, found[len(remote)], port_number(local_addr[1]), scopes.get(remote))
             for remote in remotes
             if len(remote) in found
         ]
         if not targets:
             raise os_error(errno.EADDRNOTAVAIL, f"local_addr {local_addr!r} is of the other address family")
         return targets
+
+    def _scopes(self, host: Host | Iterable[Host]) -> dict[bytes, Interface]:
+        """The interfaces that the scopes of literal addresses ("fe80::1%eth0") say. Raises OSError(ENODEV)."""
+        found: dict[bytes, Interface] = {}
+        for one in [host] if isinstance(host, Host) else host:
+            scope = self.tcp.context.scope(one)
+            if scope is not None:
+                found[parse_literal(str(one))] = scope
+        return found
 
     async def connect_accepted_socket(
         self,
@@ -286,7 +302,8 @@ class Calls:
             endpoint = WideEndpoint(self.udp, reaches, LITERALS, settings)
         else:
             pairs, ports = await self._pairs(local_addr, remote_addr, family)
-            endpoint, address = open_endpoint(self.udp, pairs, ports, settings)
+            scope = self.udp.context.scope(remote_addr[0]) if remote_addr else None
+            endpoint, address = open_endpoint(self.udp, pairs, ports, settings, scope)
         waiter: asyncio.Future[None] = self.loop.create_future()
         try:
             protocol = protocol_factory()

@@ -118,6 +118,7 @@ class StackConfig:
     tcp: TcpConfig = field(default_factory=TcpConfig)
     dns: DnsConfig = field(default_factory=DnsConfig)
     ttl: int = 64
+    auto_flow_labels: bool = True  # RFC 6437, for IPv6; Linux: auto_flowlabels
     neighbor_limit: int = 1024
     # questions whether somebody has an address already, before it is ours, on Ethernet; 0: it is used at once
     dad_transmits: int = 1  # IPv6, RFC 4862 5.4, a second each; Linux: dad_transmits

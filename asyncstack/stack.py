@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from socket import AF_INET, SOCK_STREAM
+from socket import AF_INET, AF_INET6, AF_UNSPEC, SOCK_STREAM
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,6 +96,7 @@ class Stack(Interfaces, Calls):
         self._address_info = AddressInfo(self.names, self.addresses, self.interfaces)
         self.ipv4 = self._ip(Ipv4)
         self.ipv6 = self._ip(Ipv6)
+        self.ipv6.flow_labels.automatic = self.config.auto_flow_labels
         self.icmp = Icmp(self.ipv4, errors_per_second=self.config.icmp_errors_per_second)
         self.icmpv6 = Icmpv6(self.ipv6, errors_per_second=self.config.icmp_errors_per_second)
         self.redirects = Redirects(self.routes, self.counters)
@@ -274,10 +275,14 @@ class Stack(Interfaces, Calls):
         """One ICMP echo of `size` bytes to `host`. Raises TimeoutError after `timeout` seconds, or the OSError
         that came back instead."""
         self._check_open()
-        remote = (await self.names.lookup(host))[0]
         local = b"" if source is None else (await self.names.lookup(source))[0]
+        family = {0: AF_UNSPEC, 4: AF_INET, 16: AF_INET6}[len(local)]
+        remote = (await self.names.lookup(host, family))[0]
         self._check_open()  # it may have been closed while a name was asked for
-        return await self._ping.ping(remote, source=local, sequence=sequence, timeout=timeout, size=size)
+        scope = self.tcp.context.scope(host)
+        return await self._ping.ping(
+            remote, source=local, scope=scope, sequence=sequence, timeout=timeout, size=size
+        )
 
     # the end
 

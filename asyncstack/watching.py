@@ -18,7 +18,7 @@ from asyncstack.connection_events import (
     RetransmissionTimeout,
     SegmentRetransmitted,
 )
-from asyncstack.transport.endpoint_socket import SocketAddress, socket_address
+from asyncstack.transport.endpoint_socket import SocketAddress
 from asyncstack.transport.tcp.endpoint import ENDED, TcpEndpoint
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.sequence import MASK
@@ -121,12 +121,11 @@ class ConnectionWatch:
             self._stop()
 
     def _facts(self, endpoint: TcpEndpoint, at: float | None = None) -> Facts:
-        local, local_port, remote, remote_port = endpoint.key
         sender = endpoint.connection.sender
         return (
             self._layer.clock() if at is None else at,
-            socket_address(local, local_port),
-            socket_address(remote, remote_port),
+            endpoint.sockname,
+            endpoint.peername,
             sender.congestion.cwnd,
             sender.congestion.ssthresh,
             sender.rtt.srtt,

@@ -24,7 +24,10 @@ async def ping(
                 sent += 1
                 try:
                     reply = await stack.ping(
-                        format_address(address), sequence=sent & 0xFFFF, timeout=timeout, size=size
+                        host if "%" in host else format_address(address),
+                        sequence=sent & 0xFFFF,
+                        timeout=timeout,
+                        size=size,
                     )
                     times.append(reply.rtt)
                     where = f"{reply.size + 8} bytes from {reply.source}"

@@ -119,8 +119,9 @@ class Adoptions:
         """Whether the kernel has connections for `sock`, which listens, that would be reset if a stack took it over."""
         return self.find(sock) is None and self._may_be_ours(sock) and has_waiting(sock)
 
-    def towards(self, sock: Any, remotes: list[bytes]) -> Ours | None:
-        """The socket of a stack for `sock`, which is to reach one of `remotes`; None: let the kernel do it."""
+    def towards(self, sock: Any, remotes: list[bytes], scope: str = "") -> Ours | None:
+        """The socket of a stack for `sock`, which is to reach one of `remotes`, by the interface called `scope` if one
+        is given; None: let the kernel do it."""
         found = self.find(sock)
         if found is not None or not self._may_be_ours(sock):
             return found
@@ -130,7 +131,7 @@ class Adoptions:
         if port and any(address):
             stack = self._stacks.of_local(address)
         else:
-            stack = next(filter(None, map(self._stacks.of_remote, remotes)), None)
+            stack = next(filter(None, (self._stacks.of_remote(one, scope) for one in remotes)), None)
         if stack is not None:
             return self._adopt(sock, stack)
         self._left.add(sock)  # what it binds by itself is the kernel's

@@ -69,16 +69,28 @@ class Stacks:
             return self.current if self.loopback else None
         return next((stack for stack in self._in_turn() if stack.addresses.is_local(address)), None)
 
-    def of_remote(self, address: bytes) -> Stack | None:
-        """Who has a route to `address`: the current stack rather than another."""
+    def of_remote(self, address: bytes, scope: str = "") -> Stack | None:
+        """Who has a route to `address`, by the interface called `scope` if one is given: the current stack rather than
+        another."""
         address = plain(address)
         if is_loopback(address) or not any(address):
             return self.current if self.loopback else None
-        return next((stack for stack in self._in_turn() if stack.routes.reaches(address)), None)
+        return next(
+            (
+                stack
+                for stack in self._in_turn()
+                if stack.routes.reaches(address) and (not scope or _has_interface(stack, scope))
+            ),
+            None,
+        )
 
     def _in_turn(self) -> list[Stack]:
         first = self.current
         return [] if first is None else [first, *(stack for stack in self._open if stack is not first)]
+
+
+def _has_interface(stack: Stack, scope: str) -> bool:
+    return any(scope in (interface.name, str(interface.index)) for interface in stack.interfaces)
 
 
 def plain(address: bytes) -> bytes:

@@ -17,7 +17,7 @@ from asyncstack.loop.choosing import Stacks
 from asyncstack.loop.files import positioned
 from asyncstack.loop.sockets import SocketCalls
 from asyncstack.names import parse_literal
-from asyncstack.network.addresses import format_address, parse_address
+from asyncstack.network.addresses import format_address, parse_address, scope_of
 from asyncstack.transport.tcp.transport import TcpTransport
 
 if TYPE_CHECKING:
@@ -90,12 +90,15 @@ class RoutingLoop(SocketCalls):
             return await self._hand_over(sock, call(protocol_factory, host, port, sock=ours, **kwds))
         if sock is None and self.stacks and (host is not None or port is not None):
             addresses = await self._addresses(host or "localhost", family, socket.SOCK_STREAM)
-            stack = await self._stack_towards(addresses, local_addr)
+            stack = await self._stack_towards(addresses, local_addr, _scope(host))
             if stack is not None:
                 if ssl and server_hostname is None and host:
                     kwds["server_hostname"] = str(host)
                 return await stack.create_connection(
-                    protocol_factory, [format_address(one) for one in addresses], port, **kwds
+                    protocol_factory,
+                    [host] if _scope(host) else list(map(format_address, addresses)),
+                    port,
+                    **kwds,
                 )
         return await super().create_connection(protocol_factory, host, port, sock=sock, **kwds)
 
@@ -127,13 +130,14 @@ class RoutingLoop(SocketCalls):
         self.adoptions.handed_over(sock, transport.get_extra_info("socket"))
         return transport, protocol
 
-    async def _stack_towards(self, remotes: list[bytes], local_addr: Any) -> Stack | None:
-        """The stack that has the local address, if one is asked for; else the one with a route to the first remote."""
+    async def _stack_towards(self, remotes: list[bytes], local_addr: Any, scope: str) -> Stack | None:
+        """The stack that has the local address, if one is asked for; else the one with a route to the first remote, by
+        its interface called `scope` if the address says that."""
         if local_addr is not None and local_addr[0]:
             for local in await self._addresses(local_addr[0], 0, socket.SOCK_STREAM):
                 if any(local) and (stack := self.stacks.of_local(local)) is not None:
                     return stack
-        return next(filter(None, map(self.stacks.of_remote, remotes)), None)
+        return next(filter(None, (self.stacks.of_remote(one, scope) for one in remotes)), None)
 
     async def create_server(
         self,
@@ -207,7 +211,7 @@ class RoutingLoop(SocketCalls):
     async def _stack_between(self, local_addr: Any, remote_addr: Any, family: int) -> Stack | None:
         if remote_addr is not None:
             remotes = await self._addresses(remote_addr[0], family, socket.SOCK_DGRAM)
-            return await self._stack_towards(remotes, local_addr)
+            return await self._stack_towards(remotes, local_addr, _scope(remote_addr[0]))
         if local_addr is not None and local_addr[0]:
             locals_ = await self._addresses(local_addr[0], family, socket.SOCK_DGRAM)
             return next(filter(None, map(self.stacks.of_local, locals_)), None)
@@ -248,6 +252,10 @@ def _is_ours(transport: Any) -> bool:
         protocol: Any = transport._ssl_protocol
         transport = protocol._transport
     return isinstance(transport, TcpTransport)
+
+
+def _scope(host: Any) -> str:
+    return scope_of(host) if isinstance(host, str) else ""
 
 
 def _owner(stack: Stack | None) -> str:

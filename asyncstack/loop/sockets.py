@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from asyncstack.loop.adoption import Adoptions, Ours
 from asyncstack.loop.choosing import Stacks
 from asyncstack.loop.files import positioned
-from asyncstack.network.addresses import format_address
+from asyncstack.network.addresses import format_address, scope_of
 from asyncstack.transport.sockets.base import StackSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.sockets.stream import StreamSocket
@@ -46,8 +46,12 @@ class SocketCalls(asyncio.AbstractEventLoop):
         if not address[0]:
             return ours, address
         remotes = await self._addresses(address[0], sock.family, sock.type)
-        ours = self.adoptions.towards(sock, remotes)
-        return ours, (format_address(remotes[0]), *address[1:])
+        scope = scope_of(address[0]) if isinstance(address[0], str) else ""
+        ours = self.adoptions.towards(sock, remotes, scope)
+        return ours, (
+            f"{format_address(remotes[0])}%{scope}" if scope else format_address(remotes[0]),
+            *address[1:],
+        )
 
     async def sock_connect(self, sock: Any, address: Any) -> None:
         """As asyncio's."""

@@ -46,7 +46,7 @@ def parse_address(address: AddressLike) -> bytes:
         return address
     if isinstance(address, str):
         parsed = ipaddress.ip_address(address)
-        if parsed.version == 6 and parsed.scope_id is not None and not parsed.is_link_local:
+        if parsed.version == 6 and parsed.scope_id is not None and not is_of_a_link(parsed.packed):
             raise ValueError(f"{address!r}: only a link-local address has a scope")
         return parsed.packed
     return address.packed
@@ -99,6 +99,13 @@ def is_link_local(address: bytes) -> bool:
     if len(address) == 16:
         return address[0] == 0xFE and address[1] & 0xC0 == 0x80
     return address[0] == 169 and address[1] == 254
+
+
+def is_of_a_link(address: bytes) -> bool:
+    """Whether `address` says only together with an interface who is meant: link-local, or a group of a link."""
+    if len(address) == 4:
+        return False
+    return is_link_local(address) or (address[0] == 0xFF and address[1] & 0x0F in (1, 2))
 
 
 def is_loopback(address: bytes) -> bool:

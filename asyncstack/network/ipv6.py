@@ -5,12 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import WireError
 from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
 from asyncstack.network.addresses import ANY_IPV6
 from asyncstack.network.errors import Unreachable
+from asyncstack.network.flow_labels import FlowLabels
 from asyncstack.network.fragments import IPV6_TIMEOUT, LARGEST_DATAGRAM
 from asyncstack.network.layer import NetworkLayer
 from asyncstack.network.routing import Path
@@ -42,6 +44,11 @@ class Ipv6(NetworkLayer):
     name = "ipv6"
     ethertype = ETHERTYPE_IPV6
     fragment_timeout = IPV6_TIMEOUT
+
+    @cached_property
+    def flow_labels(self) -> FlowLabels:
+        """The labels of its flows."""
+        return FlowLabels(self.rng)
 
     # receive
 
@@ -177,7 +184,7 @@ class Ipv6(NetworkLayer):
             return self._send_fragments(
                 path, protocol, parts, length, checksum_offset, ttl, tos, dont_fragment
             )
-        header = _pack(0x60000000 | tos << 20, length, protocol, ttl or self.ttl, path.addresses)
+        header = _pack(path.word | tos << 20, length, protocol, ttl or self.ttl, path.addresses)
         if checksum_offset < 0:
             frame = OutgoingFrame([header, *parts])
         else:
@@ -212,6 +219,7 @@ class Ipv6(NetworkLayer):
                 ipv6.FRAGMENT_HEADER_SIZE + len(piece),
                 hop_limit=ttl or self.ttl,
                 traffic_class=tos,
+                flow_label=path.flow_label,
             ) + ipv6.build_fragment(protocol, offset, more, ident)
             sent = self.transmit(path, OutgoingFrame([header, piece])) and sent
         self.counters["ipv6.fragmented"] += 1

@@ -11,17 +11,20 @@ import socket
 from typing import Any
 
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import format_address
+from asyncstack.network.addresses import format_address, is_link_local
 from asyncstack.transport.options import Options, Settings
 from asyncstack.transport.sockets.readiness import PollableFd
 
 SocketAddress = tuple[Any, ...]
 
 
-def socket_address(address: bytes, port: int) -> SocketAddress:
-    """What `getsockname()` gives: (host, port), or (host, port, flowinfo, scope_id) for IPv6."""
+def socket_address(address: bytes, port: int, scope: int = 0) -> SocketAddress:
+    """What `getsockname()` gives: (host, port), or (host, port, flowinfo, scope_id) for IPv6. scope: the index of the
+    interface on whose link a link-local address is."""
     host = format_address(address)
-    return (host, port) if len(address) == 4 else (host, port, 0, 0)
+    if len(address) == 4:
+        return host, port
+    return host, port, 0, scope if is_link_local(address) else 0
 
 
 class EndpointSocket(Options):

@@ -6,16 +6,19 @@ import asyncio
 import errno
 import random
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import format_address
+from asyncstack.network.addresses import format_address, is_of_a_link
 from asyncstack.network.errors import IcmpError
 from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
 from asyncstack.network.routing import RoutingTable
 from asyncstack.timing import Clock
 from asyncstack.wire.packet import Packet
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
 
 OUTSTANDING_LIMIT: Final = 65536
 LARGEST_ECHO: Final = 65507
@@ -53,6 +56,7 @@ class Ping:
         remote: bytes,
         *,
         source: bytes = b"",
+        scope: Interface | None = None,
         sequence: int | None = None,
         timeout: float = 1.0,
         size: int = 56,
@@ -65,7 +69,7 @@ class Ping:
             raise ValueError(f"size is {size}; an echo request carries 0 to {LARGEST_ECHO} bytes")
         if len(self._waiting) >= OUTSTANDING_LIMIT:
             raise os_error(errno.ENOBUFS, f"{OUTSTANDING_LIMIT} echo requests wait for a reply")
-        path = self._routes.lookup(remote, source)
+        path = self._routes.lookup(remote, source, scope if is_of_a_link(remote) else None)
         if sequence is None:
             sequence = self._sequence = (self._sequence + 1) & 0xFFFF
         ident = self._rng.randrange(1 << 16)

@@ -18,9 +18,8 @@ from asyncstack.network.addresses import (
     LOOPBACK_IPV4,
     LOOPBACK_IPV6,
     format_address,
-    is_link_local,
 )
-from asyncstack.transport.endpoint_socket import SocketAddress
+from asyncstack.transport.endpoint_socket import SocketAddress, socket_address
 from asyncstack.transport.ports import check_port
 
 MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
@@ -84,9 +83,7 @@ def join(address: bytes, port: int, family: int, scope: int = 0) -> SocketAddres
     address is."""
     if family == socket.AF_INET:
         return format_address(address), port
-    if len(address) == 4:
-        address = MAPPED + address
-    return format_address(address), port, 0, scope if is_link_local(address) else 0
+    return socket_address(MAPPED + address if len(address) == 4 else address, port, scope)
 
 
 def hosts_of(address: bytes, family: int, v6_only: bool) -> list[bytes]:
@@ -96,6 +93,11 @@ def hosts_of(address: bytes, family: int, v6_only: bool) -> list[bytes]:
     if family == socket.AF_INET6 and address == ANY_IPV6 and not v6_only:
         return [ANY_IPV6, ANY_IPV4]
     return [address]
+
+
+def flow_label(address: Any) -> int:
+    """The flow label that (host, port, flowinfo, scope_id) asks for, 0: none in particular (RFC 3493 3.3)."""
+    return address[2] & 0xFFFFF if len(address) > 2 else 0
 
 
 def destination(address: bytes, family: int, v6_only: bool) -> bytes:

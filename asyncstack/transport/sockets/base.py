@@ -140,8 +140,8 @@ class StackSocket(Options):
         self._check_open()
         return call(address)
 
-    def _name(self, address: bytes, port: int) -> SocketAddress:
-        return join(address, port, self.family)
+    def _name(self, address: bytes, port: int, scope: int = 0) -> SocketAddress:
+        return join(address, port, self.family, scope)
 
     def getsockname(self) -> SocketAddress:
         """(host, port), or (host, port, flowinfo, scope_id) for IPv6; zeros before it is bound."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import SocketAddress
-from asyncstack.transport.sockets.addresses import SocketNames, join, looked_up, split
+from asyncstack.transport.sockets.addresses import SocketNames, flow_label, join, looked_up, split
 from asyncstack.transport.sockets.base import Ancillary, StackSocket
 from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.udp.ancillary import Received, fitted, told
@@ -142,7 +142,8 @@ class DatagramSocket(StackSocket):
             await self._named(self._connect, address)
 
     def _connect(self, address: Any) -> None:
-        self.endpoint.connect(*split(address, self.family, self._names), self.endpoint.scope(address))
+        remote, port = split(address, self.family, self._names)
+        self.endpoint.connect(remote, port, self.layer.context.scope(*address[::3]), flow_label(address))
 
     # send
 

@@ -16,12 +16,13 @@ from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.transport.claims import Claim
 from asyncstack.transport.endpoint_socket import SocketAddress
-from asyncstack.transport.sockets.addresses import SocketNames, destination, hosts_of, split
+from asyncstack.transport.sockets.addresses import SocketNames, destination, flow_label, hosts_of, split
 from asyncstack.transport.sockets.base import StackSocket
 from asyncstack.transport.sockets.listening import AcceptQueue
 from asyncstack.transport.sockets.readiness import IN, OUT
 from asyncstack.transport.tcp.binding import bind
 from asyncstack.transport.tcp.congestion import Controllers
+from asyncstack.transport.tcp.connecting import Target
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
 from asyncstack.transport.tcp.listener import Acceptor, Listener
 from asyncstack.transport.tcp.options import TCP_OPTIONS
@@ -134,7 +135,7 @@ class OpeningSocket(StackSocket, Owner):
     def getsockname(self) -> SocketAddress:
         """(host, port), or (host, port, flowinfo, scope_id) for IPv6; zeros before it is bound."""
         if self._endpoint is not None:
-            return self._name(*self._endpoint.key[:2])
+            return self._name(*self._endpoint.key[:2], self._endpoint.path.interface.index)
         if self._claim is not None:
             return self._name(self._claim.hosts[0], self._claim.port)
         return self._name(bytes(4 if self.family == socket.AF_INET else 16), 0)
@@ -144,7 +145,7 @@ class OpeningSocket(StackSocket, Owner):
         live = self._live
         if live is None or live.connection.state is SYN_SENT:
             raise os_error(errno.ENOTCONN)
-        return self._name(*live.key[2:])
+        return self._name(*live.key[2:], live.path.interface.index)
 
     # bind and listen
 
@@ -221,7 +222,7 @@ class OpeningSocket(StackSocket, Owner):
         made = await self._until(self._accept, IN)
         endpoint = made._endpoint
         assert endpoint is not None
-        return made, made._name(*endpoint.key[2:])
+        return made, made._name(*endpoint.key[2:], endpoint.path.interface.index)
 
     def _accept(self) -> Self | None:
         if self._queue is None:
@@ -260,9 +261,9 @@ class OpeningSocket(StackSocket, Owner):
             if not local:
                 raise os_error(errno.ENETUNREACH, "bound to an address of the other family")
         try:
-            self._endpoint = self._layer.open(
-                self, remote, port, local if any(local) else b"", local_port, self._config, data_follows
-            )
+            scope, label = self._layer.context.scope(*address[::3]), flow_label(address)
+            target = Target(remote, port, local if any(local) else b"", local_port, scope, label)
+            self._endpoint = self._layer.open(self, target, self._config, data_follows)
         except OSError as exc:
             if exc.errno == errno.EADDRINUSE:  # bind(2) was content with this port
                 raise os_error(errno.EADDRNOTAVAIL, "there is such a connection") from None

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import errno
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
@@ -15,9 +15,20 @@ from asyncstack.transport.tcp.endpoint import Owner, TcpEndpoint
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
 
 if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
     from asyncstack.transport.tcp.layer import TcpLayer
 
-Target = tuple[bytes, int, bytes, int]  # remote address and port; local ones, b"" and 0: any
+
+class Target(NamedTuple):
+    """Where to connect to: remote address and port; from where, b"" and 0: any; by which interface, if that is what a
+    link-local address says; and with which flow label, 0: its own."""
+
+    remote: bytes
+    port: int
+    local: bytes = b""
+    local_port: int = 0
+    scope: Interface | None = None
+    flow_label: int = 0
 
 
 class Connecting(Owner):
@@ -111,7 +122,7 @@ async def _race(
     if delay is None:
         for target in targets:
             try:
-                return await layer.connect(factory, *target, config)
+                return await layer.connect(factory, target, config)
             except OSError as exc:
                 errors.append(exc)
         return None
@@ -139,7 +150,7 @@ async def _staggered(
     try:
         while running or len(started) < len(targets):
             if len(started) < len(targets):
-                started.append(layer.loop.create_task(layer.connect(factory, *targets[len(started)], config)))
+                started.append(layer.loop.create_task(layer.connect(factory, targets[len(started)], config)))
                 running.add(started[-1])
             timeout = delay if len(started) < len(targets) else None
             done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
 from asyncstack.network.routing import Path
-from asyncstack.transport.endpoint_socket import socket_address
+from asyncstack.transport.endpoint_socket import SocketAddress, socket_address
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.output import silent
 from asyncstack.transport.tcp.state import (
@@ -220,10 +220,19 @@ class TcpEndpoint:
     def info(self) -> TcpInfo:
         """The connection's numbers, and its addresses."""
         info = self.connection.info(self.layer.clock())
-        local, local_port, remote, remote_port = self.key
-        info.local, info.remote = socket_address(local, local_port), socket_address(remote, remote_port)
+        info.local, info.remote = self.sockname, self.peername
         info.pmtu = self.path.mtu
         return info
+
+    @property
+    def sockname(self) -> SocketAddress:
+        """(host, port), or (host, port, flowinfo, scope_id) for IPv6."""
+        return socket_address(*self.key[:2], self.path.interface.index)
+
+    @property
+    def peername(self) -> SocketAddress:
+        """The same of the other end."""
+        return socket_address(*self.key[2:], self.path.interface.index)
 
     # outputs
 
@@ -340,7 +349,7 @@ class TcpEndpoint:
     def _reroute(self) -> bool:
         """Routes have changed: find the way anew. It may be by another interface, or take smaller packets."""
         try:
-            path = self.layer.routes.lookup(self.key[2], self.key[0], foreign=self.path.foreign)
+            path = self.layer.path_like(self.path)
         except OSError:
             self.layer.counters["tcp.no_route"] += 1
             return False

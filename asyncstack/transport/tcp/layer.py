@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import WireError, os_error
-from asyncstack.network.addresses import format_address, is_multicast
+from asyncstack.network.addresses import format_address, is_link_local, is_multicast
 from asyncstack.network.errors import IcmpError
 from asyncstack.network.rate_limit import TokenBucket
 from asyncstack.network.routing import Path
@@ -20,7 +20,7 @@ from asyncstack.transport.ports import check_port, choose_ephemeral
 from asyncstack.transport.reach import Reach
 from asyncstack.transport.tcp import handshake
 from asyncstack.transport.tcp.congestion import Controllers
-from asyncstack.transport.tcp.connecting import Connecting
+from asyncstack.transport.tcp.connecting import Connecting, Target
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import PROTOCOL_TCP, Key, Owner, TcpEndpoint
 from asyncstack.transport.tcp.fast_open import WAIT
@@ -142,17 +142,12 @@ class TcpLayer:
     async def connect(
         self,
         factory: ProtocolFactory,
-        remote: bytes,
-        port: int,
-        local: bytes = b"",
-        local_port: int = 0,
+        target: Target,
         config: TcpConfig | None = None,
     ) -> TcpTransport:
         """Open a connection; its protocol has seen `connection_made`. Raises the OSError that explains a failure."""
         result: asyncio.Future[TcpTransport] = self.loop.create_future()
-        endpoint = self.open(
-            Connecting(factory, result), remote, port, local, local_port, config, patience=WAIT
-        )
+        endpoint = self.open(Connecting(factory, result), target, config, patience=WAIT)
         try:
             return await result
         except asyncio.CancelledError:
@@ -164,15 +159,12 @@ class TcpLayer:
     def open(
         self,
         owner: Owner,
-        remote: bytes,
-        port: int,
-        local: bytes = b"",
-        local_port: int = 0,
+        target: Target,
         config: TcpConfig | None = None,
         data_follows: bool = False,
         patience: float = math.inf,
     ) -> TcpEndpoint:
-        """Start an active open; `owner` hears what becomes of it. Local address and port b"" and 0: any.
+        """Start an active open; `owner` hears what becomes of it.
 
         With `TcpConfig.fast_open` and a cookie of the server the owner hears `opened` at once, and the SYN leaves with
         the first data written or after `patience` seconds (TCP_FASTOPEN_CONNECT). `data_follows`: whatever the settings
@@ -183,7 +175,8 @@ class TcpLayer:
         """
         if self.memory.held >= self.memory.no_newcomers:
             raise os_error(errno.ENOBUFS, f"connections hold {self.memory.held} bytes, the stack's limit")
-        path = self.routes.lookup(remote, local)
+        remote, port, local, local_port, scope, label = target
+        path = self.routes.lookup(remote, local, scope if is_link_local(remote) else None)
         if not check_port(port):
             raise os_error(errno.ECONNREFUSED, f"connect to {format_address(remote)} port 0")
         if path.broadcast or is_multicast(remote):
@@ -195,7 +188,7 @@ class TcpLayer:
             connection.fast_open = self.fast_open_servers.opening(
                 remote, config, self.clock(), 0.0 if data_follows else patience
             )
-        endpoint = self._add(key, path, owner, connection)
+        endpoint = self._add(key, path, owner, connection, label)
         endpoint.open()
         return endpoint
 
@@ -263,11 +256,18 @@ class TcpLayer:
         connection.link_mss = mss + path.interface.device.mtu - path.mtu
         return connection
 
-    def _add(self, key: Key, path: Path, owner: Owner, connection: Connection) -> TcpEndpoint:
+    def path_like(self, path: Path) -> Path:
+        """The path that packets of a flow along `path` take now. Raises OSError, as `RoutingTable.lookup`."""
+        interface = path.interface if is_link_local(path.destination) else None
+        found = self.routes.lookup(path.destination, path.source, interface, foreign=path.foreign)
+        return found.labelled(path.flow_label) if path.flow_label else found
+
+    def _add(self, key: Key, path: Path, owner: Owner, connection: Connection, label: int = 0) -> TcpEndpoint:
         if self._ending:
             raise os_error(errno.ENETDOWN, "the stack is closed")
         if len(self.connections) >= self.config.connection_limit:
             raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
+        path = self.context.ipv6.flow_labels.marked(path, PROTOCOL_TCP, key[1], key[3], label)
         endpoint = self.connections[key] = TcpEndpoint(self, connection, key, path, owner)
         if self.register is not None:
             self.register.add(key)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
-from asyncstack.transport.endpoint_socket import EndpointSocket, socket_address
+from asyncstack.transport.endpoint_socket import EndpointSocket
 from asyncstack.transport.options import (
     ECN_BITS,
     Option,
@@ -320,9 +320,7 @@ class ConnectionSocket(EndpointSocket):
     table = TCP_OPTIONS
 
     def __init__(self, endpoint: TcpEndpoint) -> None:
-        local, local_port, remote, remote_port = endpoint.key
-        own, peer = socket_address(local, local_port), socket_address(remote, remote_port)
-        super().__init__(socket.SOCK_STREAM, IPPROTO_TCP, own, peer)
+        super().__init__(socket.SOCK_STREAM, IPPROTO_TCP, endpoint.sockname, endpoint.peername)
         self.endpoint = endpoint
 
     @property

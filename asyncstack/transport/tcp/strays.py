@@ -6,6 +6,7 @@ Resets are limited per second: strangers can make us send them to whom they like
 
 from __future__ import annotations
 
+from asyncstack.network.addresses import is_link_local
 from asyncstack.network.rate_limit import TokenBucket
 from asyncstack.network.routing import Path
 from asyncstack.transport.context import TransportContext
@@ -89,12 +90,15 @@ class Strays:
     def path_back(self, packet: Packet) -> Path | None:
         """The path to the sender of `packet`, from where it was sent to; None if there is none."""
         try:
-            return self._context.routes.lookup(packet.src, packet.dst, foreign=True)
+            interface = packet.interface if is_link_local(packet.src) else None
+            return self._context.routes.lookup(packet.src, packet.dst, interface, foreign=True)
         except OSError:
             self._context.counters["tcp.no_route"] += 1
             return None
 
     def reply(self, path: Path, segment: Segment) -> None:
         """Send one segment that belongs to no connection."""
+        labels = self._context.ipv6.flow_labels
+        path = labels.marked(path, PROTOCOL_TCP, segment.src_port, segment.dst_port)
         header = build_partial(segment, path.address_sum + PROTOCOL_TCP)
         self._context.ip_of(path).send(path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET)

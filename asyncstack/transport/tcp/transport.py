@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from asyncstack.errors import is_connection_loss
-from asyncstack.transport.endpoint_socket import socket_address
 from asyncstack.transport.flow_control import FlowControl
 from asyncstack.transport.tcp.endpoint import ENDED, ORPHAN, Owner, TcpEndpoint
 from asyncstack.transport.tcp.options import ConnectionSocket
@@ -418,11 +417,10 @@ class TcpTransport(FlowControl, Owner):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """ "sockname", "peername", "socket"; and "tcp_info" (`TcpInfo`), which a kernel transport lacks."""
-        local, local_port, remote, remote_port = self._endpoint.key
         if name == "sockname":
-            return socket_address(local, local_port)
+            return self._endpoint.sockname
         if name == "peername":
-            return socket_address(remote, remote_port)
+            return self._endpoint.peername
         if name == "socket":
             if self._socket is None:
                 self._socket = ConnectionSocket(self._endpoint)

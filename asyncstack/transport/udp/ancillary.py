@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 Ancillary = tuple[int, int, bytes]
 
-IP_ORIGDSTADDR, IPV6_ORIGDSTADDR = 20, 74  # not in `socket`
+IP_ORIGDSTADDR, IPV6_ORIGDSTADDR, IPV6_FLOWINFO = 20, 74, 11  # not in `socket`
 
 _IN_PKTINFO = struct.Struct("@i4s4s")  # interface, our address, destination
 _IN6_PKTINFO = struct.Struct("@16si")  # our address, interface
 _SOCKADDR_IN = struct.Struct("@H2s4s8x")  # family, port, address
+_FLOW_INFO = struct.Struct("4s")  # traffic class and flow label, as on the wire
 _SOCKADDR_IN6 = struct.Struct("@H2s4s16sI")  # family, port, flow, address, scope
 
 
@@ -43,13 +44,15 @@ class Received(NamedTuple):
     ttl: int
     tos: int
     interface: int
+    flow_label: int = 0
 
     @classmethod
     def of(cls, data: bytes, packet: Packet, port: int) -> Received:
         """What `packet` brought from `port` of its source. Its payload is still there."""
         own = int.from_bytes(packet.payload[2:4], "big")
         index = packet.interface.index
-        return cls(data, packet.src, port, packet.dst, own, packet.ttl, packet.tos, index)
+        label = packet.flow_label
+        return cls(data, packet.src, port, packet.dst, own, packet.ttl, packet.tos, index, label)
 
 
 def told(got: Received, wanted: DatagramSettings, layer: UdpLayer) -> list[Ancillary]:
@@ -76,6 +79,9 @@ def told(got: Received, wanted: DatagramSettings, layer: UdpLayer) -> list[Ancil
         found.append((IPPROTO_IPV6, socket.IPV6_HOPLIMIT, INT.pack(got.ttl)))
     if wanted.receive_traffic_class:
         found.append((IPPROTO_IPV6, socket.IPV6_TCLASS, INT.pack(got.tos)))
+    if wanted.receive_flow_info and (got.tos or got.flow_label):
+        info = (got.tos << 20 | got.flow_label).to_bytes(4, "big")
+        found.append((IPPROTO_IPV6, IPV6_FLOWINFO, info))
     if wanted.original_destination6:
         port = got.destination_port.to_bytes(2, "big")
         info = _SOCKADDR_IN6.pack(socket.AF_INET6, port, bytes(4), got.destination, 0)
@@ -109,6 +115,7 @@ class Marks:
     source: bytes = b""
     source_port: int = 0
     interface: int = 0
+    flow_label: int = 0
 
 
 def marks(ancillary: Iterable[Any], size: int) -> Marks | None:
@@ -156,6 +163,8 @@ def _mark_ipv6(found: Marks, kind: int, data: bytes) -> None:
     elif kind == socket.IPV6_TCLASS:
         value = _in_range(_unpack(INT, data)[0], -1)
         found.tos = None if value < 0 else value
+    elif kind == IPV6_FLOWINFO:
+        found.flow_label = int.from_bytes(_unpack(_FLOW_INFO, data)[0], "big") & 0xFFFFF
     elif kind == IPV6_ORIGDSTADDR:
         _, port, _, found.source, _ = _unpack(_SOCKADDR_IN6, data)
         found.source_port = int.from_bytes(port, "big")

@@ -64,6 +64,7 @@ class BoundEndpoint:
         "_interface",
         "_layer",
         "_local",
+        "_peer_label",
         "_peer_scope",
         "claim",
         "deliver",
@@ -85,8 +86,9 @@ class BoundEndpoint:
         self._layer = layer
         self._asked = bytes(4 if family == socket.AF_INET else 16)  # the address it was bound to
         self._local = (self._asked, 0)
-        self._interface: object = None  # which leads to the peer
+        self._interface: Interface | None = None  # which leads to the peer
         self._peer_scope: Interface | None = None
+        self._peer_label = 0
         self._bindings: list[Binding] = []
         self.groups = Memberships(layer)
         self.queue = DatagramQueue(layer, self._failed, self._shorter)
@@ -101,12 +103,15 @@ class BoundEndpoint:
     @property
     def sockname(self) -> SocketAddress:
         """(host, port), or (host, port, flowinfo, scope_id) for IPv6; zeros before it is bound."""
-        return join(*self._local, self.family)
+        entry = self._layer.addresses.local.get(self._local[0])
+        return join(*self._local, self.family, 0 if entry is None else entry.interface.index)
 
     @property
     def peername(self) -> SocketAddress | None:
         """The same of the peer, if there is one."""
-        return None if self.peer is None else join(*self.peer, self.family)
+        if self.peer is None:
+            return None
+        return join(*self.peer, self.family, 0 if self._interface is None else self._interface.index)
 
     @property
     def layer(self) -> UdpLayer:
@@ -140,17 +145,17 @@ class BoundEndpoint:
         """The claim; any port of all addresses is taken now if there is none yet."""
         return self.claim or self.bind(self._asked, 0)
 
-    def connect(self, remote: bytes, port: int, scope: Interface | None = None) -> None:
+    def connect(self, remote: bytes, port: int, scope: Interface | None = None, label: int = 0) -> None:
         """Send to `port` of `remote` by default, and receive from there only. Raises OSError ENETUNREACH, EACCES (a
         broadcast without SO_BROADCAST), OverflowError."""
         claim = self.bound()
         check_port(port)
         remote = destination(remote, self.family, self.settings.v6_only)
-        way = self._look_up(remote, scope)
+        way = self._look_up(remote, scope, label)
         source = self._local[0] if any(self._local[0]) else way.path.source
         self.peer = (remote, port)
         self._local = (source, claim.port)
-        self._interface, self._peer_scope = way.path.interface, scope
+        self._interface, self._peer_scope, self._peer_label = way.path.interface, scope, label
         claim.hosts = [source]
         self._bind_to([(source, claim.port, remote, port)])
 
@@ -174,7 +179,7 @@ class BoundEndpoint:
         """The settings, or what it is bound to, have changed."""
         raise NotImplementedError
 
-    def _look_up(self, remote: bytes, scope: Interface | None) -> Way:
+    def _look_up(self, remote: bytes, scope: Interface | None, label: int = 0) -> Way:
         """The way to `remote`."""
         raise NotImplementedError
 

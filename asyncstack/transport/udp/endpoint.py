@@ -7,10 +7,12 @@ from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import format_address, is_link_local, is_multicast, parse_address, scope_of
-from asyncstack.transport.sockets.addresses import KnownNames, destination, split
+from asyncstack.network.addresses import format_address, is_link_local, is_multicast, parse_address
+from asyncstack.network.routing import Path
+from asyncstack.transport.sockets.addresses import KnownNames, destination, flow_label, split
 from asyncstack.transport.udp.ancillary import marks
 from asyncstack.transport.udp.binding import BoundEndpoint
+from asyncstack.transport.udp.layer import PROTOCOL_UDP
 from asyncstack.transport.udp.queue import HEARD_HERE, STAYS_HERE, Way
 from asyncstack.transport.udp.settings import DatagramSettings
 
@@ -50,7 +52,7 @@ class UdpEndpoint(BoundEndpoint):
         TypeError, OverflowError, or what `names` does.
         """
         if address is not None:
-            key: Hashable = address[0] if len(address) == 2 else _with_scope(address)
+            key: Hashable = address[0] if len(address) == 2 else _beyond_host(address)
             port = address[1]
         elif self.peer is not None:
             key, port = THE_PEER, self.peer[1]
@@ -64,20 +66,21 @@ class UdpEndpoint(BoundEndpoint):
     def send_marked(self, data: bytes, address: Any, ancillary: Iterable[Any]) -> bool:
         """`send` as `ancillary` says, see `ancillary.marks`. Raises also OSError EINVAL (what can not be asked for, a
         source that is not ours), ENODEV."""
-        remote, port, scope = self._destination(address)
+        remote, port, scope, label = self._destination(address)
         asked = marks(ancillary, len(remote))
         if asked is None:
             return self.send(data, address)
         if asked.interface:
-            scope = self._layer.interface_at(asked.interface)
+            scope = self._layer.context.interface_at(asked.interface)
             if scope is None:
                 raise os_error(errno.ENODEV, f"no interface {asked.interface}")
         if asked.source or asked.source_port:
             self._check_source(asked.source, asked.source_port)
-        key = (remote, scope, asked.source, asked.interface)
+        label = asked.flow_label or label
+        key = (remote, scope, asked.source, asked.interface, label)
         way = self._ways.get(key)
         if way is None or way[0].generation != self._layer.routes.generation:
-            way = self._keep(key, self._look_up(remote, scope, asked.source, bool(asked.interface)))
+            way = self._keep(key, self._look_up(remote, scope, label, asked.source, bool(asked.interface)))
         ttl = way.ttl if asked.ttl is None else asked.ttl
         tos = way.tos if asked.tos is None else asked.tos
         return self.queue.send(Way(way.path, ttl, tos, way.many, asked.source_port), port, data)
@@ -90,18 +93,19 @@ class UdpEndpoint(BoundEndpoint):
             number = errno.ENETUNREACH if len(source) == 4 else errno.EINVAL  # as Linux
             raise os_error(number, f"{format_address(source)} is not an address of this stack")
 
-    def _destination(self, address: Any) -> tuple[bytes, int, Interface | None]:
-        """(remote address, port, interface) of `address`, None: of the peer."""
+    def _destination(self, address: Any) -> tuple[bytes, int, Interface | None, int]:
+        """(remote address, port, interface, flow label) of `address`, None: of the peer."""
         if address is not None:
-            return *split(address, self.family, self._names), self.scope(address)
+            found = split(address, self.family, self._names)
+            return *found, self._layer.context.scope(*address[::3]), flow_label(address)
         if self.peer is None:
             raise os_error(errno.EDESTADDRREQ)
-        return *self.peer, self._peer_scope
+        return *self.peer, self._peer_scope, self._peer_label
 
     def _way(self, key: Hashable, address: Any) -> Way:
         """The way to `address`, None: to the peer; remembered as `key` unless it is a name."""
-        remote, _, scope = self._destination(address)
-        way = self._look_up(remote, scope)
+        remote, _, scope, label = self._destination(address)
+        way = self._look_up(remote, scope, label)
         return way if address is not None and not _is_literal(address[0]) else self._keep(key, way)
 
     def _keep(self, key: Hashable, way: Way) -> Way:
@@ -111,15 +115,20 @@ class UdpEndpoint(BoundEndpoint):
         return way
 
     def _look_up(
-        self, remote: bytes, scope: Interface | None, source: bytes = b"", only: bool = False
+        self,
+        remote: bytes,
+        scope: Interface | None,
+        label: int = 0,
+        source: bytes = b"",
+        only: bool = False,
     ) -> Way:
         """The way to `remote`, by the interface `scope` if the address says nothing without one, or if `only` by that.
-        source: b"" as we are bound."""
+        source: b"" as we are bound. label: of the flow, 0: its own."""
         settings = self.settings
         remote = destination(remote, self.family, settings.v6_only)
         checked, source = bool(source), source or self._source(len(remote))
         if is_multicast(remote):
-            return self._way_to_group(remote, scope, source)
+            return self._way_to_group(remote, scope, label, source)
         routes = self._layer.routes
         interface = scope if only or is_link_local(remote) else None
         path = routes.lookup(remote, source, interface, foreign=checked)
@@ -130,31 +139,25 @@ class UdpEndpoint(BoundEndpoint):
             many = 0 if path.interface is routes.loopback else HEARD_HERE
         if len(remote) == 4:
             return Way(path, settings.ttl, settings.tos, many)
-        return Way(path, settings.hops, settings.traffic_class)
+        return Way(self._marked(path, label), settings.hops, settings.traffic_class)
 
-    def _way_to_group(self, group: bytes, scope: Interface | None, source: bytes) -> Way:
+    def _marked(self, path: Path, label: int) -> Path:
+        """`path` with the label of this flow. Who is not connected has one flow to all ports of a host."""
+        port = self.peer[1] if self.peer is not None and self.peer[0] == path.destination else 0
+        labels = self._layer.context.ipv6.flow_labels
+        return labels.marked(path, PROTOCOL_UDP, self.queue.source_port, port, label)
+
+    def _way_to_group(self, group: bytes, scope: Interface | None, label: int, source: bytes) -> Way:
         """By the interface that IP_MULTICAST_IF says, or the scope, or the routing table."""
         wishes, layer = self.settings.multicast(len(group)), self._layer
         source = source or wishes.address
-        interface = scope or (layer.interface_at(wishes.index) if wishes.index else None)
+        interface = scope or (layer.context.interface_at(wishes.index) if wishes.index else None)
         path = layer.routes.lookup(group, source, interface)
         many = 0
         if path.interface is not layer.routes.loopback:  # from where it comes back by itself
             many = HEARD_HERE * wishes.loop | STAYS_HERE * (wishes.hops == 0)
         tos = self.settings.tos if len(group) == 4 else self.settings.traffic_class
-        return Way(path, wishes.hops or 1, tos, many)
-
-    def scope(self, address: Any) -> Interface | None:
-        """The interface that an address says: ("fe80::1", port, flowinfo, index) or ("fe80::1%name", port). Raises
-        OSError(ENODEV)."""
-        index = address[3] if len(address) > 3 else 0
-        name = scope_of(address[0]) if isinstance(address[0], str) else ""
-        if not index and not name:
-            return None
-        found = self._layer.interface_at(index or (int(name) if name.isdecimal() else name))
-        if found is None:
-            raise os_error(errno.ENODEV, f"{address!r}: no interface {index or name}")
-        return found
+        return Way(self._marked(path, label), wishes.hops or 1, tos, many)
 
     def _source(self, size: int) -> bytes:
         """The address that we are bound to and can speak from, b"": any. Raises OSError(ENETUNREACH) if it is of the
@@ -171,9 +174,9 @@ class UdpEndpoint(BoundEndpoint):
         self._ways.clear()
 
 
-def _with_scope(address: Any) -> Hashable:
-    """The key of an address of three or four parts: the host, with the scope if there is one."""
-    return (address[0], address[3]) if any(address[3:4]) else address[0]
+def _beyond_host(address: Any) -> Hashable:
+    """The key of an address of three or four parts: the host, with flow label and scope if there are any."""
+    return (address[0], *address[2:]) if any(address[2:]) else address[0]
 
 
 def _is_literal(host: Any) -> bool:

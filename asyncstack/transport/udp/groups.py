@@ -111,7 +111,7 @@ def join_ipv6(holder: Any, value: bytes) -> None:
 def leave_ipv6(holder: Any, value: bytes) -> None:
     """IPV6_LEAVE_GROUP. Raises OSError EINVAL, EADDRNOTAVAIL."""
     group, index = _request6(value)
-    interface = holder.endpoint.layer.interface_at(index) if index else None
+    interface = holder.endpoint.layer.context.interface_at(index) if index else None
     if index and interface is None:
         raise os_error(errno.EADDRNOTAVAIL, f"{format_address(group)} has not been joined there")
     holder.endpoint.groups.leave(group, interface)
@@ -144,7 +144,7 @@ def _check(group: bytes) -> None:
 
 def _interface(layer: UdpLayer, group: bytes, address: bytes, index: int) -> Interface | None:
     if index:
-        return layer.interface_at(index)
+        return layer.context.interface_at(index)
     if any(address):
         return layer.interface_of(address)
     try:

@@ -221,13 +221,6 @@ class UdpLayer:
         for packet in copies:
             self._deliver_to_all(packet, parse(packet.payload))
 
-    def interface_at(self, which: int | str) -> Interface | None:
-        """The interface with this index, or name."""
-        for interface in self.context.interfaces:
-            if which in (interface.index, interface.name):
-                return interface
-        return None
-
     def interface_of(self, address: bytes) -> Interface | None:
         """The interface that has this address of ours."""
         entry = self._local.get(address)
@@ -236,7 +229,7 @@ class UdpLayer:
     def own_address(self, destination: bytes, source: bytes, index: int) -> bytes:
         """The address of ours that a datagram from `source` to `destination` was for: of many, that of the interface
         with this index."""
-        interface = self.interface_at(index)
+        interface = self.context.interface_at(index)
         if interface is None or not self._is_for_many(destination):
             return destination
         chosen = self.addresses.select_source(source, source, interface)

@@ -14,6 +14,7 @@ from asyncstack.transport.udp.endpoint import UdpEndpoint
 from asyncstack.transport.udp.settings import DatagramSettings
 
 if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
     from asyncstack.transport.udp.layer import UdpLayer
 
 
@@ -40,10 +41,11 @@ def open_endpoint(
     pairs: list[tuple[bytes, bytes]],
     ports: tuple[int, int],
     settings: DatagramSettings,
+    scope: Interface | None = None,
 ) -> tuple[UdpEndpoint, SocketAddress | None]:
     """An endpoint for the first of `pairs` of local and remote address that works, and where it sends to; b"" is no
-    address. Raises the OSError of the first pair. As asyncio has it, one that may broadcast is not connected, so that
-    it hears who answers."""
+    address. scope: the interface that the remote address says. Raises the OSError of the first pair. As asyncio has it,
+    one that may broadcast is not connected, so that it hears who answers."""
     errors: list[OSError] = []
     try:
         for local, remote in pairs:
@@ -53,9 +55,10 @@ def open_endpoint(
                 if local:
                     endpoint.bind(local, ports[0])
                 if remote and not settings.broadcast:
-                    endpoint.connect(remote, ports[1])
+                    endpoint.connect(remote, ports[1], scope)
                 endpoint.bound()
-                return endpoint, join(remote, ports[1], family) if remote else None
+                index = 0 if scope is None else scope.index
+                return endpoint, join(remote, ports[1], family, index) if remote else None
             except OSError as exc:
                 endpoint.close()
                 errors.append(exc)

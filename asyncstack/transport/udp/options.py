@@ -10,7 +10,7 @@ from asyncstack.errors import os_error
 from asyncstack.transport.endpoint_socket import EndpointSocket
 from asyncstack.transport.options import INT, IPPROTO_IP, IPPROTO_IPV6, SOL_SOCKET, Option, Table, flag
 from asyncstack.transport.sockets.readiness import OUT
-from asyncstack.transport.udp.ancillary import IP_ORIGDSTADDR, IPV6_ORIGDSTADDR
+from asyncstack.transport.udp.ancillary import IP_ORIGDSTADDR, IPV6_FLOWINFO, IPV6_ORIGDSTADDR
 from asyncstack.transport.udp.groups import join_ipv4, join_ipv6, leave_ipv4, leave_ipv6
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _set_interface4(holder: Any, value: bytes) -> None:
     address = value[4:8] if len(value) >= 8 else value[:4]
     index = INT.unpack_from(value, 8)[0] if len(value) >= 12 else 0
     layer, wishes = holder.endpoint.layer, holder.settings.multicast4
-    interface = layer.interface_at(index) if index else layer.interface_of(address)
+    interface = layer.context.interface_at(index) if index else layer.interface_of(address)
     if interface is None and (index or any(address)):
         raise os_error(errno.EADDRNOTAVAIL, "IP_MULTICAST_IF: no such interface")
     wishes.index = 0 if interface is None else interface.index
@@ -89,7 +89,7 @@ def _set_interface4(holder: Any, value: bytes) -> None:
 
 
 def _set_interface6(holder: Any, value: int) -> None:
-    if value and holder.endpoint.layer.interface_at(value) is None:
+    if value and holder.endpoint.layer.context.interface_at(value) is None:
         raise os_error(errno.ENODEV, f"IPV6_MULTICAST_IF: no interface {value}")
     holder.settings.multicast6.index = value
 
@@ -101,6 +101,7 @@ UDP_OPTIONS: Final[Table] = {
     (IPPROTO_IPV6, socket.IPV6_RECVPKTINFO): flag("packet_info6"),
     (IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT): flag("receive_hop_limit"),
     (IPPROTO_IPV6, socket.IPV6_RECVTCLASS): flag("receive_traffic_class"),
+    (IPPROTO_IPV6, IPV6_FLOWINFO): flag("receive_flow_info"),
     (IPPROTO_IP, IP_ORIGDSTADDR): flag("original_destination"),
     (IPPROTO_IPV6, IPV6_ORIGDSTADDR): flag("original_destination6"),
     (IPPROTO_IP, socket.IP_ADD_MEMBERSHIP): Option(None, None, join_ipv4),

@@ -27,6 +27,7 @@ class DatagramSettings(Settings):
     packet_info6: bool = False
     receive_hop_limit: bool = False
     receive_traffic_class: bool = False
+    receive_flow_info: bool = False
     original_destination: bool = False
     original_destination6: bool = False
     multicast4: Multicast = field(default_factory=Multicast)
