@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.programs import require_program
 
-PEERS = Path(__file__).with_name("peers.py")
+HERE = Path(__file__).parent
 SECONDS = 60  # for anything; a test that waits this long has failed
 
 
@@ -48,12 +48,14 @@ class Program:
 
 
 @asynccontextmanager
-async def peer(name: str, site: bool = False, **arguments: Any) -> AsyncIterator[Program]:
-    """Function `name` of `peers.py`, in a process of its own; killed at the end if it still runs."""
+async def peer(
+    name: str, site: bool = False, file: str = "peers.py", **arguments: Any
+) -> AsyncIterator[Program]:
+    """Function `name` of `peers.py`, or another `file`, in a process of its own; killed at the end if it still runs."""
     pipe = asyncio.subprocess.PIPE
     flags = ("-I",) if site else ("-I", "-S")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *flags, str(PEERS), name, json.dumps(arguments), stdin=pipe, stdout=pipe
+        sys.executable, *flags, str(HERE / file), name, json.dumps(arguments), stdin=pipe, stdout=pipe
     )
     program = Program(process)
     try:

@@ -79,7 +79,7 @@ SIX = {
     (IPV6, socket.IPV6_RECVHOPLIMIT): FLAG,
     (IPV6, socket.IPV6_RECVTCLASS): FLAG,
 }
-ORIGINAL = {(IPV6, 74): FLAG}  # IPV6_RECVORIGDSTADDR
+ORIGINAL = {(IPV6, 74): FLAG, (IPV6, 11): FLAG}  # IPV6_RECVORIGDSTADDR, IPV6_FLOWINFO
 IN_ADDR, NOBODY_S = socket.inet_aton("127.0.0.1"), socket.inet_aton("192.0.2.77")
 GROUP4, GROUP6 = socket.inet_aton("239.7.7.7"), socket.inet_pton(socket.AF_INET6, "ff05::777")
 MULTICAST = {
