@@ -1,4 +1,4 @@
-"""The multicast groups that one endpoint has joined, and the options that join and leave (RFC 1112, RFC 3493 5.2).
+"""The multicast groups that one endpoint has joined, and from which senders (RFC 1112, RFC 3376 2, RFC 3678).
 
 Routers on the link are told by IGMP and MLD, see `network.groups`.
 """
@@ -6,12 +6,11 @@ Routers on the link are told by IGMP and MLD, see `network.groups`.
 from __future__ import annotations
 
 import errno
-import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import format_address, is_multicast
-from asyncstack.network.groups import ANY_SOURCE, SourceFilter
+from asyncstack.network.addresses import format_address
+from asyncstack.network.groups import ANY_SOURCE, NO_SOURCE, SourceFilter
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
 MOST: Final = {4: (20, errno.ENOBUFS), 16: (64, errno.ENOMEM)}  # of one endpoint; Linux: igmp_max_memberships
 
-_MREQ = struct.Struct("@4s4s")  # group, address of the interface
-_MREQN = struct.Struct("@4s4si")  # and its index
-_IPV6_MREQ = struct.Struct("@16si")
+MOST_SOURCES: Final = {4: 10, 16: 64}  # of one group; Linux: igmp_max_msf, mld_max_msf
 
 
 class Memberships:
@@ -41,7 +38,7 @@ class Memberships:
         """Whether `group` is heard on any interface."""
         return any(one == group for one, _ in self._joined)
 
-    def join(self, group: bytes, interface: Interface) -> None:
+    def join(self, group: bytes, interface: Interface, wanted: SourceFilter = ANY_SOURCE) -> None:
         """Hear `group` on `interface`. Raises OSError EADDRINUSE if it is heard there, ENOBUFS, ENOMEM (too many)."""
         if (group, interface) in self._joined:
             where = f"{format_address(group)} on {interface.name}"
@@ -49,18 +46,64 @@ class Memberships:
         most, number = MOST[len(group)]
         if sum(len(one) == len(group) for one, _ in self._joined) >= most:
             raise os_error(number, f"an endpoint can join {most} groups")
-        self._joined[group, interface] = ANY_SOURCE
-        self._layer.addresses.groups.join(group, interface, self)
+        self._hear(group, interface, wanted)
 
     def leave(self, group: bytes, interface: Interface | None) -> None:
         """Hear `group` no more on `interface`, None: on the first where it was joined. Raises OSError EADDRNOTAVAIL if
         it was not."""
-        for place in self._joined:
-            if place[0] == group and interface in (None, place[1]):
-                del self._joined[place]
-                self._layer.addresses.groups.leave(*place, self)
-                return
-        raise os_error(errno.EADDRNOTAVAIL, f"{format_address(group)} has not been joined")
+        place = self._place(group, interface)
+        if place is None:
+            raise os_error(errno.EADDRNOTAVAIL, f"{format_address(group)} has not been joined")
+        del self._joined[place]
+        self._layer.addresses.groups.leave(*place, self)
+
+    def choose(self, group: bytes, interface: Interface | None, wanted: SourceFilter) -> None:
+        """Hear what passes `wanted`; nothing is to leave. Raises OSError EINVAL if `group` was not joined, ENOBUFS."""
+        place = self._member(group, interface)
+        if len(wanted.sources) > MOST_SOURCES[len(group)]:
+            raise os_error(errno.ENOBUFS, f"a group can have {MOST_SOURCES[len(group)]} sources")
+        if wanted == NO_SOURCE:
+            self.leave(*place)
+        else:
+            self._hear(*place, wanted)
+
+    def add_source(self, group: bytes, interface: Interface | None, source: bytes, *, exclude: bool) -> None:
+        """Refuse `source` (`exclude`), or hear it too. Raises OSError EINVAL (not joined, or the other way round),
+        EADDRNOTAVAIL (it is among them), ENOBUFS."""
+        sources = self._sources(group, interface, exclude)
+        if source in sources:
+            raise os_error(errno.EADDRNOTAVAIL, f"{format_address(source)} is among the sources already")
+        self.choose(group, interface, SourceFilter(exclude, sources | {source}))
+
+    def remove_source(
+        self, group: bytes, interface: Interface | None, source: bytes, *, exclude: bool
+    ) -> None:
+        """Undo `add_source`; with the last that is heard, leave. Raises OSError EINVAL, EADDRNOTAVAIL."""
+        sources = self._sources(group, interface, exclude)
+        if source not in sources:
+            raise os_error(errno.EADDRNOTAVAIL, f"{format_address(source)} is not among the sources")
+        self.choose(group, interface, SourceFilter(exclude, sources - {source}))
+
+    def _sources(self, group: bytes, interface: Interface | None, exclude: bool) -> frozenset[bytes]:
+        wanted = self._joined[self._member(group, interface)]
+        if wanted.exclude != exclude and wanted.sources:
+            raise os_error(errno.EINVAL, f"{format_address(group)}: sources are either refused or chosen")
+        return wanted.sources
+
+    def _member(self, group: bytes, interface: Interface | None) -> tuple[bytes, Interface]:
+        place = self._place(group, interface)
+        if place is None:
+            raise os_error(errno.EINVAL, f"{format_address(group)} has not been joined")
+        return place
+
+    def _place(self, group: bytes, interface: Interface | None) -> tuple[bytes, Interface] | None:
+        return next(
+            (place for place in self._joined if place[0] == group and interface in (None, place[1])), None
+        )
+
+    def _hear(self, group: bytes, interface: Interface, wanted: SourceFilter) -> None:
+        self._joined[group, interface] = wanted
+        self._layer.addresses.groups.join(group, interface, self, wanted)
 
     def leave_all(self) -> None:
         """The endpoint is closed."""
@@ -71,83 +114,3 @@ class Memberships:
     def interface_down(self, interface: object) -> None:
         """`interface` is gone, and its groups with it."""
         self._joined = {place: how for place, how in self._joined.items() if place[1] is not interface}
-
-
-def join_ipv4(holder: Any, value: bytes) -> None:
-    """IP_ADD_MEMBERSHIP of a struct ip_mreq or ip_mreqn; an interface by index or by one of its addresses, 0.0.0.0: the
-    one that the routing table says. Raises OSError EINVAL, ENODEV, EADDRINUSE, ENOBUFS."""
-    group, address, index = _request(value)
-    _check(group)
-    interface = _interface(holder.endpoint.layer, group, address, index)
-    if interface is None:
-        raise os_error(errno.ENODEV, f"no interface to hear {format_address(group)} on")
-    holder.endpoint.groups.join(group, interface)
-
-
-def leave_ipv4(holder: Any, value: bytes) -> None:
-    """IP_DROP_MEMBERSHIP. Raises OSError EINVAL, ENODEV, EADDRNOTAVAIL."""
-    group, address, index = _request(value)
-    interface = None
-    if index or any(address):
-        interface = _interface(holder.endpoint.layer, group, address, index)
-        if interface is None:
-            raise os_error(errno.EADDRNOTAVAIL, f"{format_address(group)} has not been joined there")
-    holder.endpoint.groups.leave(group, interface)
-
-
-def join_ipv6(holder: Any, value: bytes) -> None:
-    """IPV6_JOIN_GROUP of a struct ipv6_mreq; interface 0: the one that the routing table says. Raises OSError EINVAL,
-    ENODEV, EADDRINUSE, ENOMEM."""
-    group, index = _request6(value)
-    groups = holder.endpoint.groups
-    if not index and groups.has(group):
-        raise os_error(errno.EADDRINUSE, f"{format_address(group)} has been joined")
-    interface = _interface(holder.endpoint.layer, group, b"", index)
-    if interface is None:
-        raise os_error(errno.ENODEV, f"no interface to hear {format_address(group)} on")
-    groups.join(group, interface)
-
-
-def leave_ipv6(holder: Any, value: bytes) -> None:
-    """IPV6_LEAVE_GROUP. Raises OSError EINVAL, EADDRNOTAVAIL."""
-    group, index = _request6(value)
-    interface = holder.endpoint.layer.context.interface_at(index) if index else None
-    if index and interface is None:
-        raise os_error(errno.EADDRNOTAVAIL, f"{format_address(group)} has not been joined there")
-    holder.endpoint.groups.leave(group, interface)
-
-
-def _request(value: bytes) -> tuple[bytes, bytes, int]:
-    """(group, address of the interface, its index)."""
-    if len(value) < _MREQ.size:
-        raise os_error(errno.EINVAL, f"a struct ip_mreq has {_MREQ.size} bytes, not {len(value)}")
-    index = 0
-    if len(value) >= _MREQN.size:
-        group, address, index = _MREQN.unpack_from(value)
-    else:
-        group, address = _MREQ.unpack_from(value)
-    return group, address, index
-
-
-def _request6(value: bytes) -> tuple[bytes, int]:
-    if len(value) < _IPV6_MREQ.size:
-        raise os_error(errno.EINVAL, f"a struct ipv6_mreq has {_IPV6_MREQ.size} bytes, not {len(value)}")
-    group, index = _IPV6_MREQ.unpack_from(value)
-    _check(group)
-    return group, index
-
-
-def _check(group: bytes) -> None:
-    if not is_multicast(group):
-        raise os_error(errno.EINVAL, f"{format_address(group)} is no multicast group")
-
-
-def _interface(layer: UdpLayer, group: bytes, address: bytes, index: int) -> Interface | None:
-    if index:
-        return layer.context.interface_at(index)
-    if any(address):
-        return layer.interface_of(address)
-    try:
-        return layer.routes.lookup(group).interface
-    except OSError:
-        return None

@@ -11,7 +11,7 @@ from asyncstack.transport.endpoint_socket import EndpointSocket
 from asyncstack.transport.options import INT, IPPROTO_IP, IPPROTO_IPV6, SOL_SOCKET, Option, Table, flag
 from asyncstack.transport.sockets.readiness import OUT
 from asyncstack.transport.udp.ancillary import IP_ORIGDSTADDR, IPV6_FLOWINFO, IPV6_ORIGDSTADDR
-from asyncstack.transport.udp.groups import join_ipv4, join_ipv6, leave_ipv4, leave_ipv6
+from asyncstack.transport.udp.group_options import GROUP_OPTIONS
 
 if TYPE_CHECKING:
     from asyncstack.transport.udp.endpoint import UdpEndpoint
@@ -95,6 +95,7 @@ def _set_interface6(holder: Any, value: int) -> None:
 
 
 UDP_OPTIONS: Final[Table] = {
+    **GROUP_OPTIONS,
     (SOL_SOCKET, socket.SO_RCVBUF): _buffer("receive_buffer", 2304),
     (SOL_SOCKET, socket.SO_SNDBUF): _buffer("send_buffer", 4608),
     (IPPROTO_IPV6, socket.IPV6_V6ONLY): Option(lambda holder: int(holder.settings.v6_only), _set_v6_only),
@@ -104,8 +105,6 @@ UDP_OPTIONS: Final[Table] = {
     (IPPROTO_IPV6, IPV6_FLOWINFO): flag("receive_flow_info"),
     (IPPROTO_IP, IP_ORIGDSTADDR): flag("original_destination"),
     (IPPROTO_IPV6, IPV6_ORIGDSTADDR): flag("original_destination6"),
-    (IPPROTO_IP, socket.IP_ADD_MEMBERSHIP): Option(None, None, join_ipv4),
-    (IPPROTO_IP, socket.IP_DROP_MEMBERSHIP): Option(None, None, leave_ipv4),
     (IPPROTO_IP, socket.IP_MULTICAST_TTL): Option(
         lambda holder: int(holder.settings.multicast4.hops), None, _set_hops4
     ),
@@ -118,8 +117,6 @@ UDP_OPTIONS: Final[Table] = {
     (IPPROTO_IP, socket.IP_MULTICAST_IF): Option(
         lambda holder: holder.settings.multicast4.address or bytes(4), None, _set_interface4
     ),
-    (IPPROTO_IPV6, socket.IPV6_JOIN_GROUP): Option(None, None, join_ipv6),
-    (IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP): Option(None, None, leave_ipv6),
     (IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS): Option(
         lambda holder: int(holder.settings.multicast6.hops), _set_hops6
     ),
