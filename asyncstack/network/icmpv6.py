@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ERRORS_PER_SECOND: Final = 1000.0
 ERROR_BURST: Final = 50
+ANSWERS_KEPT: Final = 64
 
 _QUOTE_LIMIT: Final = 1280 - 40 - 8  # RFC 4443 2.4 (c): the whole error fits the smallest MTU
 _LISTENERS: Final = frozenset(
@@ -54,6 +55,8 @@ class Icmpv6:
         self.on_echo_error: Callable[[IcmpError, int, int], bool] | None = None
         self.ndp: NeighborDiscovery | None = None
         self.mld: ListenerDiscovery | None = None
+        # (destination, ident and sequence) of the last echo replies that a router may find too large
+        self._large_answers: dict[tuple[bytes, int], None] = {}
         self._ip = ip
         self._counters = ip.counters
         self._bucket = TokenBucket(errors_per_second, ERROR_BURST, ip.rng)
@@ -97,6 +100,11 @@ class Icmpv6:
             return
         self._counters["icmpv6.echo_replies"] += 1
         rest = request.rest
+        if len(packet.raw) > MINIMUM_IPV6:
+            answers = self._large_answers
+            if len(answers) >= ANSWERS_KEPT:
+                del answers[next(iter(answers))]
+            answers[packet.src, rest] = None
         self._reply(packet, icmpv6.ECHO_REPLY, 0, rest, bytes(request.body), packet.tos)
 
     def _receive_report(self, packet: Packet, message: icmpv6.Message) -> None:
@@ -127,8 +135,11 @@ class Icmpv6:
         return quoted is not None and quoted.src == packet.dst and self._ip.wants_answer(quoted)
 
     def receive_error(self, error: IcmpError) -> bool:
-        """An error about an ICMPv6 message of ours: of interest if that was an echo request."""
+        """An error about an ICMPv6 message of ours: of interest if that was an echo request, or a reply too large for
+        the path, which nobody but us can cut."""
         data = error.quoted.payload
+        if len(data) >= 8 and data[0] == icmpv6.ECHO_REPLY and error.mtu:
+            return (error.quoted.dst, int.from_bytes(data[4:8], "big")) in self._large_answers
         if len(data) < 8 or data[0] != icmpv6.ECHO_REQUEST or self.on_echo_error is None:
             return False
         ident, sequence = int.from_bytes(data[4:6], "big"), int.from_bytes(data[6:8], "big")

@@ -349,3 +349,16 @@ def test_an_echo_to_ourselves_comes_back_over_loopback(host):
     (reply,) = host.sent(host.lo)
     host.receive(reply, host.lo)
     assert replies[0][1:] == (5, 6, b"me")
+
+
+def test_a_reply_that_is_too_large_lowers_the_path_mtu(host):
+    """Who has asked gets nothing else: no router cuts what we send."""
+    replies = host.receive(icmp(PEER, US, 128, 0, 0x00070001, bytes(1400)))
+    report = icmp(A("fd00::ff"), US, 2, 0, 1300, replies[0][:1232])
+    host.receive(report)
+    assert host.path("fd00::9").mtu == 1300
+    first, _ = host.receive(icmp(PEER, US, 128, 0, 0x00070001, bytes(1400)))
+    assert len(first) <= 1300
+    other = Host()
+    other.receive(report)
+    assert other.path("fd00::9").mtu == 1500, "it has not sent that"

@@ -1,0 +1,182 @@
+"""A hop in the middle takes only 1,300 bytes, which neither end can see: we, two routers, and a far host, all Linux.
+
+stack (TAP, 1500)  --  router 1, the namespace of the test  -- 1300 --  router 2  -- 1500 --  far host
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
+
+import pytest
+
+from asyncstack import Stack
+from tests.interop.kernel import peer
+from tests.interop.medium import OURS, OURS6, TAP, host
+from tests.interop.test_icmp import Talker
+from tests.netns import NetworkNamespace
+from tests.programs import require_program
+
+pytestmark = pytest.mark.tun
+
+SMALL = 1300
+FAR, FAR6 = "10.7.0.2", "fd07::2"
+FAMILIES = pytest.mark.parametrize(("ours", "far"), [(OURS, FAR), (OURS6, FAR6)], ids=["IPv4", "IPv6"])
+FORWARD = "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
+
+
+def join(one: NetworkNamespace, other: NetworkNamespace, net: str, name: str, mtu: int) -> None:
+    """A veth pair between two namespaces, at .1 and .2 of network `net`."""
+    for space in (
+        one,
+        other,
+    ):  # a router that checks its own address first does not pass anything on for a second
+        space.run("sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
+    there = f"/proc/{os.getpid()}/fd/{other.fd}"
+    one.run(
+        "ip",
+        "link",
+        "add",
+        name,
+        "mtu",
+        str(mtu),
+        "type",
+        "veth",
+        "peer",
+        name,
+        "mtu",
+        str(mtu),
+        "netns",
+        there,
+    )
+    for space, number in ((one, 1), (other, 2)):
+        space.run("ip", "address", "add", f"10.{net}.0.{number}/24", "dev", name)
+        space.run("ip", "address", "add", f"fd0{net}::{number}/64", "dev", name, "nodad")
+        space.run("ip", "link", "set", name, "up")
+
+
+class Path:
+    """The namespaces. `one` is that of the test."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.one = NetworkNamespace.__new__(NetworkNamespace)
+        self.one.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        stack.callback(self.one.close)
+        self.two, self.far = (stack.enter_context(NetworkNamespace()) for _ in range(2))
+        join(self.one, self.two, "8", "narrow", SMALL)
+        join(self.two, self.far, "7", "wide", 1500)
+        for space in (self.one, self.two):
+            space.run("sh", "-c", FORWARD)
+        for space, network, gateway in (
+            (self.one, "7", "8.2"),
+            (self.two, "9", "8.1"),
+            (self.far, "9", "7.1"),
+            (self.far, "8", "7.1"),
+        ):
+            near, number = gateway.split(".")
+            space.run("ip", "route", "add", f"10.{network}.0.0/24", "via", f"10.{near}.0.{number}")
+            space.run("ip", "route", "add", f"fd0{network}::/64", "via", f"fd0{near}::{number}")
+
+
+@pytest.fixture
+async def path(netns) -> AsyncIterator[Path]:
+    with ExitStack() as stack:
+        yield Path(stack)
+
+
+@asynccontextmanager
+async def far_peer(path: Path, name: str, **arguments):
+    """`peer` in the namespace of the far host."""
+    with path.far.entered():
+        running = peer(name, **arguments)
+        program = await running.__aenter__()
+    try:
+        yield program
+    finally:
+        await running.__aexit__(None, None, None)
+
+
+def known_mtu(stack: Stack, far: str) -> int:
+    family = socket.AF_INET6 if ":" in far else socket.AF_INET
+    return stack.routes.pmtu.get(socket.inet_pton(family, far))
+
+
+@FAMILIES
+async def test_a_program_finds_it_on_the_way_to_us(path, ours, far):
+    """tracepath, or traceroute --mtu, which does the same."""
+    if shutil.which("tracepath"):
+        command = ("tracepath", "-n", ours)
+        expected = f"pmtu {SMALL}"
+    else:
+        command = (require_program("traceroute"), "-n", "--mtu", "-q1", "-w2", ours)
+        expected = f"F={SMALL}"
+    async with host(TAP):
+        text = await asyncio.to_thread(path.far.run, *command)
+    assert expected in text, text
+    assert ours in text.splitlines()[-1] or "reached" in text, text
+
+
+@FAMILIES
+async def test_streams_both_ways(path, ours, far):
+    size, seed = 3_000_000, 11
+    async with host(TAP) as made, far_peer(path, "server", host=far, size=size, seed=seed) as program:
+        port = (await program.said())["port"]
+        reader, writer = await made.stack.open_connection(far, port)
+        data = bytes(range(251)) * 12_000
+        writer.write(data)
+        writer.write_eof()
+        came = await reader.read()
+        result = await program.ended()
+        assert (len(came), result["size"]) == (size, len(data))
+        info = writer.get_extra_info("tcp_info")
+        header = 40 if ":" in far else 20
+        assert info.pmtu == known_mtu(made.stack, far) == SMALL
+        assert info.snd_mss == SMALL - header - 20 - 12
+        assert info.rto < 1.0, "nothing had to be found out by waiting"
+        writer.close()
+
+
+@FAMILIES
+async def test_datagrams_both_ways(path, ours, far):
+    """The first is lost where somebody has to be told; then both ends cut theirs."""
+    async with host(TAP) as made, far_peer(path, "udp_echo_server", host=far) as program:
+        port = (await program.said())["port"]
+        transport, talker = await made.stack.create_datagram_endpoint(Talker, remote_addr=(far, port))
+        for size in (1400, 9000):
+            data = bytes(size)
+            for _ in range(10):  # one is lost for each end that has to be told
+                transport.sendto(data)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        came, _ = await talker.came.get()
+                        while came != data:
+                            came, _ = await talker.came.get()
+                        break
+            assert came == data
+        sock = transport.get_extra_info("socket")
+        if ":" in far:
+            assert sock.getsockopt(socket.IPPROTO_IPV6, 24) == SMALL  # IPV6_MTU
+        transport.close()
+
+
+@FAMILIES
+async def test_echoes(path, ours, far):
+    async with host(TAP) as made:
+        for _ in range(5):  # a router tells us, and then the far host, whose answer is as large
+            with suppress(OSError):
+                await made.stack.ping(far, size=1400, timeout=0.3)
+                break
+        for size in (1400, 9000):
+            assert (await made.stack.ping(far, size=size, timeout=2)).size == size
+
+
+@FAMILIES
+async def test_echoes_of_the_far_host(path, ours, far):
+    """Our answers have to be cut once we know."""
+    async with host(TAP) as made:
+        await made.stack.ping(far, timeout=3)  # until then the router looks for its neighbours
+        command = f"ping -n -c8 -i0.1 -W1 -s 1400 {ours} || true"  # some are lost until both ends know
+        text = await asyncio.to_thread(path.far.run, "sh", "-c", command)
+    assert int(text.split(" received")[0].split()[-1]) >= 4, text
