@@ -1,0 +1,216 @@
+"""Our DHCPv6 client against dnsmasq, on the kernel's side of a TAP."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+import asyncstack
+from asyncstack.application.dhcp6 import Dhcp6Client
+from asyncstack.application.dhcp6.lease import Lease
+from asyncstack.application.dhcp6.states import State
+from asyncstack.network.addresses import Origin, format_address, parse_address
+from asyncstack.wire.dhcp6 import IaAddress, IaNa
+from tests.interop.kernel import run
+from tests.interop.tshark import faults, tshark
+from tests.programs import require_program
+
+pytestmark = pytest.mark.tun
+
+MAC = "02:00:00:00:00:01"
+OURS = "fe80::1/64"
+LEASE = 120  # the shortest that dnsmasq gives
+
+
+@asynccontextmanager
+async def dnsmasq(folder, *options):
+    """dnsmasq as a DHCPv6 server on as0, and what it says."""
+    process = await asyncio.create_subprocess_exec(
+        require_program("dnsmasq"),
+        *("--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root"),
+        *("--interface=as0", "--bind-interfaces", "--port=0", f"--pid-file={folder}/pid", "--log-dhcp"),
+        *(f"--dhcp-leasefile={folder}/leases", "--log-facility=-", "--no-ping", *options),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said = []
+
+    async def listen():
+        while line := await process.stderr.readline():
+            said.append(line.decode())
+
+    listening = asyncio.create_task(listen())
+    try:
+        async with asyncio.timeout(20):
+            while not any("DHCP" in line for line in said):
+                assert process.returncode is None, said
+                await asyncio.sleep(0.01)
+        yield said
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        await listening
+
+
+@asynccontextmanager
+async def tap(capture):
+    """A stack and its interface; the kernel has fd00:6::1 on the other side."""
+    async with asyncstack.Stack() as stack:
+        device = asyncstack.TapDevice("as0", address=MAC, peer="fd00:6::1/64")
+        interface = await stack.add_interface(device, [OURS])
+        capture.attach(interface)
+        yield stack, interface
+
+
+async def until(condition, seconds=15):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def leased(stack, interface):
+    return [e for e in stack.addresses.of(interface, 16) if e.origin is Origin.DHCP6]
+
+
+POOL = [
+    f"--dhcp-range=fd00:6::100,fd00:6::1ff,64,{LEASE}",
+    "--dhcp-option=option6:dns-server,[fd00:6::53]",
+    "--dhcp-option=option6:domain-search,example.org,lan",
+]
+
+
+@pytest.mark.parametrize("rapid", [False, True])
+async def test_an_address_from_dnsmasq(checked_capture, tmp_path, rapid):
+    async with tap(checked_capture) as (stack, interface), dnsmasq(tmp_path, *POOL) as said:
+        client = Dhcp6Client(stack, interface, rapid_commit=rapid)
+        await client.start()
+        [entry] = leased(stack, interface)
+        address = format_address(entry.address)
+        assert address.startswith("fd00:6::1")
+        assert LEASE - 5 < entry.preferred_until - stack.clock() <= LEASE
+        assert stack.resolver.config.nameservers == ["fd00:6::53"]
+        assert stack.resolver.config.search == ["example.org", "lan"]
+        assert address in (tmp_path / "leases").read_text()
+        stack.routes.add(entry.address, 64, interface)  # a router would say that, not DHCPv6
+        reply = await run("ping", "-6", "-c", "1", "-W", "5", address)
+        assert "1 received" in reply
+        words = (
+            ["DHCPSOLICIT", "DHCPREPLY"]
+            if rapid
+            else ["DHCPSOLICIT", "DHCPADVERTISE", "DHCPREQUEST", "DHCPREPLY"]
+        )
+        logged = [word for line in said for word in words if f" {word}(as0)" in line]
+        assert list(dict.fromkeys(logged)) == words
+        await client.stop()
+        await until(lambda: any("DHCPRELEASE(as0)" in line for line in said))
+        assert leased(stack, interface) == []
+        await until(lambda: address not in (tmp_path / "leases").read_text())
+
+
+async def test_what_tshark_reads_in_our_messages(tmp_path):
+    """Our messages are the only ones: there is no server."""
+    async with asyncstack.Capture(tmp_path / "ours.pcapng") as capture, tap(capture) as (stack, interface):
+        client = Dhcp6Client(stack, interface, timeout=2.5)
+        with pytest.raises(TimeoutError):
+            await client.start()
+        client.machine.lease = Lease(b"\0\3\0\1\2\0\0\0\0\x09")
+        given = IaNa(interface.index, 5, 8, [IaAddress(parse_address("fd00:6::7"), 100, 200)])
+        client.machine.lease.update(client.machine.lease.server_id, given, stack.clock())
+        for state in (State.RENEWING, State.REBINDING, State.RELEASING, State.INFORMING):
+            client.machine._enter(state, stack.clock())
+            client._serve()
+            await until(lambda: client.machine._exchange.sent)
+        await client.stop()
+    fields = [
+        "msgtype",
+        "duidll.link_layer_addr",
+        "iaid",
+        "iaaddr.ip",
+        "requested_option_code",
+        "elapsed_time",
+    ]
+    columns = [word for field in fields for word in ("-e", f"dhcpv6.{field}")]
+    lines = (await tshark(capture.path, "-Y", "dhcpv6", "-T", "fields", *columns)).splitlines()
+    found = {kind: rest for kind, *rest in (line.split("\t") for line in reversed(lines))}
+    iaid = f"{interface.index:08x}"
+    server = f"{MAC},02:00:00:00:00:09"
+    assert found == {
+        "1": [MAC, iaid, "", "23,24,82", "0"],
+        "5": [server, iaid, "fd00:6::7", "23,24,82", "0"],
+        "6": [MAC, iaid, "fd00:6::7", "23,24,82", "0"],
+        "8": [server, iaid, "", "", "0"],
+        "11": [MAC, "", "", "23,24,32,83", "0"],
+    }
+    assert await faults(capture.path) == []
+
+
+async def test_renewal_rebinding_and_a_server_that_has_forgotten(checked_capture, tmp_path):
+    """T1 is an hour with dnsmasq, so the machine is told that it has come."""
+    async with tap(checked_capture) as (stack, interface):
+        async with dnsmasq(tmp_path, *POOL) as said:
+            client = Dhcp6Client(stack, interface)
+            await client.start()
+            [entry] = leased(stack, interface)
+            for word in ("DHCPRENEW", "DHCPREBIND"):
+                before = entry.preferred_until
+                await asyncio.sleep(1.1)
+                lease, now = client.machine.lease, stack.clock()
+                lease.t1, lease.t2 = now, now + (0 if word == "DHCPREBIND" else 1000)
+                client._timer_expired(now)
+                await until(lambda: client.machine.state is State.BOUND)
+                assert any(f" {word}(as0)" in line for line in said)
+                assert leased(stack, interface) == [entry]
+                assert entry.preferred_until > before + 1
+            client.link_up()
+            await until(lambda: any("DHCPCONFIRM(as0)" in line for line in said))
+            await until(lambda: client.machine.state is State.BOUND)
+        leases = tmp_path / "leases"
+        leases.write_text(
+            "".join(line for line in leases.read_text().splitlines(True) if line.startswith("duid"))
+        )
+        async with dnsmasq(tmp_path, *POOL) as said:
+            client.machine.lease.t1 = stack.clock()
+            client._timer_expired(stack.clock())
+            await until(lambda: client.machine.state is State.BOUND)
+            assert any("DHCPRENEW(as0)" in line for line in said)
+            assert len(leased(stack, interface)) == 1
+            await client.stop()
+
+
+async def test_an_address_that_the_kernel_has_is_declined(checked_capture, tmp_path):
+    """The only address but one of the pool is the kernel's."""
+    pool = ["--dhcp-range=fd00:6::100,fd00:6::101,64,120"]
+    async with tap(checked_capture) as (stack, interface), dnsmasq(tmp_path, *pool) as said:
+        real, taken = stack.check_address, []
+
+        async def check(interface, address):
+            if not taken:
+                taken.append(address)
+                raise OSError(98, "02:00:00:00:00:77 has it")
+            await real(interface, address)
+
+        stack.check_address = check
+        client = Dhcp6Client(stack, interface)
+        await client.start()
+        [entry] = leased(stack, interface)
+        assert entry.address not in taken
+        assert any("DHCPDECLINE(as0)" in line for line in said)
+        await client.stop()
+
+
+async def test_only_nameservers(checked_capture, tmp_path):
+    options = ["--dhcp-range=fd00:6::,static,64", *POOL[1:]]
+    async with tap(checked_capture) as (stack, interface), dnsmasq(tmp_path, *options):
+        client = Dhcp6Client(stack, interface, stateful=False)
+        await client.start()
+        assert stack.resolver.config.nameservers == ["fd00:6::53"]
+        await client.stop()
+
+
+async def test_a_pool_that_is_empty(checked_capture, tmp_path):
+    options = ["--dhcp-range=fd00:6::,static,64"]
+    async with tap(checked_capture) as (stack, interface), dnsmasq(tmp_path, *options):
+        client = Dhcp6Client(stack, interface, timeout=3)
+        with pytest.raises(TimeoutError, match=r"no address by DHCPv6 on as0 within 3 s: .*NoAddrsAvail"):
+            await client.start()
+        await client.stop()
