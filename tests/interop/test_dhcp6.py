@@ -158,7 +158,7 @@ async def test_renewal_rebinding_and_a_server_that_has_forgotten(checked_capture
                 lease.t1, lease.t2 = now, now + (0 if word == "DHCPREBIND" else 1000)
                 client._timer_expired(now)
                 await until(lambda: client.machine.state is State.BOUND)
-                assert any(f" {word}(as0)" in line for line in said)
+                assert any(f" {word}(as0)" in line for line in said), (str(other), "".join(said))
                 assert leased(stack, interface) == [entry]
                 assert entry.preferred_until > before + 1
             client.link_up()
@@ -172,29 +172,25 @@ async def test_renewal_rebinding_and_a_server_that_has_forgotten(checked_capture
             client.machine.lease.t1 = stack.clock()
             client._timer_expired(stack.clock())
             await until(lambda: client.machine.state is State.BOUND)
-            assert any("DHCPRENEW(as0)" in line for line in said)
+            assert any("DHCPRENEW(as0)" in line for line in said), (str(other), "".join(said))
             assert len(leased(stack, interface)) == 1
             await client.stop()
 
 
-async def test_an_address_that_the_kernel_has_is_declined(checked_capture, tmp_path):
-    """The only address but one of the pool is the kernel's."""
-    pool = ["--dhcp-range=fd00:6::100,fd00:6::101,64,120"]
-    async with tap(checked_capture) as (stack, interface), dnsmasq(tmp_path, *pool) as said:
-        real, taken = stack.check_address, []
-
-        async def check(interface, address):
-            if not taken:
-                taken.append(address)
-                raise OSError(98, "02:00:00:00:00:77 has it")
-            await real(interface, address)
-
-        stack.check_address = check
+async def test_an_address_that_the_kernel_answers_for_is_declined(checked_capture, tmp_path):
+    """The address that dnsmasq has for us is somebody else's: of what the kernel has itself dnsmasq would know."""
+    taken = "fd00:6::177"
+    options = [*POOL, f"--dhcp-host={MAC},[{taken}]"]
+    async with tap(checked_capture) as (stack, interface), dnsmasq(tmp_path, *options) as said:
+        for setting in ("conf.as0.forwarding=1", "conf.as0.proxy_ndp=1", "neigh.as0.proxy_delay=0"):
+            await run("sysctl", "-q", "-w", f"net.ipv6.{setting}")
+        await run("ip", "-6", "neigh", "add", "proxy", taken, "dev", "as0")
         client = Dhcp6Client(stack, interface)
         await client.start()
         [entry] = leased(stack, interface)
-        assert entry.address not in taken
-        assert any("DHCPDECLINE(as0)" in line for line in said)
+        assert format_address(entry.address) != taken
+        assert any("DHCPDECLINE(as0)" in line for line in said), "".join(said)
+        assert any(taken in line and "DHCPREPLY(as0)" in line for line in said)
         await client.stop()
 
 
