@@ -21,6 +21,7 @@ from asyncstack.wire import (
     membership,
     mld,
     ndp,
+    ntp,
     tcp,
     udp,
     virtio_net,
@@ -224,6 +225,7 @@ PARSERS = {
     "tcp": (parse_segment, leave, [tcp_bytes(segment) for segment in (SYN, DATA, HOLES, PLAIN)]),
     "dhcp": (parse_dhcp, leave, [dhcp.build(DHCP), dhcp.build(LONG_DHCP)]),
     "dhcp6": (dhcp6.parse, leave, DHCP6),
+    "ntp": (ntp.parse, leave, [ntp.build(ntp.Packet(ntp.SERVER, stratum=1, transmitted=1 << 63))]),
     "virtio_net": (parse_vnet, leave, [virtio_net.build(1, 1, 54, 1448, 14, 16) + bytes(60)]),
 }
 
