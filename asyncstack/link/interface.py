@@ -28,6 +28,7 @@ from asyncstack.timing import Clock, LoopTimer, interrupt
 
 QUANTUM: Final = 128 << 10  # bytes one sender may send per turn
 FLUSH_SECONDS: Final = 0.001  # after this long the rest of the senders wait for the next loop turn
+LARGEST_PACKET: Final = 65535
 BLOCKED_SECONDS: Final = 1.0  # after this long without room the senders that wait for their turn are told
 
 Handler = Callable[[memoryview, Frame, "Interface"], Awaitable[None]]
@@ -73,6 +74,7 @@ class Interface:
         self.rng = rng
         self.neighbor_limit = neighbor_limit
         self.mtu = device.mtu
+        self.advertised_mtu = LARGEST_PACKET  # what a router has told hosts to send at most over IPv6
         self.point_to_point = not device.ethernet  # no neighbours to resolve
         self.up = True
         self.running = True  # the link is there; without it nothing passes, but nothing ends

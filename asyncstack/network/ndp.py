@@ -70,12 +70,10 @@ class Check(Protocol):
 class Ndp:
     """The neighbour discovery of one stack. `Icmpv6.ndp` hands it the messages; `attach` each Ethernet interface.
 
-    `on_conflict(address, mac)` is told that somebody at `mac` uses an address of ours. Without `redirects` these are
-    ignored.
+    Without `redirects` these are ignored.
     """
 
     def __init__(self, *, clock: Clock, counters: Counters, redirects: Redirects | None = None) -> None:
-        self.on_conflict: Callable[[bytes, bytes], None] = lambda address, mac: None
         self._clock = clock
         self._counters = counters
         self._redirects = redirects
@@ -182,7 +180,7 @@ class Ndp:
             self._send(link, answer, asked.target, ALL_NODES, multicast_mac(ALL_NODES))
         elif src in link.addresses:
             if mac != link.mac:
-                self._conflict(src, mac)
+                self._conflict(link, src, mac)
         else:
             if mac:
                 link.neighbor_asked(src, mac, self._clock())
@@ -192,7 +190,7 @@ class Ndp:
         """RFC 4861 7.2.5."""
         if told.target in link.addresses:
             if told.target_mac != link.mac:
-                self._conflict(told.target, told.target_mac)
+                self._conflict(link, told.target, told.target_mac)
             return
         check = self._checks.get((link, told.target))
         if check is not None:
@@ -204,9 +202,10 @@ class Ndp:
         if counts and not told.router and link in self._hosts:
             self._hosts[link].no_router(told.target)
 
-    def _conflict(self, address: bytes, mac: bytes) -> None:
+    def _conflict(self, link: EthernetLink, address: bytes, mac: bytes) -> None:
+        """Nothing is given up: RFC 4862 knows no defence, and who lies could take what he wants."""
         self._counters["ndp.address_conflict"] += 1
-        self.on_conflict(address, mac)
+        link.on_conflict(address, mac, False)
 
     def _receive_redirect(self, packet: Packet, told: Redirect, link: EthernetLink) -> None:
         """RFC 4861 8.3."""

@@ -1,8 +1,8 @@
 """The prefixes that routers say are on the link, for as long as they say (RFC 4861 6.3.4, RFC 5942).
 
-    receive(prefixes, now), timer_expired(now)
-    prefixes()          what the routing table has to hold: (prefix, length)
-    deadline
+receive(prefixes, now), timer_expired(now)
+prefixes()          what the routing table has to hold: (prefix, length)
+deadline
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The nameservers and search domains that routers advertise, for as long as they say (RFC 8106).
 
-    receive(record, now), timer_expired(now)
-    servers(), domains()
-    deadline
+receive(record, now), timer_expired(now)
+servers(), domains()
+deadline
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _Key = TypeVar("_Key", bytes, str)
 
 
 class AdvertisedDns:
-    """Of one interface. Bounded: those that are there stay (RFC 8106 6.2 would have the one that ends first go, and so a
-    flood of false ones win)."""
+    """Of one interface. Bounded: those that are there stay (RFC 8106 6.2 would have the one that ends first go, and so
+    a flood of false ones win)."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters

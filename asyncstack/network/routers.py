@@ -8,8 +8,9 @@
     probes_to_send(now)                         routers to look for, that did not answer but would be preferred
     deadline
 
-A router offers to be the default router, and routes to single prefixes. Of several that offer the same, one that answers
-comes first, then the one with the highest preference, then the one that was first. If none answers, they take turns.
+A router offers to be the default router, and routes to single prefixes. Of several that offer the same, one that
+answers comes first, then the one with the highest preference, then the one that was first. If none answers, they take
+turns.
 
 Both tables are bounded. Who is there stays: a flood of invented routers finds no room.
 """
@@ -23,7 +24,7 @@ from typing import Final
 from asyncstack.counters import Counters
 from asyncstack.network.addresses import prefix_mask
 from asyncstack.network.lifetimes import until
-from asyncstack.wire.ndp import RouterAdvertisement, RouteInformation
+from asyncstack.wire.ndp import RouteInformation, RouterAdvertisement
 
 ROUTER_LIMIT: Final = 16
 ROUTES_PER_ROUTER: Final = 17  # RFC 4191 3.2
@@ -75,9 +76,7 @@ class Routers:
             self._offer(router, destination, offer, now)
         self._forget_idle(router)
 
-    def _offer(
-        self, router: _Router, destination: Destination, offer: RouteInformation, now: float
-    ) -> None:
+    def _offer(self, router: _Router, destination: Destination, offer: RouteInformation, now: float) -> None:
         known = self._offers.get(destination, {})
         if offer.lifetime == 0:
             self._drop(destination, router)

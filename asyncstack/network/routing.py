@@ -303,6 +303,8 @@ class RoutingTable:
         if broadcast:
             next_hop = LIMITED_BROADCAST  # the one broadcast that the link knows
         mtu = min(route.interface.mtu, LARGEST_PACKET)
+        if len(destination) == 16:
+            mtu = min(mtu, route.interface.advertised_mtu)
         known = self.pmtu.get(destination)
         path = Path(route.interface, source, destination, next_hop, mtu, self.generation)
         path.broadcast, path.chosen = broadcast, chosen

@@ -7,10 +7,10 @@
     deadline
 
 An address is TENTATIVE while it is checked, ASSIGNED until its valid lifetime is over. An advertisement of its prefix
-renews it, or cuts what is left of it down to two hours, not less: one forged packet takes nobody's address away at once.
+renews it, or cuts what is left of it down to two hours, not less: one forged packet takes nobody's address away.
 
-A temporary address has a shorter life, which no advertisement makes longer. Shortly before it is deprecated the next one
-is made. It begins its life up to DESYNC earlier, so that a network's hosts do not change theirs all at the same time.
+A temporary address has a shorter life, which no advertisement makes longer. Shortly before it is deprecated the next
+one is made. It ends up to DESYNC earlier, so that a network's hosts do not change theirs all at the same time.
 
 Bounded: prefixes and addresses that are there stay.
 """
@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -180,14 +180,12 @@ class AutoAddresses:
         del self._addresses[address]
         self._counters["ndp.duplicate_address"] += 1
         one.tried += 1
-        if one.tried >= identifiers.IDGEN_RETRIES:
-            if not one.temporary:
-                self._given_up.add(one.prefix)
-                self._events.append((Change.GIVE_UP, one))
-        else:
-            one.address = one.prefix + self._identifier(one.temporary, one.prefix, one.tried)
-            one.state = State.TENTATIVE
-            self._make(one)
+        if one.tried < identifiers.IDGEN_RETRIES:
+            address = one.prefix + self._identifier(one.temporary, one.prefix, one.tried)
+            self._make(replace(one, address=address, state=State.TENTATIVE))
+        elif not one.temporary and len(self._given_up) < PREFIX_LIMIT:
+            self._given_up.add(one.prefix)
+            self._events.append((Change.GIVE_UP, one))
 
     def timer_expired(self, now: float) -> None:
         """End what is over, and make the successors of temporary addresses."""
@@ -221,7 +219,7 @@ class AutoAddresses:
         """The addresses with `prefix`, 8 bytes."""
         return [one for one in self._addresses.values() if one.prefix == prefix]
 
-    def __iter__(self) -> Iterable[AutoAddress]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[AutoAddress]:
         return iter(self._addresses.values())
 
     # the making

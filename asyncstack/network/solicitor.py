@@ -1,8 +1,8 @@
 """When a host asks for routers: until one has offered itself, ever more rarely (RFC 4861 6.3.7, RFC 7559).
 
-    start(now), receive_router(), timer_expired(now)
-    solicitations_to_send(now)      how many are due, 0 or 1
-    deadline
+start(now), receive_router(), timer_expired(now)
+solicitations_to_send(now)      how many are due, 0 or 1
+deadline
 """
 
 from __future__ import annotations

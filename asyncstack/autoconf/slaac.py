@@ -1,0 +1,288 @@
+"""`Slaac`: an interface is configured by what the routers on its link advertise (RFC 4861 6.3, RFC 4862, RFC 8106).
+
+The decisions are made by machines without a clock, one for each thing that is learned: `network.routers`, `prefixes`,
+`slaac` (the addresses), `rdnss`, and `solicitor` for the questions. This puts them on the loop and does what they say:
+addresses, routes, nameservers. All of them share a timer, which runs only while something has a time to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+from typing import TYPE_CHECKING, Final
+
+from asyncstack.autoconf.checking import AddressCheck, Done, have_link_local
+from asyncstack.autoconf.parameters import apply_parameters, reset_parameters
+from asyncstack.errors import os_error
+from asyncstack.network.addresses import InterfaceAddress, Origin, format_address
+from asyncstack.network.prefixes import OnLinkPrefixes
+from asyncstack.network.rdnss import AdvertisedDns
+from asyncstack.network.routers import Routers
+from asyncstack.network.routing import Route
+from asyncstack.network.slaac import AutoAddress, AutoAddresses, Change, State, TemporaryLifetimes
+from asyncstack.network.solicitor import RouterSolicitor
+from asyncstack.timing import LoopTimer
+from asyncstack.wire.ndp import RouterAdvertisement
+
+if TYPE_CHECKING:
+    from asyncstack.link.interface import Interface
+    from asyncstack.stack import Stack
+
+MAX_DELAY: Final = (
+    1.0  # seconds before the first packet, for hosts that begin together: RFC 4861 6.3.7, 4862 5.4.2
+)
+ROUTER_METRIC: Final = 1024  # as Linux has it for what routers say
+PREFIX_METRIC: Final = 256
+
+_RouteKey = tuple[bytes, int, bytes | None]  # prefix, length, gateway
+
+
+class Slaac:
+    """A source of addresses (`asyncstack.sources`) for one Ethernet interface: the word "slaac"."""
+
+    def __init__(self, stack: Stack, interface: Interface) -> None:
+        self._stack = stack
+        self._interface = interface
+        rng, counters, config = interface.rng, interface.counters, stack.config
+        self._routers = Routers(counters)
+        self._prefixes = OnLinkPrefixes(counters)
+        self._dns = AdvertisedDns(counters)
+        self._solicitor = RouterSolicitor(rng)
+        lives = TemporaryLifetimes() if config.temporary_addresses else None
+        self._addresses = AutoAddresses(
+            lambda prefix, counter: stack.own_address(interface, prefix, counter), rng, counters, lives
+        )
+        self._routes: dict[_RouteKey, Route] = {}
+        self._checks: dict[AddressCheck, Done] = {}
+        self._usable: asyncio.Future[None] | None = None  # while `start` waits
+        self._heard: RouterAdvertisement | None = None  # the last one
+        self._link_local = b""
+        # nobody waits for a lifetime to end, but `start` does for an answer
+        self._timer = LoopTimer(stack.loop, stack.clock, self._timer_expired, background=True)
+        self._questions = LoopTimer(stack.loop, stack.clock, self._timer_expired)
+
+    # as a source
+
+    @property
+    def missing(self) -> str:
+        """What `start` waits for."""
+        tentative = [one for one in self._addresses if one.state is State.TENTATIVE]
+        if not self._link_local:
+            return "it is checked whether somebody has its link-local address"
+        if tentative:
+            return f"it is checked whether somebody has {format_address(tentative[0].address)}"
+        asked = self._solicitor.asked
+        if self._heard is None:
+            return f"no router advertisement, after {asked} solicitation{'s' if asked != 1 else ''}"
+        managed = ", but tells hosts to use DHCPv6" if self._heard.managed else ""
+        return f"the router advertises no prefix to make addresses from{managed}"
+
+    async def start(self) -> None:
+        """Return when there is a global address, from the first prefix that a router advertises.
+
+        Raises OSError: EOPNOTSUPP without Ethernet, EADDRINUSE if others have every address that is tried.
+        """
+        stack, interface = self._stack, self._interface
+        if not interface.device.ethernet:
+            raise os_error(
+                errno.EOPNOTSUPP, f"{interface.name} has no neighbours: routers advertise on Ethernet"
+            )
+        delay = interface.rng.uniform(0, MAX_DELAY) if stack.config.dad_transmits else 0.0
+        self._link_local = await have_link_local(stack, interface, delay)
+        self._usable = stack.loop.create_future()
+        stack.ndp.be_host(interface, self)
+        self._solicitor.start(stack.clock())
+        self._serve(stack.clock())
+        try:
+            await self._usable
+        finally:
+            self._usable = None
+            self._questions.cancel()
+            self._arm()
+
+    async def stop(self) -> None:
+        """Give up the addresses, the routes and the nameservers. The link-local address stays."""
+        stack, interface = self._stack, self._interface
+        self._timer.end()
+        self._questions.end()
+        if not interface.device.ethernet:
+            return
+        stack.ndp.be_host(interface, None)
+        for check in list(self._checks):
+            check.cancel(self._checks.pop(check))
+        for one in self._addresses:
+            self._remove(one, None)
+        for key in list(self._routes):
+            self._drop_route(key)
+        stack.forget_nameservers(self)
+        reset_parameters(interface, stack.routes)
+
+    def link_down(self) -> None:
+        """Nothing to do: what was advertised holds as long as was said."""
+
+    def link_up(self) -> None:
+        """Ask the routers that are there now, and tell them and all others where we are."""
+        now = self._stack.clock()
+        if self._link_local:
+            for entry in self._assigned():
+                self._interface.link.announce(entry.address, now)
+            self._solicitor.start(now)
+            self._serve(now)
+
+    # what neighbour discovery hears (`network.ndp.HostSide`)
+
+    def receive_advertisement(self, source: bytes, record: RouterAdvertisement) -> None:
+        """The router at `source` says so (RFC 4861 6.3.4)."""
+        now = self._stack.clock()
+        self._heard = record
+        self._interface.counters["ndp.router_advertisements"] += 1
+        apply_parameters(record, self._interface, self._stack.routes)
+        self._routers.receive_advertisement(source, record, now)
+        self._prefixes.receive(record.prefixes, now)
+        self._addresses.receive(source, record.prefixes, now)
+        self._dns.receive(record, now)
+        if record.lifetime:
+            self._solicitor.receive_router()
+        self._serve(now)
+
+    def neighbor_settled(self, address: bytes, answers: bool) -> bool:
+        """Perhaps a router: then another one is used from now on."""
+        before = list(self._routes)
+        now = self._stack.clock()
+        self._routers.neighbor_settled(address, answers, now)
+        self._sync_routes()
+        self._arm()
+        return list(self._routes) != before
+
+    def no_router(self, address: bytes) -> None:
+        """`address` says that it is none."""
+        self._routers.no_router(address)
+        self._sync_routes()
+        self._arm()
+
+    # what the machines want done
+
+    def _timer_expired(self, now: float) -> None:
+        for machine in (self._routers, self._prefixes, self._addresses, self._dns, self._solicitor):
+            machine.timer_expired(now)
+        for router in self._routers.probes_to_send(now):
+            self._interface.link.resolve(router, now)
+        self._serve(now)
+
+    def _serve(self, now: float) -> None:
+        if self._interface.up:
+            if self._solicitor.solicitations_to_send(now):
+                self._stack.ndp.ask_for_routers(self._interface, self._link_local)
+            for one in self._addresses.addresses_to_check(now):
+                self._check(one)
+        for change, one in self._addresses.events():
+            self._apply(change, one, now)
+        self._sync_routes()
+        if self._heard is not None:
+            self._stack.learn_nameservers(self, self._dns.servers(), self._dns.domains(), self._interface)
+        self._arm()
+
+    def _arm(self) -> None:
+        machines = (self._routers, self._prefixes, self._addresses, self._dns)
+        deadline = min(machine.deadline for machine in machines)
+        if self._usable is not None:
+            self._questions.arm(self._solicitor.deadline)
+        else:
+            deadline = min(deadline, self._solicitor.deadline)
+        if deadline < math.inf:
+            self._timer.arm(deadline)
+        else:
+            self._timer.cancel()
+
+    # addresses
+
+    def _check(self, one: AutoAddress) -> None:
+        stack, interface = self._stack, self._interface
+        if not stack.config.dad_transmits:
+            self._addresses.verdict(one.address, True, stack.clock())
+            return
+
+        def done(error: OSError | None) -> None:
+            self._checks.pop(check, None)
+            self._addresses.verdict(one.address, error is None, stack.clock())
+            self._serve(stack.clock())
+
+        delay = interface.rng.uniform(0, MAX_DELAY)
+        check = AddressCheck.begin(stack, interface, one.address, done, delay)
+        self._checks[check] = done
+
+    def _apply(self, change: Change, one: AutoAddress, now: float) -> None:
+        if change is Change.ASSIGN:
+            self._assign(one)
+        elif change is Change.RENEW:
+            self._renew(one, now)
+        elif change is Change.REMOVE:
+            text = f"the valid lifetime of {format_address(one.address)} is over"
+            self._remove(one, os_error(errno.EADDRNOTAVAIL, text))
+        elif self._usable is not None and not self._usable.done():
+            text = f"others have all addresses that were tried, the last one {format_address(one.address)}"
+            self._usable.set_exception(os_error(errno.EADDRINUSE, text))
+
+    def _assign(self, one: AutoAddress) -> None:
+        if one.address not in self._stack.addresses.local:  # else somebody has typed it
+            self._stack.add_address(
+                self._interface,
+                one.address,
+                64,
+                origin=Origin.TEMPORARY if one.temporary else Origin.SLAAC,
+                preferred_until=one.preferred_until,
+                on_link=False,
+            )
+        if self._usable is not None and not self._usable.done():
+            self._usable.set_result(None)
+
+    def _entry(self, one: AutoAddress) -> InterfaceAddress | None:
+        """`one` in the stack's table, if it is there and from us."""
+        entry = self._stack.addresses.local.get(one.address)
+        ours = (Origin.SLAAC, Origin.TEMPORARY)
+        return (
+            entry
+            if entry is not None and entry.interface is self._interface and entry.origin in ours
+            else None
+        )
+
+    def _assigned(self) -> list[InterfaceAddress]:
+        return [entry for one in self._addresses if (entry := self._entry(one)) is not None]
+
+    def _renew(self, one: AutoAddress, now: float) -> None:
+        entry = self._entry(one)
+        if entry is not None:
+            was_deprecated, entry.preferred_until = entry.preferred_until <= now, one.preferred_until
+            if was_deprecated != (one.preferred_until <= now):
+                self._stack.addresses.on_change()  # another one may be the better source now
+
+    def _remove(self, one: AutoAddress, error: OSError | None) -> None:
+        if self._entry(one) is not None:
+            self._stack.remove_address(one.address, error)
+
+    # routes
+
+    def _sync_routes(self) -> None:
+        wanted: dict[_RouteKey, int] = {
+            (*prefix, None): PREFIX_METRIC for prefix in self._prefixes.prefixes()
+        }
+        for destination, router in self._routers.routes().items():
+            wanted[(*destination, router)] = ROUTER_METRIC
+        for key in [key for key in self._routes if key not in wanted]:
+            self._drop_route(key)
+        for key, metric in wanted.items():
+            if key not in self._routes and self._interface.up:
+                self._add_route(key, metric)
+
+    def _add_route(self, key: _RouteKey, metric: int) -> None:
+        prefix, length, gateway = key
+        try:
+            self._routes[key] = self._stack.routes.add(prefix, length, self._interface, gateway, metric)
+        except OSError:  # somebody has typed it, with this metric
+            self._interface.counters["ndp.routes_refused"] += 1
+
+    def _drop_route(self, key: _RouteKey) -> None:
+        route = self._routes.pop(key)
+        if route in self._stack.routes.routes():
+            self._stack.routes.remove(route)
