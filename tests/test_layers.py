@@ -41,9 +41,15 @@ SANS_IO = {
     "asyncstack.network.dad",
     "asyncstack.network.fragments",
     "asyncstack.network.identifiers",
+    "asyncstack.network.lifetimes",
     "asyncstack.network.redirects",
     "asyncstack.network.pmtu",
+    "asyncstack.network.prefixes",
+    "asyncstack.network.rdnss",
+    "asyncstack.network.routers",
     "asyncstack.network.routing",
+    "asyncstack.network.slaac",
+    "asyncstack.network.solicitor",
 }
 TCP_SHELLS = {
     "connecting",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MAX_DELAY: Final = (
     1.0  # seconds before the first packet, for hosts that begin together: RFC 4861 6.3.7, 4862 5.4.2
 )
+START_SECONDS: Final = 12.0  # three solicitations
 ROUTER_METRIC: Final = 1024  # as Linux has it for what routers say
 PREFIX_METRIC: Final = 256
 
@@ -39,11 +40,17 @@ _RouteKey = tuple[bytes, int, bytes | None]  # prefix, length, gateway
 
 
 class Slaac:
-    """A source of addresses (`asyncstack.sources`) for one Ethernet interface: the word "slaac"."""
+    """A source of addresses (`asyncstack.sources`) for one Ethernet interface: the word "slaac".
 
-    def __init__(self, stack: Stack, interface: Interface) -> None:
+    timeout: seconds that `start` waits. It goes on without end: what routers say later is believed too.
+    """
+
+    def __init__(self, stack: Stack, interface: Interface, *, timeout: float = START_SECONDS) -> None:
+        if not interface.device.ethernet:
+            raise os_error(errno.EOPNOTSUPP, f"SLAAC on {interface.name}, which is no Ethernet")
         self._stack = stack
         self._interface = interface
+        self._timeout = timeout
         rng, counters, config = interface.rng, interface.counters, stack.config
         self._routers = Routers(counters)
         self._prefixes = OnLinkPrefixes(counters)
@@ -58,36 +65,39 @@ class Slaac:
         self._usable: asyncio.Future[None] | None = None  # while `start` waits
         self._heard: RouterAdvertisement | None = None  # the last one
         self._link_local = b""
-        # nobody waits for a lifetime to end, but `start` does for an answer
+        # nobody waits for a lifetime to end: in virtual time it alone does not keep the clock going
         self._timer = LoopTimer(stack.loop, stack.clock, self._timer_expired, background=True)
-        self._questions = LoopTimer(stack.loop, stack.clock, self._timer_expired)
 
     # as a source
 
-    @property
-    def missing(self) -> str:
+    def _missing(self) -> str:
         """What `start` waits for."""
         tentative = [one for one in self._addresses if one.state is State.TENTATIVE]
         if not self._link_local:
-            return "it is checked whether somebody has its link-local address"
+            return "no answer whether somebody has the link-local address"
         if tentative:
-            return f"it is checked whether somebody has {format_address(tentative[0].address)}"
+            return f"no answer whether somebody has {format_address(tentative[0].address)}"
         asked = self._solicitor.asked
         if self._heard is None:
             return f"no router advertisement, after {asked} solicitation{'s' if asked != 1 else ''}"
-        managed = ", but tells hosts to use DHCPv6" if self._heard.managed else ""
-        return f"the router advertises no prefix to make addresses from{managed}"
+        managed = ", which tells hosts to use DHCPv6," if self._heard.managed else ""
+        return f"no prefix to make addresses from in a router's advertisement{managed}"
 
     async def start(self) -> None:
         """Return when there is a global address, from the first prefix that a router advertises.
 
-        Raises OSError: EOPNOTSUPP without Ethernet, EADDRINUSE if others have every address that is tried.
+        Raises TimeoutError after `timeout` seconds without one (and goes on until `stop`); OSError EADDRINUSE if others
+        have every address that is tried.
         """
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._start()
+        except TimeoutError:
+            text = f"{self._missing()} on {self._interface.name} within {self._timeout:g} s"
+            raise TimeoutError(errno.ETIMEDOUT, text) from None
+
+    async def _start(self) -> None:
         stack, interface = self._stack, self._interface
-        if not interface.device.ethernet:
-            raise os_error(
-                errno.EOPNOTSUPP, f"{interface.name} has no neighbours: routers advertise on Ethernet"
-            )
         delay = interface.rng.uniform(0, MAX_DELAY) if stack.config.dad_transmits else 0.0
         self._link_local = await have_link_local(stack, interface, delay)
         self._usable = stack.loop.create_future()
@@ -98,16 +108,11 @@ class Slaac:
             await self._usable
         finally:
             self._usable = None
-            self._questions.cancel()
-            self._arm()
 
     async def stop(self) -> None:
         """Give up the addresses, the routes and the nameservers. The link-local address stays."""
         stack, interface = self._stack, self._interface
         self._timer.end()
-        self._questions.end()
-        if not interface.device.ethernet:
-            return
         stack.ndp.be_host(interface, None)
         for check in list(self._checks):
             check.cancel(self._checks.pop(check))
@@ -184,12 +189,8 @@ class Slaac:
         self._arm()
 
     def _arm(self) -> None:
-        machines = (self._routers, self._prefixes, self._addresses, self._dns)
+        machines = (self._routers, self._prefixes, self._addresses, self._dns, self._solicitor)
         deadline = min(machine.deadline for machine in machines)
-        if self._usable is not None:
-            self._questions.arm(self._solicitor.deadline)
-        else:
-            deadline = min(deadline, self._solicitor.deadline)
         if deadline < math.inf:
             self._timer.arm(deadline)
         else:

@@ -18,6 +18,7 @@ from asyncstack.network.layer import NetworkLayer
 from asyncstack.network.routing import Path
 from asyncstack.wire import icmpv6, ipv6
 from asyncstack.wire.ethernet import ETHERTYPE_IPV6
+from asyncstack.wire.ndp import HOP_LIMIT
 from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Ipv6(NetworkLayer):
             # a host without an address may only ask whether one is free (RFC 4862 5.4)
             if packet.protocol != icmpv6.PROTOCOL:
                 return "ipv6.martian"
-        elif src in self._no_source or src[0] == 0xFF:
+        elif src[0] == 0xFF or (src in self._no_source and not _is_claim(packet)):
             return "ipv6.martian"
         owner = self._local.get(dst)
         if owner is not None:
@@ -224,6 +225,16 @@ class Ipv6(NetworkLayer):
             sent = self.transmit(path, OutgoingFrame([header, piece])) and sent
         self.counters["ipv6.fragmented"] += 1
         return sent
+
+
+def _is_claim(packet: Packet) -> bool:
+    """Whether somebody on the link speaks of an address as its own: of ours, that is a conflict."""
+    return (
+        packet.protocol == icmpv6.PROTOCOL
+        and packet.ttl == HOP_LIMIT
+        and len(packet.payload) > 0
+        and packet.payload[0] in (icmpv6.NEIGHBOR_SOLICITATION, icmpv6.NEIGHBOR_ADVERTISEMENT)
+    )
 
 
 def _has_whole_chain(first: Packet) -> bool:

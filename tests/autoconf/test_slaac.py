@@ -1,0 +1,106 @@
+"""Hosts on a simulated LAN that are configured by its routers, in virtual time."""
+
+import asyncio
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from asyncstack import AddressAdded, AddressConflict, StackConfig
+from asyncstack.network.addresses import Origin
+from tests.autoconf.site import (
+    OTHER,
+    PREFIX,
+    addresses,
+    configured,
+    packed,
+    prefix_of,
+    routes,
+    site,
+)
+
+pytestmark = pytest.mark.virtual_time(limit=1_000_000)
+
+
+async def test_a_host_gets_an_address_a_route_and_nameservers():
+    async with site("r") as (_, lan, pc, router):
+        events = []
+        pc.subscribe(events.append)
+        async with router.advertiser(PREFIX, dns=["2001:db8:1::53"], search=["example.com"]):
+            interface = await pc.add_interface(lan.port("pc"), ["slaac"])
+        assert pc.clock() < 5
+        [own] = addresses(pc)
+        assert ip_address(own) in ip_network(PREFIX)
+        assert routes(pc, interface) >= {PREFIX, "::/0 via fe80::1", "fe80::/64"}
+        assert [entry.origin for entry in pc.addresses.of(interface)] == [Origin.LINK_LOCAL, Origin.SLAAC]
+        assert [type(event) for event in events[-2:]] == [AddressAdded] * 2
+        assert list(pc.resolver.config.nameservers) == ["2001:db8:1::53"]
+        assert list(pc.resolver.config.search) == ["example.com"]
+        assert (await pc.ping("fe80::1%" + str(interface.index))).source.startswith("fe80::1")
+
+
+async def test_the_same_host_has_the_same_address_again_and_another_one_elsewhere():
+    config = StackConfig(stable_secret=b"secret")
+    found = []
+    for prefix in (PREFIX, PREFIX, OTHER):
+        async with site("r", config=config) as (_, lan, pc, router), router.advertiser(prefix):
+            await pc.add_interface(lan.port("pc"), ["slaac"])
+            found += addresses(pc)
+    first, second, elsewhere = (packed(text)[8:] for text in found)
+    assert first == second != elsewhere
+
+
+async def test_without_a_router_it_is_told_what_was_missing():
+    async with site() as (_, lan, pc):
+        with pytest.raises(
+            TimeoutError, match="no router advertisement, after 4 solicitations on lan within 30 s"
+        ):
+            await pc.add_interface(lan.port("pc"), ["slaac"])
+        assert len(pc.interfaces) == 1  # lo
+
+
+async def test_without_a_prefix_too():
+    async with site("r") as (_, lan, pc, router), router.advertiser(managed=True):
+        with pytest.raises(TimeoutError, match=r"no prefix to make .*, which tells hosts to use DHCPv6"):
+            await pc.add_interface(lan.port("pc"), ["slaac"])
+
+
+async def test_an_address_that_somebody_has_is_made_anew():
+    async with site("r") as (_, lan, pc, router):
+        port = lan.port("pc")
+
+        class Named:
+            device = port
+
+        taken = pc.own_address(Named, packed("2001:db8:1::"))
+        router.stack.add_address(router.interface, taken, 64)
+        async with router.advertiser(PREFIX):
+            interface = await pc.add_interface(port, ["slaac"])
+        assert [packed(text) for text in addresses(pc)] == [pc.own_address(interface, taken, 1)]
+        assert pc.counters["ndp.duplicate_address"] == 1
+
+
+async def test_another_host_with_our_address_is_an_event():
+    async with site("r") as (_, lan, pc, router):
+        await configured(lan, pc, router)
+        events = []
+        pc.subscribe(events.append)
+        [own] = addresses(pc)
+        router.stack.add_address(router.interface, packed(own), 64)  # it announces it
+        await asyncio.sleep(0.1)
+        [event] = events
+        assert isinstance(event, AddressConflict)
+        assert (event.address, event.lost) == (packed(own), False)
+        assert event.mac == bytes(router.interface.device.address)
+        assert addresses(pc) == [own]
+
+
+async def test_the_end_of_an_interface_leaves_nothing():
+    async with site("r") as (_, lan, pc, router):
+        interface = await configured(lan, pc, router, mtu=1400)
+        await pc.remove_interface(interface)
+        assert addresses(pc) == []
+        assert routes(pc, interface) == set()
+        assert pc.resolver.config.nameservers == ()
+        router.say(prefix_of(OTHER))
+        await asyncio.sleep(10)
+        assert addresses(pc) == []
