@@ -92,6 +92,7 @@ class Stack(Interfaces, Calls):
         groups.on_join = lambda group, interface: interface.link.join(group)
         groups.on_leave = lambda group, interface: interface.link.leave(group)
         self.routes = RoutingTable(self.addresses)
+        self.routes.hop_limit = self.config.ttl
         self.names = Names(hosts, self.routes.by_preference)
         self._address_info = AddressInfo(self.names, self.addresses, self.interfaces)
         self.ipv4 = self._ip(Ipv4)

@@ -26,8 +26,8 @@ def apply_parameters(record: RouterAdvertisement, interface: Interface, routes: 
         neighbors.reachable_time = record.reachable_time / 1000
     if record.retrans_timer in RETRANS_RANGE:
         neighbors.retrans = record.retrans_timer / 1000
-    if MINIMUM_IPV6 <= record.mtu <= interface.mtu:
-        _set_mtu(interface, record.mtu, routes)
+    mtu = record.mtu if MINIMUM_IPV6 <= record.mtu <= interface.mtu else interface.advertised_mtu
+    _set(interface, routes, mtu, record.hop_limit or interface.advertised_hop_limit)
 
 
 def reset_parameters(interface: Interface, routes: RoutingTable) -> None:
@@ -35,10 +35,10 @@ def reset_parameters(interface: Interface, routes: RoutingTable) -> None:
     assert isinstance(interface.link, EthernetLink)
     neighbors = interface.link.neighbors6
     neighbors.reachable_time, neighbors.retrans = REACHABLE_TIME, RETRANS_TIMER
-    _set_mtu(interface, LARGEST_PACKET, routes)
+    _set(interface, routes, LARGEST_PACKET, 0)
 
 
-def _set_mtu(interface: Interface, mtu: int, routes: RoutingTable) -> None:
-    if mtu != interface.advertised_mtu:
-        interface.advertised_mtu = mtu
+def _set(interface: Interface, routes: RoutingTable, mtu: int, hop_limit: int) -> None:
+    if (mtu, hop_limit) != (interface.advertised_mtu, interface.advertised_hop_limit):
+        interface.advertised_mtu, interface.advertised_hop_limit = mtu, hop_limit
         routes.changed()

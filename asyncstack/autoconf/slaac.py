@@ -227,7 +227,7 @@ class Slaac:
 
     def _assign(self, one: AutoAddress) -> None:
         if one.address not in self._stack.addresses.local:  # else somebody has typed it
-            self._stack.add_address(
+            entry = self._stack.add_address(
                 self._interface,
                 one.address,
                 64,
@@ -235,6 +235,7 @@ class Slaac:
                 preferred_until=one.preferred_until,
                 on_link=False,
             )
+            entry.router = one.router
         if self._usable is not None and not self._usable.done():
             self._usable.set_result(None)
 

@@ -74,7 +74,8 @@ class Interface:
         self.rng = rng
         self.neighbor_limit = neighbor_limit
         self.mtu = device.mtu
-        self.advertised_mtu = LARGEST_PACKET  # what a router has told hosts to send at most over IPv6
+        # what a router has told hosts to use for IPv6: the largest packet; the hop limit, 0: nothing was said
+        self.advertised_mtu, self.advertised_hop_limit = LARGEST_PACKET, 0
         self.point_to_point = not device.ethernet  # no neighbours to resolve
         self.up = True
         self.running = True  # the link is there; without it nothing passes, but nothing ends

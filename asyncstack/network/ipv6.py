@@ -185,7 +185,7 @@ class Ipv6(NetworkLayer):
             return self._send_fragments(
                 path, protocol, parts, length, checksum_offset, ttl, tos, dont_fragment
             )
-        header = _pack(path.word | tos << 20, length, protocol, ttl or self.ttl, path.addresses)
+        header = _pack(path.word | tos << 20, length, protocol, ttl or path.hop_limit, path.addresses)
         if checksum_offset < 0:
             frame = OutgoingFrame([header, *parts])
         else:
@@ -218,7 +218,7 @@ class Ipv6(NetworkLayer):
                 path.destination,
                 ipv6.FRAGMENT,
                 ipv6.FRAGMENT_HEADER_SIZE + len(piece),
-                hop_limit=ttl or self.ttl,
+                hop_limit=ttl or path.hop_limit,
                 traffic_class=tos,
                 flow_label=path.flow_label,
             ) + ipv6.build_fragment(protocol, offset, more, ident)

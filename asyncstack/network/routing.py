@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
 
 LARGEST_PACKET = 65535
+HOP_LIMIT = 64  # of IPv6 packets, where neither the configuration nor a router has another one
 IPV6_VERSION = 6 << 28  # in the first word of a header
 KNOWN_PATHS = 1024  # kept for who asks again
 
@@ -43,7 +44,7 @@ class Path:
     host. fragile: the path takes less than the least we believe, so IPv4 may not set DF. address_sum: the sum
     of both addresses' 16-bit words, for headers and pseudo-headers. addresses: source and destination joined.
     foreign: `source` is another host's, in whose place we speak. chosen: our address that was found for who gave none.
-    word: the first of an IPv6 header, with the flow label.
+    word: the first of an IPv6 header, with the flow label. hop_limit: of IPv6 packets whose sender does not care.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Path:
         "foreign",
         "fragile",
         "generation",
+        "hop_limit",
         "interface",
         "mtu",
         "next_hop",
@@ -81,6 +83,7 @@ class Path:
         self.fragile = False
         self.chosen: InterfaceAddress | None = None
         self.word = IPV6_VERSION
+        self.hop_limit = HOP_LIMIT
         self.addresses = source + destination
         self.address_sum = int.from_bytes(self.addresses, "big") % 0xFFFF
 
@@ -139,6 +142,7 @@ class RoutingTable:
         self.addresses = addresses
         self.pmtu = pmtu if pmtu is not None else PathMtuTable()
         self.loopback: Interface | None = None
+        self.hop_limit = HOP_LIMIT  # set by the stack
         self.generation = 0
         self._families: dict[int, list[_Prefixes]] = {4: [], 16: []}  # longest first
         # what `lookup` has found in this generation: a server is asked for the same few paths by each connection
@@ -285,6 +289,7 @@ class RoutingTable:
         mtu = min(loopback.mtu, LARGEST_PACKET)
         path = Path(loopback, source, destination, destination, mtu, self.generation)
         path.broadcast = self.addresses.is_broadcast(destination)
+        path.hop_limit = self.hop_limit
         return path
 
     def _path(self, destination: bytes, source: bytes, interface: Interface | None) -> Path:
@@ -308,6 +313,7 @@ class RoutingTable:
         known = self.pmtu.get(destination)
         path = Path(route.interface, source, destination, next_hop, mtu, self.generation)
         path.broadcast, path.chosen = broadcast, chosen
+        path.hop_limit = route.interface.advertised_hop_limit or self.hop_limit
         if known and known < mtu:
             path.mtu = known
             path.fragile = len(destination) == 4 and known <= minimum_mtu(destination)

@@ -100,7 +100,7 @@ class Device:
 class Interface:
     def __init__(self, name, index, mtu=1500):
         self.name, self.index, self.mtu, self.up = name, index, mtu, True
-        self.advertised_mtu = 65535
+        self.advertised_mtu, self.advertised_hop_limit = 65535, 0
         self.device, self.link = Device(), Link()
         self.point_to_point = False
 
