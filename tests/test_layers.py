@@ -17,10 +17,14 @@ BOTTOM, TOP = 0, len(LAYERS) + 1
 
 # These read no clock and do no I/O: `now` comes in; bytes, events and deadlines come out.
 SANS_IO = {
+    "asyncstack.application.dhcp.answering",
     "asyncstack.application.dhcp.asking",
+    "asyncstack.application.dhcp.bindings",
     "asyncstack.application.dhcp.lease",
     "asyncstack.application.dhcp.machine",
+    "asyncstack.application.dhcp.pool",
     "asyncstack.application.dhcp.retry",
+    "asyncstack.application.dhcp.serving",
     "asyncstack.application.dhcp.states",
     "asyncstack.application.dhcp6.duid",
     "asyncstack.application.dhcp6.lease",

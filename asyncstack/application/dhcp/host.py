@@ -36,6 +36,9 @@ class Host(Protocol):
     async def check_address(self, interface: Interface, address: bytes) -> None:
         """Return if no other host has `address`. Raises OSError EADDRINUSE."""
 
+    async def ping(self, host: str, *, timeout: float = ...) -> object:
+        """Return if `host` answers. Raises OSError."""
+
     def learn_nameservers(self, source: object, servers: Sequence[bytes], search: Sequence[str] = ()) -> None:
         """Use these, instead of what `source` said before."""
 

@@ -1,13 +1,17 @@
-"""Waiting for a neighbour to be found."""
+"""Whether a neighbour is there."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from asyncstack.link.ethernet import EthernetLink
+from asyncstack.network.addresses import format_address
+
 if TYPE_CHECKING:
     from asyncstack.application.dhcp.host import Host
     from asyncstack.link.interface import Interface
+    from asyncstack.link.neighbors import Entry
 
 
 class _Found:
@@ -55,3 +59,21 @@ async def resolved(
     finally:
         interface.link.unpark(found)
         interface.forget(found)
+
+
+async def is_used(stack: Host, interface: Interface, address: bytes, timeout: float) -> bool:
+    """Whether a host is at `address`: within `timeout` seconds it answers a ping, or at least ARP, which no firewall
+    keeps it from. A MAC that was known before proves nothing: the host may have gone."""
+    known = _entry(interface, address)
+    had_mac = known is not None and known.mac != b""
+    try:
+        await stack.ping(format_address(address), timeout=timeout)
+    except OSError:
+        entry = _entry(interface, address)
+        return entry is not None and entry.mac != b"" and not had_mac
+    return True
+
+
+def _entry(interface: Interface, address: bytes) -> Entry | None:
+    link = interface.link
+    return link.neighbors4.entries.get(address) if isinstance(link, EthernetLink) else None

@@ -82,8 +82,10 @@ class Wire:
         if kind != 0x0800:
             return
         packet = ipv4.parse(memoryview(data)[14:])
+        if packet.protocol != udp.PROTOCOL:
+            return
         datagram = udp.parse(packet.payload)
-        if packet.protocol == 17 and datagram.dst_port == self.port:
+        if datagram.dst_port == self.port:
             assert datagram.checksum and verify(
                 packet.payload, pseudo_header_sum(packet.src, packet.dst, 17, len(packet.payload))
             )

@@ -1,0 +1,138 @@
+"""A server's bindings on disk, so that a crash loses none that a client was told of (RFC 2131 4.3.1).
+
+A file of lines, each one binding as JSON behind the CRC-32 of it; of several for one address the last counts. Lines are
+appended and synced; now and then, and at each start, the file is written anew beside and put into place by an atomic
+rename. A crash leaves at most a torn last line, which its CRC gives away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import aiofiles
+import aiofiles.os
+
+from asyncstack.application.dhcp.bindings import Binding, Phase
+from asyncstack.network.addresses import format_address, parse_address
+
+SLACK: Final = 1000  # lines that say what is not true any more, beyond as many as do
+
+
+class LeaseFile:
+    """The file at `path`. `to_wall` and `to_clock` turn clock seconds into seconds since 1970 and back: clocks begin
+    anew with each process. `damaged`: lines that could not be read."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        to_wall: Callable[[float], float],
+        to_clock: Callable[[float], float],
+    ) -> None:
+        self.path = os.fspath(path)
+        self.damaged = 0
+        self._to_wall = to_wall
+        self._to_clock = to_clock
+        self._file: Any = None
+        self._lines = 0
+
+    async def open(self) -> list[Binding]:
+        """What the file holds; none, if there is no file. Raises OSError."""
+        found: dict[bytes, Binding] = {}
+        try:
+            async with aiofiles.open(self.path, "rb") as file:
+                async for line in file:
+                    binding = self._read(line)
+                    if binding is not None:
+                        found[binding.address] = binding
+        except FileNotFoundError:
+            pass
+        await self.rewrite(found.values())
+        return list(found.values())
+
+    def _read(self, line: bytes) -> Binding | None:
+        check, _, text = line.rstrip(b"\n").partition(b" ")
+        try:
+            if not line.endswith(b"\n") or int(check, 16) != zlib.crc32(text):
+                raise ValueError("torn")
+            said = json.loads(text)
+            return Binding(
+                parse_address(said["address"]),
+                bytes.fromhex(said["client"]),
+                bytes.fromhex(said["mac"]),
+                str(said["hostname"]),
+                Phase(said["phase"]),
+                self._to_clock(float(said["expires"])),
+            )
+        except (ValueError, KeyError, TypeError):
+            self.damaged += 1
+            return None
+
+    def _line(self, binding: Binding) -> bytes:
+        text = json.dumps(
+            {
+                "address": format_address(binding.address),
+                "client": binding.client.hex(),
+                "mac": binding.mac.hex(":"),
+                "hostname": binding.hostname,
+                "phase": binding.phase.value,
+                "expires": self._to_wall(binding.expires),
+            }
+        ).encode()
+        return b"%08x %s\n" % (zlib.crc32(text), text)
+
+    async def append(self, bindings: Iterable[Binding]) -> None:
+        """Return when `bindings` are on the disk. Raises OSError; then nothing is certain, and the next try has to be
+        `rewrite`."""
+        lines = [self._line(binding) for binding in bindings]
+        await self._write(self._file, b"".join(lines))
+        self._lines += len(lines)
+
+    def is_long(self, alive: int) -> bool:
+        """Whether most of what it holds is not true any more, if `alive` bindings are."""
+        return self._lines > 2 * alive + SLACK
+
+    async def rewrite(self, bindings: Iterable[Binding]) -> None:
+        """Have `bindings` on the disk, and nothing else. Raises OSError; the file is as it was then."""
+        lines = [self._line(binding) for binding in bindings]
+        beside = f"{self.path}.new"
+        file = await aiofiles.open(beside, "wb")
+        try:
+            await self._write(file, b"".join(lines))
+            await aiofiles.os.replace(beside, self.path)
+            await _in_thread(_sync_folder, os.path.dirname(self.path) or ".")
+        except BaseException:
+            await file.close()
+            raise
+        former, self._file, self._lines = self._file, file, len(lines)
+        if former is not None:
+            await former.close()
+
+    @staticmethod
+    async def _write(file: Any, data: bytes) -> None:
+        await file.write(data)
+        await file.flush()
+        await _in_thread(os.fsync, file.fileno())
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            await file.close()
+
+
+async def _in_thread(call: Callable[..., None], *arguments: Any) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+
+
+def _sync_folder(path: str) -> None:
+    """Have a rename survive."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
