@@ -77,7 +77,7 @@ class LeaseFile:
             {
                 "address": format_address(binding.address),
                 "client": binding.client.hex(),
-                "mac": binding.mac.hex(":"),
+                "mac": binding.mac.hex(),
                 "hostname": binding.hostname,
                 "phase": binding.phase.value,
                 "expires": self._to_wall(binding.expires),
