@@ -132,6 +132,9 @@ class StackConfig:
         False  # use addresses of a day for connections made (RFC 8981); Linux: use_tempaddr
     )
     ipv4_conflict_probes: int = 0  # RFC 5227 has 3, which take 4 to 7 s; announced and defended in any case
+    accept_redirects: bool = (
+        True  # from the router in use, to another one on its link; Linux: accept_redirects
+    )
     fragment_datagrams: int = 256
     fragment_bytes: int = 4 << 20
     time_wait_limit: int = 16384

@@ -98,10 +98,11 @@ class Stack(Interfaces, Calls):
         self.ipv4 = self._ip(Ipv4)
         self.ipv6 = self._ip(Ipv6)
         self.ipv6.flow_labels.automatic = self.config.auto_flow_labels
-        self.icmp = Icmp(self.ipv4, errors_per_second=self.config.icmp_errors_per_second)
-        self.icmpv6 = Icmpv6(self.ipv6, errors_per_second=self.config.icmp_errors_per_second)
         self.redirects = Redirects(self.routes, self.counters)
-        self.ndp = self.icmpv6.ndp = Ndp(clock=clock, counters=self.counters, redirects=self.redirects)
+        heeded = self.redirects if self.config.accept_redirects else None
+        self.icmp = Icmp(self.ipv4, errors_per_second=self.config.icmp_errors_per_second, redirects=heeded)
+        self.icmpv6 = Icmpv6(self.ipv6, errors_per_second=self.config.icmp_errors_per_second)
+        self.ndp = self.icmpv6.ndp = Ndp(clock=clock, counters=self.counters, redirects=heeded)
         membership = Membership(self.addresses, loop=self.loop, clock=clock, counters=self.counters)
         self.ipv4.register(PROTOCOL_IGMP, membership)
         self.icmpv6.mld = membership
@@ -322,6 +323,7 @@ class Stack(Interfaces, Calls):
         for interface in list(self.interfaces):
             self._interface_down(interface, None)
             closing.append(self.loop.create_task(self._end_interface(interface)))
+        self.icmp.close()
         self.ipv4.close()
         self.ipv6.close()
         try:

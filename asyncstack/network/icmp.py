@@ -10,6 +10,8 @@ from asyncstack.network.addresses import is_loopback, is_multicast
 from asyncstack.network.errors import ICMP_MEANING, ICMP_MESSAGE, IcmpError, Unreachable
 from asyncstack.network.pmtu import MINIMUM_IPV4, plateau_below
 from asyncstack.network.rate_limit import TokenBucket
+from asyncstack.network.redirects import LIFETIME_IPV4, Redirects
+from asyncstack.timing import LoopTimer
 from asyncstack.wire import icmp, ipv4_options
 from asyncstack.wire.packet import Packet
 
@@ -23,6 +25,7 @@ ERROR_BURST: Final = 50
 _QUOTE_LIMIT: Final = 576 - 20 - 8  # RFC 1812 4.3.2.3: the whole error has at most 576 bytes
 _ERROR_TOS: Final = 0xC0  # RFC 1812 4.3.2.5: precedence of network control
 _LAST_QUERY: Final = 18  # types above are unknown, and may be errors
+_LAST_REDIRECT: Final = 3  # code: for a network or a host, with or without a type of service
 _SMALLEST_MTU: Final = 68  # RFC 791: every link takes that; less is nonsense
 
 EchoReplied = Callable[[Packet, int, int, bytes], None]
@@ -33,16 +36,30 @@ class Icmp:
     """The ICMP of one stack; registers itself with `ip`, which then can send errors.
 
     `on_echo_reply(packet, ident, sequence, payload)` and `on_echo_error(error, ident, sequence)` belong to ping.
+    Without `redirects` these are ignored.
     """
 
-    def __init__(self, ip: Ipv4, *, errors_per_second: float = ERRORS_PER_SECOND) -> None:
+    def __init__(
+        self,
+        ip: Ipv4,
+        *,
+        errors_per_second: float = ERRORS_PER_SECOND,
+        redirects: Redirects | None = None,
+    ) -> None:
         self.on_echo_reply: EchoReplied | None = None
         self.on_echo_error: EchoFailed | None = None
         self._ip = ip
         self._counters = ip.counters
         self._bucket = TokenBucket(errors_per_second, ERROR_BURST, ip.rng)
+        self._redirects = redirects
+        # nobody waits for a redirect to be forgotten
+        self._timer = LoopTimer(ip.loop, ip.clock, self._redirects_expired, background=True)
         ip.icmp = self
         ip.register(icmp.PROTOCOL, self, self._wants)
+
+    def close(self) -> None:
+        """End the timer."""
+        self._timer.cancel()
 
     # receive
 
@@ -65,6 +82,8 @@ class Icmp:
                 self.on_echo_reply(packet, message.ident, message.sequence, bytes(message.body))
         elif (message.type, message.code) in ICMP_MEANING:
             self._receive_report(packet, message)
+        elif message.type == icmp.REDIRECT and self._redirects is not None:
+            self._receive_redirect(packet, message, self._redirects)
         else:
             self._counters["icmp.ignored"] += 1
 
@@ -102,6 +121,25 @@ class Icmp:
         )
         if self._ip.deliver_error(error) and mtu:
             self._ip.path_mtu_reported(quoted.dst, mtu)
+
+    def _receive_redirect(self, packet: Packet, message: icmp.Message, redirects: Redirects) -> None:
+        """RFC 1122 3.2.2.2. A redirect for a network counts for the one destination, as it says nothing of the mask."""
+        quoted = _parse_quoted(memoryview(message.body))
+        if quoted is None or quoted.src not in self._ip.addresses.local or message.code > _LAST_REDIRECT:
+            self._counters["icmp.error_not_ours"] += 1
+            return
+        gateway, interface = message.rest.to_bytes(4, "big"), packet.interface
+        if not any(entry.covers(gateway) for entry in self._ip.addresses.of(interface, 4)):
+            self._counters["redirect.refused"] += 1
+            return
+        expires = self._ip.clock() + LIFETIME_IPV4
+        if redirects.receive(packet.src, quoted.dst, gateway, interface, expires):
+            self._timer.arm(redirects.deadline)
+
+    def _redirects_expired(self, now: float) -> None:
+        assert self._redirects is not None
+        self._redirects.timer_expired(now)
+        self._timer.arm(self._redirects.deadline)
 
     def _wants(self, packet: Packet) -> bool:
         """Whether a message to another host is an error about what we sent in its place."""

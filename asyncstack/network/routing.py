@@ -120,6 +120,11 @@ class Route:
         return f"{format_address(self.prefix)}/{self.prefix_length}{via} dev {self.interface.name}"
 
 
+def _stays_on_link(destination: bytes, source: bytes) -> bool:
+    """Whether no router may see a packet (RFC 3927 2.6): the neighbours are asked for the destination."""
+    return len(destination) == 4 and (is_link_local(destination) or is_link_local(source))
+
+
 class _Prefixes:
     """The routes of one family with one prefix length, by masked prefix; best metric first."""
 
@@ -296,15 +301,18 @@ class RoutingTable:
         route = self._find(destination, source, interface)
         if route is None:
             raise os_error(errno.ENETUNREACH, f"no route to {format_address(destination)}")
-        next_hop = route.gateway or destination
+        gateway = route.gateway
         chosen = None
         if not source:
-            chosen = self.addresses.select_source(destination, next_hop, route.interface)
+            chosen = self.addresses.select_source(destination, gateway or destination, route.interface)
             source = b"" if chosen is None else chosen.address
         if not source:
             reason = f"no IPv{4 if len(destination) == 4 else 6} address to reach {format_address(destination)} from"
             raise os_error(errno.EADDRNOTAVAIL, reason)
-        broadcast = route.gateway is None and self.addresses.is_broadcast(destination, route.interface)
+        if gateway is not None and _stays_on_link(destination, source):
+            gateway = None
+        next_hop = gateway or destination
+        broadcast = gateway is None and self.addresses.is_broadcast(destination, route.interface)
         if broadcast:
             next_hop = LIMITED_BROADCAST  # the one broadcast that the link knows
         mtu = min(route.interface.mtu, LARGEST_PACKET)
