@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -36,7 +37,8 @@ def candidates(mac: bytes) -> Iterator[bytes]:
 class LinkLocal:
     """The source "link-local": has one such address on `interface`, and another one when that is lost to a host."""
 
-    def __init__(self, stack: Interfaces, interface: Interface) -> None:
+    def __init__(self, stack: Interfaces, interface: Interface, *, timeout: float = math.inf) -> None:
+        """timeout: of no concern here, as a choice takes as long as it takes."""
         self._stack = stack
         self._interface = interface
         self._candidates = candidates(interface.device.address)
