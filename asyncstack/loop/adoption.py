@@ -175,6 +175,8 @@ class Adoptions:
     def _made(self, sock: socket.socket, stack: Stack) -> Ours:
         ours = stack.socket(sock.family, sock.type, sock.proto)
         self._options.copy(sock, ours)
+        for wish in getattr(sock, "wishes", ()):
+            ours.setsockopt(*wish)
         ours.settimeout(sock.gettimeout())
         return ours
 

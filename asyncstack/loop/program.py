@@ -14,7 +14,7 @@ import socket
 import threading
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.loop.choosing import plain
 from asyncstack.loop.opening import Opening
@@ -31,6 +31,8 @@ class Territory:
         self._loopback = settings.loopback
         self._names = {name.lower(): found for name, found in settings.hosts.items()}
         own = list(settings.addresses)
+        links = [] if settings.network is None else settings.network.links
+        self._interfaces = range(2, 2 + len(settings.interface) + len(links))  # the first is `lo`
         self._networks = [ipaddress.ip_network((address, length), strict=False) for address, length in own]
         gateways = [parse_address(one) for interface in settings.interface for one in interface.gateway]
         self._default = {len(gateway) for gateway in gateways}
@@ -59,6 +61,12 @@ class Territory:
         given = ipaddress.ip_address(address)
         return address if any(given in network for network in self._networks) else None
 
+    def has_interface(self, which: bytes | int) -> bool:
+        """Whether the stack has the interface with this address, or this index; 0: some."""
+        if isinstance(which, bytes):
+            return which in self._own
+        return not which or which in self._interfaces
+
     def source(self, remote: bytes) -> bytes:
         """An address of the program's own to reach `remote` from."""
         given = ipaddress.ip_address(remote)
@@ -83,6 +91,10 @@ class Record:
     backlog: int | None = None
 
 
+Wish = tuple[Any, ...]  # the arguments of `setsockopt`
+MOST_WISHES: Final = 1000  # of one socket
+
+
 class Program:
     """The process that `asyncstack run` is. `loop` has the stack just now; `records` is what sockets were told."""
 
@@ -91,6 +103,8 @@ class Program:
         self.territory = Territory(settings)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.records: weakref.WeakKeyDictionary[socket.socket, Record] = weakref.WeakKeyDictionary()
+        # what was set about groups on interfaces of the stack
+        self.wishes: weakref.WeakKeyDictionary[socket.socket, list[Wish]] = weakref.WeakKeyDictionary()
         self._thread = 0
         self.failure: BaseException | None = None  # why the stack could not be opened
         self._process = os.getpid()

@@ -3,10 +3,11 @@
 A library may bind a socket of the kernel to an address of the stack before any loop has seen it. The kernel has no such
 address; so `bind`, `listen` and the `connect` of a datagram socket are noted, the names that were given are told again
 by `getsockname` and `getpeername`, and the loop, which the socket comes to in the end, makes the stack's socket from
-that (`loop.adoption`). What would have to block is refused, in words; but a thread of its own may connect, see
-`loop.relaying`. All other addresses are the kernel's as ever.
+that (`loop.adoption`). Options about groups on its interfaces are noted likewise. What would have to block is refused,
+in words; but a thread of its own may connect, see `loop.relaying`. All other addresses are the kernel's as ever.
 
-    ProgramSocket     any socket; only `bind`, `connect`, `connect_ex` and `sendto` look at the address
+    ProgramSocket     any socket; only `bind`, `connect`, `connect_ex` and `sendto` look at the address, and
+                      `setsockopt` at an interface that the kernel has not
     RecordedSocket    what it becomes with the first address of the stack
     RelayedSocket     what it becomes once it is connected through the loop
 """
@@ -20,12 +21,14 @@ from socket import socket as KernelSocket
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from asyncstack.errors import os_error
-from asyncstack.loop.program import Record, name_of
+from asyncstack.loop.memberships import interface_named
+from asyncstack.loop.program import MOST_WISHES, Record, Wish, name_of
 from asyncstack.loop.relaying import connect_through
 
 if TYPE_CHECKING:
     from asyncstack.loop.program import Program
 
+NO_SUCH_INTERFACE: Final = (errno.ENODEV, errno.EADDRNOTAVAIL)
 INET: Final = (socket.AF_INET, socket.AF_INET6)
 EPHEMERAL: Final = range(32768, 61000)
 BACKLOG_OFFSET: Final = 28  # of tcpi_sacked, which is the backlog while a socket listens
@@ -97,6 +100,24 @@ class ProgramSocket(KernelSocket, metaclass=AnySocket):
         if self._remote(args[-1]) is not None:
             raise self.program.refuse("sendto() to", args[-1], SEND)
         return super().sendto(data, *args)
+
+    def setsockopt(self, level: int, option: int, *value: Any) -> None:
+        try:
+            super().setsockopt(level, option, *value)
+        except OSError as exc:
+            about = interface_named(level, option, value[0]) if exc.errno in NO_SUCH_INTERFACE else None
+            if about is None or not self.program.territory.has_interface(about):
+                raise
+            wishes = self.program.wishes.setdefault(self, [])
+            if len(wishes) >= MOST_WISHES:
+                raise
+            wishes.append((level, option, *value))
+
+    @property
+    def wishes(self) -> list[Wish]:
+        """Options about interfaces that only the stack has, for the stack's socket."""
+        found: list[Wish] = self.program.wishes.get(self, [])
+        return found
 
     def _connect_stream(self, address: tuple[Any, ...]) -> None:
         """By a thread that may wait, while the loop of another one serves the connection."""
