@@ -7,7 +7,7 @@ that (`loop.adoption`). Options about groups on its interfaces are noted likewis
 in words; but a thread of its own may connect, see `loop.relaying`. All other addresses are the kernel's as ever.
 
     ProgramSocket     any socket; only `bind`, `connect`, `connect_ex` and `sendto` look at the address, and
-                      `setsockopt` at an interface that the kernel has not
+                      `setsockopt` at an interface of the stack's
     RecordedSocket    what it becomes with the first address of the stack
     RelayedSocket     what it becomes once it is connected through the loop
 """
@@ -102,16 +102,24 @@ class ProgramSocket(KernelSocket, metaclass=AnySocket):
         return super().sendto(data, *args)
 
     def setsockopt(self, level: int, option: int, *value: Any) -> None:
+        about = interface_named(level, option, value[0])
+        ours = about is not None and self.program.territory.has_interface(about)
+        if ours and isinstance(about, bytes):
+            self._wish((level, option, *value))
+            return
         try:
             super().setsockopt(level, option, *value)
         except OSError as exc:
-            about = interface_named(level, option, value[0]) if exc.errno in NO_SUCH_INTERFACE else None
-            if about is None or not self.program.territory.has_interface(about):
+            if not ours or exc.errno not in NO_SUCH_INTERFACE:
                 raise
-            wishes = self.program.wishes.setdefault(self, [])
-            if len(wishes) >= MOST_WISHES:
-                raise
-            wishes.append((level, option, *value))
+            self._wish((level, option, *value))
+
+    def _wish(self, option: Wish) -> None:
+        """An option for the socket of the stack alone."""
+        wishes = self.program.wishes.setdefault(self, [])
+        if len(wishes) >= MOST_WISHES:
+            raise os_error(errno.ENOBUFS, f"{MOST_WISHES} options of a socket that no loop has yet")
+        wishes.append(option)
 
     @property
     def wishes(self) -> list[Wish]:

@@ -90,6 +90,14 @@ ROWS = (
     Row("aiosmtpd, aiosmtplib", "SMTP with STARTTLS", "smtp:starttls", ("aiosmtpd", "aiosmtplib")),
     Row("dnspython", "resolver, UDP and TCP", "dns_resolver:resolver", ("dns",)),
     Row(
+        "zeroconf",
+        "mDNS: register, browse, look up",
+        "zeroconf_mdns:browse",
+        ("zeroconf",),
+        REPLACED,
+        {Medium.VIRTUAL: "it counts on the clock of the system, and the loop has another"},
+    ),
+    Row(
         "asyncpg",
         "pool, TLS, COPY, NOTIFY with PostgreSQL",
         "databases:postgres",
