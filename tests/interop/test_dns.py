@@ -1,15 +1,13 @@
 """The resolver of a stack against dnsmasq, on the kernel's side of a TUN."""
 
-import asyncio
 import socket
-from contextlib import asynccontextmanager
 
 import pytest
 
 from asyncstack import DnsConfig, StackConfig
 from asyncstack.application.dns import CNAME, SRV, TXT, A, NoData, NxDomain
 from tests.interop.medium import OURS, OURS6, PEER, PEER6, TUN, host
-from tests.programs import require_program
+from tests.interop.nameservers import dnsmasq
 
 pytestmark = pytest.mark.tun
 
@@ -26,40 +24,10 @@ ZONE = [
 ]
 
 
-@asynccontextmanager
-async def dnsmasq(folder):
-    """dnsmasq on port 53 of the kernel's addresses, with no upstream and no file of the system's."""
-    process = await asyncio.create_subprocess_exec(
-        require_program("dnsmasq"),
-        *("--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root"),
-        *(f"--listen-address={PEER}", f"--listen-address={PEER6}", "--bind-interfaces", "--no-poll"),
-        *(f"--pid-file={folder}/pid", "--log-facility=-", "--log-queries", *ZONE),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    said = []
-
-    async def listen():
-        while line := await process.stderr.readline():
-            said.append(line.decode())
-
-    listening = asyncio.create_task(listen())
-    try:
-        async with asyncio.timeout(20):
-            while not any("started" in line for line in said):
-                assert process.returncode is None, said
-                await asyncio.sleep(0.01)
-        yield said
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        await listening
-
-
 @pytest.mark.parametrize(("medium", "ours", "server"), [(TUN, OURS, PEER), (TUN, OURS6, PEER6)])
 async def test_dnsmasq(medium, ours, server, tmp_path):
     config = StackConfig(dns=DnsConfig(nameservers=[server], search=["example.org"]))
-    async with host(medium, config) as made, dnsmasq(tmp_path) as said:
+    async with host(medium, config) as made, dnsmasq(tmp_path, *ZONE) as said:
         stack, query = made.stack, made.stack.resolver.query
         found = await stack.getaddrinfo("alias", 80, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
         assert [(name, address[0]) for *_, name, address in found] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -23,6 +24,11 @@ from asyncstack.network.addresses import format_address
 
 CHAIN_LIMIT: Final = 16  # aliases behind one another
 TARGETS: Final = 16  # names whose addresses are added to an answer
+HOST_LABEL: Final = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
+REVERSE: Final = {
+    name_of("in-addr.arpa"): 1,
+    name_of("ip6.arpa"): 16,
+}  # labels below the zone: of a /24, or a /64
 MX, SRV = dns.rdatatype.MX, dns.rdatatype.SRV
 
 
@@ -56,19 +62,22 @@ class Zones:
         return zones[name]
 
     def _place(self, name: Name) -> Zone:
-        """The zone for a name of a table: the one it is in, or a new one, of its last two labels."""
+        """The zone for a name of a table: the one it is in, or a new one."""
         zone = self.zone_of(name)
         if zone is None:
-            origin = Name(name.labels[-3:])
+            origin = _origin(name)
             zone = self._zones[origin] = Zone(origin.to_text())
         return zone
 
     # names that come and go
 
     def register(self, name: str, address: str, ttl: int) -> None:
-        """Let `name` have `address`, and the reverse. Raises ValueError; OSError EEXIST if the zone has records of
-        `name` of its own, ENOSPC with too many names."""
+        """Let `name` have `address`, and the reverse. Raises ValueError for what is no host's name (RFC 952; `name` may
+        come from a stranger) or no address; OSError EEXIST if the zone has records of `name` of its own, ENOSPC with
+        too many names."""
         owner, number = name_of(name), ipaddress.ip_address(address)
+        if not all(HOST_LABEL.fullmatch(label) for label in owner.labels[:-1]) or owner == dns.name.root:
+            raise ValueError(f"{name!r} is no name of a host: letters, digits and hyphens, with dots between")
         key = owner, str(number)
         if key in self._registered:
             return
@@ -79,22 +88,12 @@ class Zones:
             raise os_error(errno.ENOSPC, f"{name}: {self._limit} names are registered")
         zone.add(name, str(number), ttl=ttl)
         reverse = number.reverse_pointer
-        self._reverse_zone(number).add(reverse, f"PTR {owner.to_text()}", ttl=ttl)
+        self._place(name_of(reverse)).add(reverse, f"PTR {owner.to_text()}", ttl=ttl)
         self._registered.add(key)
 
     def _is_registered(self, owner: Name, zone: Zone) -> bool:
         """Whether all that `owner` has was registered."""
         return all((owner, _address(rdata)) in self._registered for rdata in zone.all_of(owner))
-
-    def _reverse_zone(self, number: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Zone:
-        """Where the name of an address is: of its /24, or /64, if no zone is there yet."""
-        reverse = name_of(number.reverse_pointer)
-        zone = self.zone_of(reverse)
-        if zone is None:
-            kept = 1 if number.version == 4 else 16  # labels below the zone
-            origin = Name(reverse.labels[kept:])
-            zone = self._zones[origin] = Zone(origin.to_text())
-        return zone
 
     def unregister(self, name: str, address: str) -> None:
         """Undo `register`; nothing happens if it was not done."""
@@ -104,7 +103,8 @@ class Zones:
             return
         self._registered.discard(key)
         self._place(owner).remove(name, str(number))
-        self._reverse_zone(number).remove(number.reverse_pointer, f"PTR {owner.to_text()}")
+        reverse = number.reverse_pointer
+        self._place(name_of(reverse)).remove(reverse, f"PTR {owner.to_text()}")
 
     # answers
 
@@ -170,6 +170,14 @@ class Zones:
                 known += zone.addresses(target)
         present = {(rrset.name, rrset.rdtype) for rrset in found.answer}
         return [rrset for rrset in known if (rrset.name, rrset.rdtype) not in present]
+
+
+def _origin(name: Name) -> Name:
+    """Where a zone for `name` begins: at its last two labels; for the name of an address, at its network."""
+    for top, below in REVERSE.items():
+        if name.is_subdomain(top) and len(name) > len(top) + below:
+            return Name(name.labels[below:])
+    return Name(name.labels[-3:])
 
 
 def _addresses(entry: list[str] | str) -> list[bytes]:

@@ -21,6 +21,7 @@ from asyncstack.application.dns.messages import (
 )
 from asyncstack.application.dns.records import SRV, TXT, A, Other, kind_of
 from asyncstack.errors import WireError
+from tests.application.dns.mutations import mutated
 
 RRSETS = [
     ("web.example.org.", 60, "IN", "A", "10.0.0.1", "10.0.0.2"),
@@ -157,25 +158,6 @@ def test_no_message_takes_long():
     start = time.process_time()
     assert len(parse(wire(RECORD_LIMIT - 1)).records) == 1  # they are equal
     assert time.process_time() - start < 0.5
-
-
-def mutated(wire, rng):
-    data = bytearray(wire)
-    for _ in range(rng.choice((1, 1, 2, 4, 8))):
-        at = rng.randrange(len(data))
-        match rng.randrange(6):
-            case 0 | 1:
-                data[at] = rng.randrange(256)
-            case 2:
-                del data[at : at + rng.randrange(1, 9)]
-            case 3:
-                data[at:at] = rng.randbytes(rng.randrange(1, 9))
-            case 4:
-                data[at : at + 2] = struct.pack("!H", 0xC000 | rng.randrange(len(data)))
-            case 5:
-                data = data[: at + 1]
-        data = data or bytearray(1)
-    return bytes(data)
 
 
 def test_mutated_messages_raise_nothing_but_wire_errors():

@@ -11,6 +11,7 @@ import pytest
 
 from asyncstack.application.dns import MX, NS, SOA, SRV, TXT, A, NoData, NxDomain, Zone
 from asyncstack.application.dns.errors import ServerFailure
+from tests.application.dns.mutations import mutated
 from tests.application.dns.serving import Site, sections, summary
 
 pytestmark = pytest.mark.virtual_time
@@ -262,22 +263,3 @@ async def test_mutated_queries(site, caplog):
         assert (server._tasks, server._streams) == (set(), {})
     assert {0, 1, 3, 4, 5} <= codes
     assert caplog.records == []
-
-
-def mutated(wire, rng):
-    data = bytearray(wire)
-    for _ in range(rng.choice((0, 1, 1, 2, 4, 8))):
-        at = rng.randrange(len(data))
-        match rng.randrange(6):
-            case 0 | 1:
-                data[at] = rng.randrange(256)
-            case 2:
-                del data[at : at + rng.randrange(1, 9)]
-            case 3:
-                data[at:at] = rng.randbytes(rng.randrange(1, 9))
-            case 4:
-                data[at : at + 2] = struct.pack("!H", 0xC000 | rng.randrange(len(data)))
-            case 5:
-                data = data[: at + 1]
-        data = data or bytearray(1)
-    return bytes(data)

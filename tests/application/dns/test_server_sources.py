@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import random
 
 import dns.message
 import dns.rcode
@@ -18,6 +19,7 @@ from asyncstack.application.dns import (
     NxDomain,
     ServerLimits,
 )
+from tests.application.dns.mutations import mutated
 from tests.application.dns.nameserver import Nameserver, refusing, silent
 from tests.application.dns.serving import Site, sections, summary
 
@@ -82,6 +84,27 @@ async def test_registered_names(site):
         assert sum(map(len, server.zones._zones.values())) <= 1 + len(server.zones._zones)  # www, and SOAs
 
 
+async def test_the_zones_of_a_table(site):
+    """Of the last two labels; of addresses, the /24 and the /64."""
+    table = {
+        "a.b.example.test": "10.0.0.1",
+        "single": "10.0.0.2",
+        "9.8.7.10.in-addr.arpa": "PTR a.b.example.test",
+        f"{'1.' * 32}ip6.arpa": "PTR single",
+    }
+    async with site.serve(table):
+        for name, zone in (
+            ("no.example.test", "example.test."),
+            ("no.single", "single."),
+            ("1.8.7.10.in-addr.arpa", "8.7.10.in-addr.arpa."),
+            (f"2.{'1.' * 31}ip6.arpa", f"{'1.' * 16}ip6.arpa."),
+        ):
+            found = await site.ask(name, "PTR")
+            assert (summary(found)[0], sections(found)[0]) == ("NXDOMAIN", [f"{zone} SOA"])
+        for name in ("other.test", "1.9.7.10.in-addr.arpa", f"{'2.' * 32}ip6.arpa", "in-addr.arpa"):
+            assert (await site.ask(name)).rcode() == dns.rcode.REFUSED
+
+
 async def test_a_registered_name_takes_nobody_else_s_place(site):
     limits = ServerLimits(names=2)
     async with site.serve({"www.site.test": "10.0.0.80"}, limits=limits) as server:
@@ -96,6 +119,9 @@ async def test_a_registered_name_takes_nobody_else_s_place(site):
             server.register("a..b", "10.5.0.1")
         with pytest.raises(ValueError, match=r"10\.5\.0"):
             server.register("d.site.test", "10.5.0")
+        for name in ("*.site.test", ".", "a b.site.test", "-.site.test", "a\\.b.site.test"):
+            with pytest.raises(ValueError, match="no name of a host"):
+                server.register(name, "10.5.0.1")
         server.unregister("www.site.test", "10.0.0.80")  # was not registered
         assert await site.query("www.site.test")
 
@@ -312,3 +338,23 @@ async def test_an_upstream_s_records_that_were_not_asked_for(forwarding):
     found = await forwarding.ask("x.example.org")
     assert (summary(found)[2], sections(found)) == (["x.example.org. 60 IN A 10.0.0.9"], [[], []])
     assert (await forwarding.ask("bank.example.org")).rcode() == dns.rcode.NXDOMAIN
+
+
+async def test_mutated_answers_of_an_upstream(forwarding, caplog):
+    """Whoever asks us gets records or an error, and nothing is left."""
+    rng = random.Random(12)
+
+    def mutate(query, way):
+        return mutated(forwarding.up.look_up(query).to_wire(), rng, start=2)
+
+    forwarding.up.rules.append(mutate)
+    server = forwarding.server
+    server._resolver.config.timeout = 0.2
+    codes = set()
+    names = ["alias.example.org", "www.example.org", "no.example.org", "strange.example.org"]
+    for _ in range(400):
+        server._resolver.cache.clear()
+        answer = await forwarding.ask(rng.choice(names), rng.choice(["A", "TYPE65400", "SOA"]))
+        codes.add(answer.rcode())
+    assert {dns.rcode.NOERROR, dns.rcode.NXDOMAIN, dns.rcode.SERVFAIL} == codes
+    assert (server._tasks, caplog.records) == (set(), [])

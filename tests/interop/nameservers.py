@@ -1,0 +1,71 @@
+"""dnsmasq and dig, as programs."""
+
+import asyncio
+import re
+from contextlib import asynccontextmanager
+
+from tests.interop.medium import PEER, PEER6
+from tests.programs import require_program
+
+
+@asynccontextmanager
+async def dnsmasq(folder, *options):
+    """dnsmasq on port 53 of the kernel's addresses, with no file of the system's. What it says comes as a list."""
+    process = await asyncio.create_subprocess_exec(
+        require_program("dnsmasq"),
+        *("--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root"),
+        *(f"--listen-address={PEER}", f"--listen-address={PEER6}", "--bind-interfaces", "--no-poll"),
+        *(f"--pid-file={folder}/pid", "--log-facility=-", "--log-queries", *options),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said = []
+
+    async def listen():
+        while line := await process.stderr.readline():
+            said.append(line.decode())
+
+    listening = asyncio.create_task(listen())
+    try:
+        async with asyncio.timeout(20):
+            while not any("started" in line for line in said):
+                assert process.returncode is None, said
+                await asyncio.sleep(0.01)
+        yield said
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        await listening
+
+
+class Dig:
+    """What dig printed: the status, the flags, the sizes of the sections, and its records as words."""
+
+    def __init__(self, text):
+        self.text = text
+        self.status = re.search(r"status: (\w+)", text)[1]
+        self.flags = set(re.search(r";; flags:([^;]*);", text)[1].split())
+        sizes = re.search(r"ANSWER: (\d+), AUTHORITY: (\d+), ADDITIONAL: (\d+)", text)
+        self.sizes = tuple(map(int, sizes.groups()))
+        lines = [line for line in text.splitlines() if line and not line.startswith(";")]
+        self.records = [" ".join(line.split()) for line in lines]
+        self.bytes = int(re.search(r"MSG SIZE  rcvd: (\d+)", text)[1])
+
+
+# what dig says of every server that does not ask others, and of an answer that is a header alone
+USUAL = ("recursion requested but not available", "retry with '+noedns'")
+
+
+async def run_dig(*arguments):
+    process = await asyncio.create_subprocess_exec(
+        require_program("dig"),
+        *("+tries=1", "+time=5", "+nocookie", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(20):
+        out, err = await process.communicate()
+    text = out.decode() + err.decode()
+    complaints = [line for line in text.splitlines() if "WARNING" in line and not line.endswith(USUAL)]
+    assert complaints == [], text
+    return text
