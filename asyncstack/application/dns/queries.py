@@ -108,7 +108,7 @@ def build_answer(
         answer.flags |= dns.flags.AA
     answer.set_rcode(found.rcode)
     answer.answer, answer.authority, answer.additional = found.answer, found.authority, list(additional)
-    data = answer.to_wire(max_size=asked.room, prefer_truncation=True)
+    data = answer.to_wire(max_size=asked.room, prefer_truncation=True, want_shuffle=False)
     if additional and not found.authoritative and _count(data) < sum(map(len, additional)):
         data = (
             data[:2] + bytes([data[2] | 0x02]) + data[3:]

@@ -33,7 +33,7 @@ RRSETS = [
 def message(rrsets):
     made = dns.message.make_response(dns.message.make_query("web.example.org", "A"))
     made.answer = rrsets
-    return made.to_wire()
+    return made.to_wire(want_shuffle=False)
 
 
 def test_records_there_and_back():

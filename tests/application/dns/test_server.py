@@ -58,7 +58,7 @@ async def test_our_resolver_asks_our_server(site):
         assert isinstance((await query("_http._tcp.example.test", "SRV"))[0], SRV)
         (soa,) = await query("example.test", "SOA")
         assert isinstance(soa, SOA) and (soa.mname, soa.minimum) == ("example.test", 60)
-        assert sorted(one.address for one in await query("many.example.test")) == sorted(MANY)
+        assert [one.address for one in await query("many.example.test")] == MANY  # as the table has them
         for name, error in (
             ("no.example.test", NxDomain),
             ("gone.example.test", NxDomain),
