@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Final
 
 import dns.exception
@@ -31,6 +32,9 @@ _HEADER: Final = struct.Struct("!6H")
 _RESPONSE: Final = 0x8000
 _OPCODE: Final = 0x7800
 _KEPT: Final = 0x7900  # of a query's flags, in the answer to what can not be read: the opcode and RD
+_OPT: Final = struct.Struct("!B2H2B2H")  # RFC 6891 6.1.2, without options
+_ADDITIONAL: Final = 3
+_PARTS: Final = 5
 _TRANSFERS: Final = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
 
 
@@ -102,20 +106,51 @@ def build_answer(
     recursion: bool = False,
 ) -> bytes:
     """The answer to `asked`; with TC if it has no room for all. `payload`: bytes of a query that we take over UDP.
-    `recursion`: we ask others."""
-    answer = dns.message.make_response(asked.message, recursion_available=recursion, our_payload=payload)
-    if found.authoritative:
-        answer.flags |= dns.flags.AA
-    answer.set_rcode(found.rcode)
-    answer.answer, answer.authority, answer.additional = found.answer, found.authority, list(additional)
-    data = answer.to_wire(max_size=asked.room, prefer_truncation=True, want_shuffle=False)
-    if additional and not found.authoritative and _count(data) < sum(map(len, additional)):
-        data = (
-            data[:2] + bytes([data[2] | 0x02]) + data[3:]
-        )  # a delegation is not whole without its glue, RFC 9471
-    return data
+    `recursion`: we ask others.
+
+    dnspython's own way takes 4 ms for a question of 127 labels, each of which it notes to point back to.
+    """
+    query, rcode = asked.message, found.rcode
+    flags = _RESPONSE | query.flags & dns.flags.RD | rcode & 0xF
+    flags |= dns.flags.AA * found.authoritative | dns.flags.RA * recursion
+    edns = b""
+    if query.edns >= 0:
+        edns = _OPT.pack(0, dns.rdatatype.OPT, payload, rcode >> 4, 0, query.ednsflags & dns.flags.DO, 0)
+    question = query.question[0]
+    out = BytesIO()
+    out.write(bytes(_HEADER.size))
+    out.write(asked.name.to_wire() or b"")  # into a file it takes its time
+    known = _known(asked.name, out.tell())
+    out.write(struct.pack("!2H", question.rdtype, question.rdclass))
+    counts = [1, 0, 0, 0]
+    for index, rrset in _in_order(found, additional):
+        before = out.tell()
+        count = rrset.to_wire(out, known, want_shuffle=False)
+        if out.tell() > asked.room - len(edns):
+            out.seek(before)
+            out.truncate()
+            delegation = not found.authoritative and not found.answer
+            if index < _ADDITIONAL or delegation:  # which needs its glue, RFC 9471
+                flags |= dns.flags.TC
+            break
+        counts[index] += count
+    out.write(edns)
+    counts[_ADDITIONAL] += bool(edns)
+    data = out.getbuffer()
+    _HEADER.pack_into(data, 0, query.id, flags, *counts)
+    return bytes(data)
 
 
-def _count(data: bytes) -> int:
-    """The additional records, EDNS among them."""
-    return int.from_bytes(data[10:12], "big")
+def _in_order(found: Found, additional: Sequence[RRset]) -> Iterator[tuple[int, RRset]]:
+    for index, section in enumerate((found.answer, found.authority, additional), 1):
+        for rrset in section:
+            yield index, rrset
+
+
+def _known(name: Name, end: int) -> dict[Name, int]:
+    """Where the question's name is, which ends before `end`, and its last parts: those are what comes up again."""
+    known = {name: _HEADER.size}
+    for start in range(len(name) - 2, max(len(name) - _PARTS, 0), -1):
+        part = Name(name.labels[start:])
+        known[part] = end - sum(len(label) + 1 for label in part.labels)
+    return known

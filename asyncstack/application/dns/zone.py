@@ -44,6 +44,12 @@ class Found:
     alias: Name | None = None
 
 
+def cut_to(name: Name, labels: int) -> Name:
+    """`name`, without what it has in front of its last `labels`. Each step from label to label takes microseconds, and
+    a stranger's name may have 127."""
+    return name if len(name) <= labels else Name(name.labels[-labels:])
+
+
 class Zone:
     """The names at and below `origin`. `table`: names in full, "*.example.org" is a wildcard; to each what it has: an
     address, a type with its data as in a zone file ("MX 10 mail.example.org", names in full), a `Record`, or a list of
@@ -57,6 +63,7 @@ class Zone:
         self._ttl = ttl
         self._nodes: dict[Name, dict[RdataType, RRset]] = {}
         self._names: Counter[Name] = Counter({self.origin: 1})  # also those that only have names below them
+        self._depth = len(self.origin)  # labels of the longest name
         self._serial = 1
         self._changed = False
         for name, entry in (table or {}).items():
@@ -110,6 +117,7 @@ class Zone:
         if name not in self._nodes:
             self._nodes[name] = node
             self._names.update(self._lineage(name))
+            self._depth = max(self._depth, len(name))
         if rdata.rdtype in node:
             node[rdata.rdtype].add(rdata, ttl)
         else:
@@ -141,6 +149,11 @@ class Zone:
     def all_of(self, name: Name) -> list[Rdata]:
         """The records of `name` itself."""
         return [rdata for rrset in self._nodes.get(name, {}).values() for rdata in rrset]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing but the SOA."""
+        return all(name == self.origin and list(node) == [SOA] for name, node in self._nodes.items())
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -179,7 +192,7 @@ class Zone:
         if name == self.origin and kind in (SOA, ANY):
             return Found(answer=[self.soa])
         if name not in self._names:
-            encloser = name.parent()
+            encloser = cut_to(name, self._depth)
             while encloser not in self._names:
                 encloser = encloser.parent()
             node = self._nodes.get(Name((b"*", *encloser.labels)))
@@ -201,7 +214,7 @@ class Zone:
     def _cut(self, name: Name, kind: RdataType) -> RRset | None:
         """The NS records of the delegation that `name` is at or below. A DS is the upper zone's (RFC 4035 3.1.4.1)."""
         cut = None
-        for one in self._lineage(name):
+        for one in self._lineage(cut_to(name, self._depth)):
             node = self._nodes.get(one, {})
             if NS in node and not (kind == DS and one == name):
                 cut = node[NS]

@@ -17,11 +17,14 @@ from dns.rdatatype import RdataType
 from dns.rrset import RRset
 
 from asyncstack.application.dns.rdata import Entry, Rdata, name_of
-from asyncstack.application.dns.zone import AAAA, NS, A, Found, Zone
+from asyncstack.application.dns.zone import AAAA, NS, A, Found, Zone, cut_to
 from asyncstack.errors import os_error
 from asyncstack.names import Hosts, parse_literal
 from asyncstack.network.addresses import format_address
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+ZONES_MADE: Final = 256
 CHAIN_LIMIT: Final = 16  # aliases behind one another
 TARGETS: Final = 16  # names whose addresses are added to an answer
 HOST_LABEL: Final = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
@@ -40,9 +43,12 @@ class Zones:
         self, zones: Mapping[str, Entry] | Iterable[Zone] = (), hosts: Hosts | None = None, *, limit: int
     ) -> None:
         self._zones: dict[Name, Zone] = {}
+        self._depth = 1  # labels of the longest origin
         self._hosts: Hosts = {} if hosts is None else hosts
         self._limit = limit
         self._registered: set[tuple[Name, str]] = set()
+        self._made: set[Name] = set()  # origins of zones that came with a registered name
+        self._made_limit = ZONES_MADE
         if isinstance(zones, Mapping):
             for name, entry in zones.items():
                 self._place(name_of(name)).add(name, entry)
@@ -50,11 +56,12 @@ class Zones:
             for zone in zones:
                 if zone.origin in self._zones:
                     raise ValueError(f"the zone {zone.origin} is there twice")
-                self._zones[zone.origin] = zone
+                self._insert(zone)
 
     def zone_of(self, name: Name) -> Zone | None:
         """The zone that `name` is in; the smallest, if it is in several."""
         zones = self._zones
+        name = cut_to(name, self._depth)
         while name not in zones:
             if name == dns.name.root:
                 return None
@@ -65,9 +72,13 @@ class Zones:
         """The zone for a name of a table: the one it is in, or a new one."""
         zone = self.zone_of(name)
         if zone is None:
-            origin = _origin(name)
-            zone = self._zones[origin] = Zone(origin.to_text())
+            zone = Zone(_origin(name).to_text())
+            self._insert(zone)
         return zone
+
+    def _insert(self, zone: Zone) -> None:
+        self._zones[zone.origin] = zone
+        self._depth = max(self._depth, len(zone.origin))
 
     # names that come and go
 
@@ -81,14 +92,17 @@ class Zones:
         key = owner, str(number)
         if key in self._registered:
             return
-        zone = self._place(owner)
-        if zone.has(owner) and not self._is_registered(owner, zone):
+        zone = self.zone_of(owner)
+        if zone is not None and zone.has(owner) and not self._is_registered(owner, zone):
             raise os_error(errno.EEXIST, f"{name} has records in {zone!r}")
         if len(self._registered) >= self._limit:
             raise os_error(errno.ENOSPC, f"{name}: {self._limit} names are registered")
-        zone.add(name, str(number), ttl=ttl)
-        reverse = number.reverse_pointer
-        self._place(name_of(reverse)).add(reverse, f"PTR {owner.to_text()}", ttl=ttl)
+        for one, item in _forward_and_reverse(owner, number):
+            made = self.zone_of(one) is None
+            zone = self._place(one)
+            zone.add(one.to_text(), item, ttl=ttl)
+            if made:
+                self._note(zone)
         self._registered.add(key)
 
     def _is_registered(self, owner: Name, zone: Zone) -> bool:
@@ -102,9 +116,17 @@ class Zones:
         if key not in self._registered:
             return
         self._registered.discard(key)
-        self._place(owner).remove(name, str(number))
-        reverse = number.reverse_pointer
-        self._place(name_of(reverse)).remove(reverse, f"PTR {owner.to_text()}")
+        for one, item in _forward_and_reverse(owner, number):
+            self._place(one).remove(one.to_text(), item)
+
+    def _note(self, zone: Zone) -> None:
+        """A zone came with a name. It stays when the name goes, to say that it is gone, until there are many such."""
+        self._made.add(zone.origin)
+        if len(self._made) > self._made_limit:
+            for origin in [one for one in self._made if self._zones[one].is_empty]:
+                self._made.discard(origin)
+                del self._zones[origin]
+            self._made_limit = ZONES_MADE + 2 * len(self._made)
 
     # answers
 
@@ -170,6 +192,11 @@ class Zones:
                 known += zone.addresses(target)
         present = {(rrset.name, rrset.rdtype) for rrset in found.answer}
         return [rrset for rrset in known if (rrset.name, rrset.rdtype) not in present]
+
+
+def _forward_and_reverse(owner: Name, number: Address) -> list[tuple[Name, str]]:
+    """The two records of a registered name."""
+    return [(owner, str(number)), (name_of(number.reverse_pointer), f"PTR {owner.to_text()}")]
 
 
 def _origin(name: Name) -> Name:

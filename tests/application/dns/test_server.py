@@ -2,6 +2,7 @@
 
 import random
 import struct
+import time
 
 import dns.edns
 import dns.flags
@@ -263,3 +264,16 @@ async def test_mutated_queries(site, caplog):
         assert (server._tasks, server._streams) == (set(), {})
     assert {0, 1, 3, 4, 5} <= codes
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("name", [".".join(["a"] * 118) + ".example.test", ".".join(["a"] * 125)])
+async def test_no_query_takes_long(site, name):
+    """A stranger's name of 127 labels."""
+    wire = dns.message.make_query(name, "A").to_wire()
+    async with site.serve(TABLE) as server:
+        answers = []
+        start = time.process_time()
+        for _ in range(100):
+            server._receive(wire, answers.append, stream=True)
+        assert time.process_time() - start < 0.5
+    assert len({dns.message.from_wire(answer).rcode() for answer in answers}) == 1

@@ -81,7 +81,20 @@ async def test_registered_names(site):
         server.unregister("h2.site.test", "10.5.0.2")
         server.unregister("elsewhere", "10.5.0.3")
         assert server.zones._registered == set()
-        assert sum(map(len, server.zones._zones.values())) <= 1 + len(server.zones._zones)  # www, and SOAs
+
+
+async def test_zones_that_came_with_names_do_not_grow_in_number(site):
+    async with site.serve(limits=ServerLimits(names=100)) as server:
+        zones = server.zones._zones
+        for i in range(2000):
+            address = f"10.{i // 256}.{i % 256}.1"
+            server.register(f"host.d{i}.test", address)
+            assert len(zones) <= 1000
+            if i % 50:
+                server.unregister(f"host.d{i}.test", address)
+        assert len(server.zones._registered) == 40
+        assert summary(await site.ask("host.d50.test"))[2] == ["host.d50.test. 60 IN A 10.0.50.1"]
+        assert (await site.ask("host.d1999.test")).rcode() == dns.rcode.NXDOMAIN
 
 
 async def test_the_zones_of_a_table(site):
