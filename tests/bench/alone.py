@@ -1,4 +1,4 @@
-"""The process of the cases that need no client: `python -m tests.bench.alone kernel|asyncstack`, commands by line."""
+"""The process of the cases that need no client: `python -m tests.bench.alone SUBJECT`, commands by line."""
 
 from __future__ import annotations
 
@@ -33,11 +33,15 @@ async def two_ends(subject: str) -> AsyncIterator[tuple[Any, Any, str]]:
     import asyncstack
 
     async with asyncstack.Stack(name="a") as a, asyncstack.Stack(name="b") as b:
-        for stack, device, address in zip(
-            (a, b), asyncstack.memory_pair(), ("10.0.0.1", "10.0.0.2"), strict=True
-        ):
-            stack.attach(device, [f"{address}/24"])
-        yield a, b, "10.0.0.1"
+        addresses = addresses_of(subject)
+        for stack, device, address in zip((a, b), asyncstack.memory_pair(), addresses, strict=True):
+            stack.attach(device, [address])
+        yield a, b, addresses[0].partition("/")[0]
+
+
+def addresses_of(subject: str) -> tuple[str, str]:
+    """Of two stacks, with prefix lengths."""
+    return ("fd00::1/64", "fd00::2/64") if subject.endswith("ipv6") else ("10.0.0.1/24", "10.0.0.2/24")
 
 
 class Receiver(asyncio.BufferedProtocol):
@@ -99,15 +103,16 @@ async def idle_stacks(seconds: float) -> dict[str, float]:
     return {"idle-stack-time": statistics.median(times), "idle-stack-memory": resident / STACKS}
 
 
-async def simulate(seconds: float) -> dict[str, float]:
+async def simulate(subject: str, seconds: float) -> dict[str, float]:
     """Packets sent and received, both ways, per second of real time: one bulk transfer in virtual time."""
     import asyncstack
 
     async with asyncstack.Network(seed=1) as net:
-        a, b = net.host("a", "10.0.0.1/24"), net.host("b", "10.0.0.2/24")
+        ours, theirs = addresses_of(subject)
+        a, b, host = net.host("a", ours), net.host("b", theirs), ours.partition("/")[0]
         link = net.link(a, b, **LINK)
-        await a.create_server(lambda: BufferedSource(Totals()), "10.0.0.1", PORT)
-        transport, _ = await b.create_connection(Receiver, "10.0.0.1", PORT)
+        await a.create_server(lambda: BufferedSource(Totals()), host, PORT)
+        transport, _ = await b.create_connection(Receiver, host, PORT)
         await asyncio.sleep(1.0)
         start, before = time.perf_counter(), delivered(link)
         while (taken := time.perf_counter() - start) < seconds:
@@ -151,7 +156,7 @@ def idle_stack(seconds: float) -> dict[str, float]:
 def simulated(seconds: float) -> dict[str, float]:
     from asyncstack.testing.clock import run
 
-    return run(simulate(seconds), seed=1)
+    return run(simulate(sys.argv[1], seconds), seed=1)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ CHUNK = bytes(256 << 10)
 STALL = 10.0  # seconds without progress after which a connection counts as dead
 
 
+def family_of(host: str) -> int:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def connect(host: str, port: int, timeout: float = STALL) -> socket.socket:
     """A blocking connection with TCP_NODELAY."""
     connection = socket.create_connection((host, port), timeout)
@@ -132,7 +136,7 @@ def connect_and_close(host: str, port: int, at_once: int, seconds: float) -> dic
 
 
 def _begin(host: str, port: int, poll: select.epoll, live: dict[int, socket.socket]) -> None:
-    connection = socket.socket()
+    connection = socket.socket(family_of(host))
     connection.setblocking(False)
     live[connection.fileno()] = connection
     error = connection.connect_ex((host, port))
@@ -160,7 +164,7 @@ def _go_on(connection: socket.socket, event: int, poll: select.epoll) -> bool | 
 def flood(host: str, port: int, seconds: float) -> dict[str, float]:
     """UDP datagrams of 64 bytes, as fast as the kernel takes them: how many per second."""
     payload = bytes(64)
-    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+    with socket.socket(family_of(host), socket.SOCK_DGRAM) as sender:
         sender.connect((host, port))
         start = time.perf_counter()
         end = start + seconds

@@ -18,6 +18,7 @@ CLIENT_SETTINGS = {
     "net/ipv4/tcp_max_syn_backlog": "16384",
     "net/ipv6/conf/all/disable_ipv6": "1",
 }
+WITH_IPV6 = CLIENT_SETTINGS | {"net/ipv6/conf/all/disable_ipv6": "0"}
 
 
 def missing_programs() -> list[str]:
@@ -28,10 +29,10 @@ def missing_programs() -> list[str]:
 class Namespace:
     """One network namespace, loopback up. Close it, or use it as a context manager."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, ipv6: bool = False) -> None:
         self._holder = Worker(["unshare", "--net", *python("holder")], f"namespace {name}")
         try:
-            self._holder.ask("settings", values=CLIENT_SETTINGS)
+            self._holder.ask("settings", values=WITH_IPV6 if ipv6 else CLIENT_SETTINGS)
             self.configure("link set lo up")
         except BaseException:
             self._holder.end()

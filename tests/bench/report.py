@@ -53,12 +53,19 @@ def goal(verdict: Verdict, value: float, reached: bool | None) -> str:
     )
 
 
+def families(verdict: Verdict) -> str:
+    """How much better IPv6 does than IPv4, with a tick unless it does clearly worse."""
+    if verdict.gain is None:
+        return ""
+    return f"{verdict.gain:+.0%} {'[green]✓[/]' if verdict.alike else '[red]✗[/]'}"
+
+
 def table(results: Results) -> Table:
     """The rows, a column for each subject."""
     shown = Table(title="asyncstack benchmark", title_justify="left", show_edge=False, pad_edge=False)
     for title in ("row", "API", "client", "unit"):
         shown.add_column(title, overflow="fold")
-    for name in (*results.subjects, "ratio", "first goal", "the goal", "x pmd-pytcp"):
+    for name in (*results.subjects, "ratio", "first goal", "the goal", "IPv6", "x pmd-pytcp"):
         shown.add_column(name, justify="right", no_wrap=True)
     client = {row: case.client for case in results.cases for row in case.rows}
     for verdict in verdicts(results):
@@ -72,6 +79,7 @@ def table(results: Results) -> Table:
             "" if verdict.ratio is None else number(verdict.ratio),
             goal(verdict, row.first, verdict.first),
             goal(verdict, row.final, verdict.final),
+            families(verdict),
             peer,
         )  # fmt: skip
     return shown
@@ -126,7 +134,7 @@ def as_json(results: Results, notes: list[str]) -> dict[str, Any]:
                 "ratio_to_kernel": verdict.ratio, "times_better_than_pmd_pytcp": verdict.times_peer,
                 "goal_against": row.against.value, "first_goal": row.first, "goal": row.final,
                 "first_goal_reached": verdict.first, "goal_reached": verdict.final,
-                "peer_goal_reached": verdict.peer,
+                "peer_goal_reached": verdict.peer, "ipv6_gain": verdict.gain,
             }
         )  # fmt: skip
     facts = machine()

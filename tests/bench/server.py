@@ -50,7 +50,7 @@ class StackNetwork:
 
 @contextlib.asynccontextmanager
 async def open_network(subject: str, interfaces: int = 1, offload: bool = True) -> AsyncIterator[Any]:
-    """Interface N has 10.9.N.2, the client 10.9.N.1; for the kernel all is there already."""
+    """Interface N has 10.9.N.2, the client 10.9.N.1, or fd09:N::2 and ::1; for the kernel all is there already."""
     if subject == "kernel":
         yield KernelNetwork()
         return
@@ -58,9 +58,14 @@ async def open_network(subject: str, interfaces: int = 1, offload: bool = True) 
 
     async with asyncstack.Stack() as stack:
         for index in range(interfaces):
-            device = asyncstack.TunDevice(f"as{index}", peer=f"10.9.{index}.1/24", offload=offload)
-            gateway = "10.9.0.1" if index == 0 else None
-            await stack.add_interface(device, addresses=[f"10.9.{index}.2/24"], gateway=gateway)
+            peer, own = (
+                (f"fd09:{index}::1/64", f"fd09:{index}::2/64")
+                if subject == "asyncstack-ipv6"
+                else (f"10.9.{index}.1/24", f"10.9.{index}.2/24")
+            )
+            device = asyncstack.TunDevice(f"as{index}", peer=peer, offload=offload)
+            gateway = peer.partition("/")[0] if index == 0 else None
+            await stack.add_interface(device, addresses=[own], gateway=gateway)
         yield StackNetwork(stack)
 
 

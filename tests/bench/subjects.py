@@ -14,9 +14,10 @@ SERVER_START = 15.0
 
 
 class Subject(ABC):
-    """Interface N of the server is 10.9.N.2, the client's 10.9.N.1."""
+    """Interface N of the server is 10.9.N.2, the client's 10.9.N.1. `addresses` are the server's, by interface."""
 
     name: str
+    addresses = ("10.9.0.2", "10.9.1.2")
     interfaces = 2
     most_held = 100_000  # connections that it is asked to hold
 
@@ -88,17 +89,26 @@ class Asyncstack(Subject):
     """The stack on TUN devices, which it makes and removes itself; uvloop."""
 
     name = "asyncstack"
+    ipv6 = False
 
     def open(self) -> None:
         if not (Path(__file__).resolve().parents[2] / "asyncstack/stack.py").exists():
             raise NotOfferedError("asyncstack.stack does not exist yet")
-        self.namespaces = [Namespace("asyncstack")]
+        self.namespaces = [Namespace(self.name, ipv6=self.ipv6)]
 
     def server_command(self, *, interfaces: int, offload: bool) -> list[str]:
-        return python("server", "asyncstack", json.dumps({"interfaces": interfaces, "offload": offload}))
+        return python("server", self.name, json.dumps({"interfaces": interfaces, "offload": offload}))
 
     def counted_interface(self) -> str:
         return "as0"
+
+
+class AsyncstackIpv6(Asyncstack):
+    """The same with the other family: interface N is fd09:N::2, the client's fd09:N::1."""
+
+    name = "asyncstack-ipv6"
+    addresses = ("fd09:0::2", "fd09:1::2")
+    ipv6 = True
 
 
 class PmdPytcp(Subject):
@@ -123,5 +133,7 @@ class PmdPytcp(Subject):
         return "pt0"
 
 
-SUBJECTS: dict[str, type[Subject]] = {kind.name: kind for kind in (Kernel, Asyncstack, PmdPytcp)}
+SUBJECTS: dict[str, type[Subject]] = {
+    kind.name: kind for kind in (Kernel, Asyncstack, AsyncstackIpv6, PmdPytcp)
+}
 __all__ = ["SUBJECTS", "NotOfferedError", "StepError", "Subject"]

@@ -51,6 +51,22 @@ def test_nothing_measured_nothing_judged():
     assert (verdict.figure, verdict.first, verdict.final, verdict.peer) == (None, None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("row", "six", "gain", "alike"),
+    [
+        ("upload-streams", 9.6, -0.04, True),
+        ("upload-streams", 9.4, -0.06, False),
+        ("latency-1cpu", 11.0, -0.09, False),
+    ],
+)
+def test_ipv6_may_do_a_twentieth_worse_than_ipv4(row, six, gain, alike, capsys):
+    found = results(row=row, asyncstack=[10.0], asyncstack_ipv6=[six])
+    verdict = judge(BY_NAME[row], found)
+    assert (round(verdict.gain, 2), verdict.alike) == (gain, alike)
+    report.show(found, [])
+    assert f"{gain:+.0%} {'✓' if alike else '✗'}" in capsys.readouterr().out
+
+
 def test_spread_is_half_the_range_over_the_median():
     assert Outcome([8.0, 10.0, 14.0]).spread == pytest.approx(0.3)
     assert Outcome([8.0]).spread == 0.0

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from .rows import Against, Row
 from .run import Results
 
-KERNEL, OURS, PEER = "kernel", "asyncstack", "pmd-pytcp"
+KERNEL, OURS, IPV6, PEER = "kernel", "asyncstack", "asyncstack-ipv6", "pmd-pytcp"
+CLOSE = 0.05  # what the families may differ by
 
 
 @dataclass
@@ -24,6 +25,8 @@ class Verdict:
     first: bool | None = None
     final: bool | None = None
     peer: bool | None = None
+    gain: float | None = None  # of IPv6 over IPv4, as a share: below -CLOSE it is a second-class family
+    alike: bool | None = None
 
 
 def judge(row: Row, results: Results) -> Verdict:
@@ -36,6 +39,10 @@ def judge(row: Row, results: Results) -> Verdict:
     if figure is not None:
         verdict.first = row.reached(figure, row.first)
         verdict.final = row.reached(figure, row.final)
+    six = results.outcome(row.name, IPV6).median
+    if ours and six:
+        verdict.gain = row.times_better(six, ours) - 1.0
+        verdict.alike = verdict.gain >= -CLOSE
     if row.peer and times_peer is not None:
         verdict.peer = times_peer >= row.peer[0]
     return verdict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..subjects import NotOfferedError, Subject
-from .case import ADDRESS, PORT, Case, Scale
+from .case import PORT, Case, Scale
 from .http import load
 
 
@@ -11,7 +11,7 @@ def requests(subject: Subject, scale: Scale) -> dict[str, float]:
     """Requests answered per second, over 50 connections."""
     _check(subject)
     with subject.server() as server:
-        server.ask("serve", app="asgi", host=ADDRESS, port=PORT)
+        server.ask("serve", app="asgi", host=subject.addresses[0], port=PORT)
         return {"asgi-50": load(subject, 50, scale.seconds)}
 
 
@@ -19,9 +19,13 @@ def download(subject: Subject, scale: Scale) -> dict[str, float]:
     """Gbit/s of an answer's body over TLS 1.3."""
     _check(subject)
     with subject.server() as server, subject.client() as client:
-        server.ask("serve", app="asgi-tls", host=ADDRESS, port=PORT)
+        server.ask("serve", app="asgi-tls", host=subject.addresses[0], port=PORT)
         moved = client.ask(
-            "download_https", host=ADDRESS, port=PORT, seconds=scale.seconds, timeout=scale.seconds + 20
+            "download_https",
+            host=subject.addresses[0],
+            port=PORT,
+            seconds=scale.seconds,
+            timeout=scale.seconds + 20,
         )
     return {"https-download": moved["bytes"] * 8 / moved["seconds"] / 1e9}
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from ..subjects import Subject
-from .case import ADDRESS, PORT, Case, Scale
+from .case import PORT, Case, Scale
 
 
 def transfer(subject: Subject, scale: Scale, *, direction: str, app: str, row: str) -> dict[str, float]:
     """Gbit/s of payload."""
     with subject.server() as server, subject.client() as client:
-        server.ask("serve", app=app, host=ADDRESS, port=PORT)
+        server.ask("serve", app=app, host=subject.addresses[0], port=PORT)
         moved = client.ask(
-            direction, host=ADDRESS, port=PORT, seconds=scale.seconds, timeout=scale.seconds + 20
+            direction, host=subject.addresses[0], port=PORT, seconds=scale.seconds, timeout=scale.seconds + 20
         )
     return {row: moved["bytes"] * 8 / moved["seconds"] / 1e9}
 

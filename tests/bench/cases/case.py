@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..subjects import Subject
 
-ADDRESS, PORT = "10.9.0.2", 80
+PORT = 80
 
 
 @dataclass(frozen=True)

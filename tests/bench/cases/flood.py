@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..subjects import Subject
-from .case import ADDRESS, PORT, Case, Scale
+from .case import PORT, Case, Scale
 
-OTHER = "10.9.1.2"
 CLOSED_PORT = 9
 
 
@@ -15,15 +14,16 @@ def flood(subject: Subject, scale: Scale) -> dict[str, float]:
     Flood and download come from the same CPU, so the download loses its share of that too.
     """
     seconds = scale.seconds
-    job = {"host": OTHER, "port": PORT, "seconds": seconds}
+    address, other = subject.addresses
+    job = {"host": other, "port": PORT, "seconds": seconds}
     with (
         subject.server(interfaces=2) as server,
         subject.client() as client,
         subject.client() as flooder,
     ):
-        server.ask("serve", app="source", host=OTHER, port=PORT)
+        server.ask("serve", app="source", host=other, port=PORT)
         before = client.ask("download", timeout=seconds + 20, **job)
-        flooder.send("flood", host=ADDRESS, port=CLOSED_PORT, seconds=seconds + 0.5)
+        flooder.send("flood", host=address, port=CLOSED_PORT, seconds=seconds + 0.5)
         server.ask("watch", seconds=seconds)
         during = client.ask("download", timeout=seconds + 30, **job)
         flooded = flooder.wait(seconds + 30, "end of the flood")

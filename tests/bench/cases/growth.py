@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..subjects import Subject
 from ..workers import Worker
-from .case import ADDRESS, PORT, Case, Scale
+from .case import PORT, Case, Scale
 
 FEW = 10
 PATIENCE = 40.0
@@ -14,14 +14,14 @@ def growth(subject: Subject, scale: Scale) -> dict[str, float]:
     """Many over few. Requests go over all open connections in turn, so that no cache hides their number."""
     held = min(scale.held, subject.most_held)
     with subject.server() as server, subject.client() as client:
-        server.ask("serve", app="echo", host=ADDRESS, port=PORT)
-        few = _cost(server, client, FEW, scale.seconds)
-        many = _cost(server, client, held, scale.seconds)
+        server.ask("serve", app="echo", host=subject.addresses[0], port=PORT)
+        few = _cost(server, client, subject.addresses[0], FEW, scale.seconds)
+        many = _cost(server, client, subject.addresses[0], held, scale.seconds)
     return {"growth-latency": many[0] / few[0], "growth-cpu": many[1] / few[1]}
 
 
-def _cost(server: Worker, client: Worker, connections: int, seconds: float) -> tuple[float, float]:
-    client.ask("hold", host=ADDRESS, port=PORT, count=connections, seconds=PATIENCE, timeout=PATIENCE + 10)
+def _cost(server: Worker, client: Worker, host: str, connections: int, seconds: float) -> tuple[float, float]:
+    client.ask("hold", host=host, port=PORT, count=connections, seconds=PATIENCE, timeout=PATIENCE + 10)
     client.ask("ping_pong", seconds=0.5)
     before = server.ask("stats")
     times = client.ask("ping_pong", seconds=seconds, timeout=seconds + 20)

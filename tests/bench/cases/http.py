@@ -9,7 +9,7 @@ from functools import partial
 
 from ..subjects import Subject
 from ..workers import StepError, pinned
-from .case import ADDRESS, PORT, Case, Scale
+from .case import PORT, Case, Scale
 
 WRK = shutil.which("wrk")
 
@@ -17,7 +17,7 @@ WRK = shutil.which("wrk")
 def requests(subject: Subject, scale: Scale, *, connections: int, row: str) -> dict[str, float]:
     """Requests answered per second."""
     with subject.server() as server:
-        server.ask("serve", app="http", host=ADDRESS, port=PORT)
+        server.ask("serve", app="http", host=subject.addresses[0], port=PORT)
         return {row: load(subject, connections, scale.seconds)}
 
 
@@ -28,9 +28,10 @@ def load(subject: Subject, connections: int, seconds: float) -> float:
 
 def _wrk(subject: Subject, connections: int, seconds: float) -> float:
     whole = max(round(seconds), 1)  # wrk counts in whole seconds
+    host = f"[{address}]" if ":" in (address := subject.addresses[0]) else address
     command = [
         *subject.client_namespace.prefix, *pinned(1),
-        "wrk", "-t1", f"-c{connections}", f"-d{whole}s", f"http://{ADDRESS}:{PORT}/",
+        "wrk", "-t1", f"-c{connections}", f"-d{whole}s", f"http://{host}:{PORT}/",
     ]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=whole + 20)
@@ -47,7 +48,12 @@ def _wrk(subject: Subject, connections: int, seconds: float) -> float:
 def _own(subject: Subject, connections: int, seconds: float) -> float:
     with subject.client() as client:
         done = client.ask(
-            "http", host=ADDRESS, port=PORT, connections=connections, seconds=seconds, timeout=seconds + 20
+            "http",
+            host=subject.addresses[0],
+            port=PORT,
+            connections=connections,
+            seconds=seconds,
+            timeout=seconds + 20,
         )
     return done["responses"] / done["seconds"]
 

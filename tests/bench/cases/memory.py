@@ -6,7 +6,7 @@ import time
 
 from ..subjects import Subject
 from ..workers import StepError, Worker
-from .case import ADDRESS, PORT, Case, Scale
+from .case import PORT, Case, Scale
 
 WARM = 100  # connections opened before, so that what is made once is not counted
 PATIENCE = 40.0
@@ -16,11 +16,16 @@ def memory(subject: Subject, scale: Scale) -> dict[str, float]:
     """Bytes per connection. The kernel's own memory for its sockets is not in it."""
     held = min(scale.held, subject.most_held)
     with subject.server() as server, subject.client() as client:
-        server.ask("serve", app="echo", host=ADDRESS, port=PORT)
-        client.ask("hold", host=ADDRESS, port=PORT, count=WARM, seconds=10)
+        server.ask("serve", app="echo", host=subject.addresses[0], port=PORT)
+        client.ask("hold", host=subject.addresses[0], port=PORT, count=WARM, seconds=10)
         before = settled(server, WARM)
         client.ask(
-            "hold", host=ADDRESS, port=PORT, count=WARM + held, seconds=PATIENCE, timeout=PATIENCE + 10
+            "hold",
+            host=subject.addresses[0],
+            port=PORT,
+            count=WARM + held,
+            seconds=PATIENCE,
+            timeout=PATIENCE + 10,
         )
         after = settled(server, WARM + held)
     return {"memory": (after - before) / held}

@@ -6,7 +6,7 @@ from functools import partial
 
 from ..subjects import Subject
 from ..workers import StepError
-from .case import ADDRESS, PORT, Case, Scale
+from .case import PORT, Case, Scale
 
 MTU = 1500
 
@@ -18,11 +18,11 @@ def segments(subject: Subject, scale: Scale, *, direction: str, app: str, row: s
     """
     interface = subject.counted_interface()
     with subject.server(offload=False) as server, subject.client() as client:
-        server.ask("serve", app=app, host=ADDRESS, port=PORT)
+        server.ask("serve", app=app, host=subject.addresses[0], port=PORT)
         cpu = server.ask("stats")["cpu"]
         from_server, to_server = subject.client_namespace.packets(interface)
         moved = client.ask(
-            direction, host=ADDRESS, port=PORT, seconds=scale.seconds, timeout=scale.seconds + 20
+            direction, host=subject.addresses[0], port=PORT, seconds=scale.seconds, timeout=scale.seconds + 20
         )
         cpu = server.ask("stats")["cpu"] - cpu
         after_from_server, after_to_server = subject.client_namespace.packets(interface)
