@@ -14,7 +14,7 @@ from dns.rdatatype import RdataType
 from dns.rrset import RRset
 
 from asyncstack.application.dns.cache import FAILURES
-from asyncstack.application.dns.errors import NxDomain
+from asyncstack.application.dns.errors import DnsError, NoData, NxDomain
 from asyncstack.application.dns.messages import Question
 from asyncstack.application.dns.queries import REFUSED, SERVFAIL, Asked
 from asyncstack.application.dns.rdata import Entry, items, name_of, parse_item, rrsets_of
@@ -74,6 +74,10 @@ class Elsewhere:
                     entry = await self.answer(question)
             except NxDomain:
                 return Found(dns.rcode.NXDOMAIN)
+            except NoData:
+                return Found()
+            except DnsError:  # it asked somebody else
+                return Found(SERVFAIL, authoritative=False)
             if entry is not None:
                 return _said(name, asked.kind, entry)
         if not self._forwards(asked):

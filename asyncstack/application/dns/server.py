@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -16,29 +16,24 @@ from asyncstack.application.dns.resolver import Resolver
 from asyncstack.application.dns.streams import Reply, Stream
 from asyncstack.application.dns.zone import TTL, Found, Zone
 from asyncstack.application.dns.zones import Zones
+from asyncstack.application.host import Host as StackHost
 from asyncstack.config import DnsConfig
-from asyncstack.counters import Counters
 from asyncstack.names import Host, Hosts
-from asyncstack.timing import Clock
 
 PORT: Final = 53
 
 
-class DnsStack(Protocol):
+class DnsStack(StackHost, Protocol):
     """What a server needs of a `Stack`."""
 
-    loop: asyncio.AbstractEventLoop
-    clock: Clock
-    counters: Counters
-
     @property
-    def resolver(self) -> Resolver: ...
+    def resolver(self) -> Resolver:
+        """See `Stack.resolver`."""
 
-    @property
-    def create_server(self) -> Callable[..., Awaitable[Any]]: ...
-
-    @property
-    def create_datagram_endpoint(self) -> Callable[..., Awaitable[Any]]: ...
+    async def create_server(
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: Host = None, port: int | None = None
+    ) -> Any:
+        """See `Calls.create_server`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +58,7 @@ class DnsServer:
     `stack.names.table` of a simulated host has all hosts of its network. Both ways: of an address too.
 
     What is in no zone goes to `answer(question)`, a coroutine that returns what a table may have for the name, or None
-    for what it does not know, or raises NxDomain; then, if the client wants it, to the `upstreams`, addresses of
+    for what it does not know, or raises `DnsError`; then, if the client wants it, to the `upstreams`, addresses of
     nameservers; and is refused else. Answers of upstreams are remembered.
 
     host, port: where it listens, None: on all addresses. An answer leaves from the address that was asked.

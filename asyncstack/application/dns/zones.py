@@ -24,14 +24,12 @@ from asyncstack.network.addresses import format_address
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-ZONES_MADE: Final = 256
+ZONES_MADE: Final = 256  # with names that were registered, before empty ones go
 CHAIN_LIMIT: Final = 16  # aliases behind one another
 TARGETS: Final = 16  # names whose addresses are added to an answer
 HOST_LABEL: Final = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
-REVERSE: Final = {
-    name_of("in-addr.arpa"): 1,
-    name_of("ip6.arpa"): 16,
-}  # labels below the zone: of a /24, or a /64
+# labels of an address's name below its zone, which is of a /24 or a /64
+REVERSE: Final = {name_of("in-addr.arpa"): 1, name_of("ip6.arpa"): 16}
 MX, SRV = dns.rdatatype.MX, dns.rdatatype.SRV
 
 
@@ -97,7 +95,7 @@ class Zones:
             raise os_error(errno.EEXIST, f"{name} has records in {zone!r}")
         if len(self._registered) >= self._limit:
             raise os_error(errno.ENOSPC, f"{name}: {self._limit} names are registered")
-        for one, item in _forward_and_reverse(owner, number):
+        for one, item in _reverse_and_forward(owner, number):
             made = self.zone_of(one) is None
             zone = self._place(one)
             zone.add(one.to_text(), item, ttl=ttl)
@@ -116,7 +114,7 @@ class Zones:
         if key not in self._registered:
             return
         self._registered.discard(key)
-        for one, item in _forward_and_reverse(owner, number):
+        for one, item in _reverse_and_forward(owner, number):
             self._place(one).remove(one.to_text(), item)
 
     def _note(self, zone: Zone) -> None:
@@ -194,9 +192,9 @@ class Zones:
         return [rrset for rrset in known if (rrset.name, rrset.rdtype) not in present]
 
 
-def _forward_and_reverse(owner: Name, number: Address) -> list[tuple[Name, str]]:
-    """The two records of a registered name."""
-    return [(owner, str(number)), (name_of(number.reverse_pointer), f"PTR {owner.to_text()}")]
+def _reverse_and_forward(owner: Name, number: Address) -> list[tuple[Name, str]]:
+    """The two records of a registered name; first the one that a zone may refuse to have beside a CNAME (RFC 2317)."""
+    return [(name_of(number.reverse_pointer), f"PTR {owner.to_text()}"), (owner, str(number))]
 
 
 def _origin(name: Name) -> Name:

@@ -5,6 +5,7 @@ import errno
 import random
 
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
@@ -136,6 +137,14 @@ async def test_a_registered_name_takes_nobody_else_s_place(site):
             with pytest.raises(ValueError, match="no name of a host"):
                 server.register(name, "10.5.0.1")
         server.unregister("www.site.test", "10.0.0.80")  # was not registered
+        server.unregister("a.site.test", "10.5.0.1")
+        server.zones._place(dns.name.from_text("9.6.5.10.in-addr.arpa")).add(
+            "9.6.5.10.in-addr.arpa", "CNAME 9.net.test"
+        )
+        with pytest.raises(ValueError, match="has a CNAME"):
+            server.register("a.site.test", "10.5.6.9")
+        with pytest.raises(NxDomain):
+            await site.query("a.site.test")
         assert await site.query("www.site.test")
 
 
@@ -154,6 +163,10 @@ async def test_a_coroutine_answers(site):
                 raise NxDomain
             case "empty.test":
                 return []
+            case "nodata.test":
+                raise NoData
+            case "failure.test":
+                raise NoAnswer
             case "alias.test":
                 return "CNAME www.zone.test"
             case "both.test":
@@ -171,6 +184,8 @@ async def test_a_coroutine_answers(site):
         assert summary(await site.ask("none.test")) == ("REFUSED", "QR RD", [])
         assert summary(await site.ask("gone.test")) == ("NXDOMAIN", "QR AA RD", [])
         assert summary(await site.ask("empty.test")) == ("NOERROR", "QR AA RD", [])
+        assert summary(await site.ask("nodata.test")) == ("NOERROR", "QR AA RD", [])
+        assert summary(await site.ask("failure.test")) == ("SERVFAIL", "QR RD", [])
         assert summary(await site.ask("alias.test"))[2] == [
             "alias.test. 60 IN CNAME www.zone.test.",
             "www.zone.test. 60 IN A 10.0.0.80",
