@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 
 from asyncstack.errors import WireError
 from asyncstack.link.attach import Attachment, adopt, attach, check_name
+from asyncstack.link.carrier import Carrier
 from asyncstack.link.device import BATCH_BYTES, BATCH_FRAMES, Device
 from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
 from asyncstack.link.kernel import KernelSide, interface_mtu, parse_peer
@@ -64,6 +65,7 @@ class TunTapDevice(Device):
         self._fd = -1
         self._vnet_header = False
         self._kernel: KernelSide | None = None
+        self._carrier: Carrier | None = None
         self._pending: Sequence[Buffer] | None = None
         self._failed = False
         self._forgetful = False  # the loop, about fds
@@ -95,6 +97,7 @@ class TunTapDevice(Device):
         self.writable = True
         try:
             await self._configure(attachment)
+            self._carrier = Carrier(self.name, self._link_changed)
         except BaseException:
             await self.close()
             raise
@@ -126,6 +129,9 @@ class TunTapDevice(Device):
         self.stop()
         fd, self._fd = self._fd, -1
         kernel, self._kernel = self._kernel, None
+        carrier, self._carrier = self._carrier, None
+        if carrier is not None:
+            carrier.close()
         if fd < 0:
             return
         self._drop_pending(fd)
@@ -140,6 +146,12 @@ class TunTapDevice(Device):
         """Run `receiver` up to its first `receive()`. What came before waits in the kernel's queue."""
         super().start(receiver)
         self._loop.add_reader(self._fd, self._read_batch)
+        if self._carrier is not None:
+            self._carrier.start(self._loop)
+
+    def _link_changed(self, up: bool) -> None:
+        if not self._failed:
+            self.on_link(up)
 
     def stop(self) -> None:
         """End the receive coroutine; nothing is read any more."""

@@ -93,6 +93,7 @@ async def test_address_of_the_kernels_side_is_refused():
     with pytest.raises(OSError, match="as0: the kernel's side has the address") as info:
         await TapDevice(fd=fd, address=interface_mac("as0")).open(loop)
     assert info.value.errno == errno.EADDRINUSE
+    await first.close()
 
 
 def test_addresses():
