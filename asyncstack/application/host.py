@@ -28,6 +28,9 @@ class Host(Protocol):
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """See `Interfaces.subscribe`."""
 
+    async def have_link_local(self, interface: Interface) -> None:
+        """See `Interfaces.have_link_local`."""
+
     async def check_address(self, interface: Interface, address: bytes) -> None:
         """See `Interfaces.check_address`."""
 

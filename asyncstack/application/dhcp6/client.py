@@ -82,6 +82,7 @@ class Dhcp6Client:
         usable = self._usable
         try:
             async with asyncio.timeout(self._timeout):
+                await stack.have_link_local(self._interface)
                 await asyncio.shield(usable)
         except TimeoutError:
             raise TimeoutError(self._what_is_missing()) from None

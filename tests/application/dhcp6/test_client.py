@@ -170,7 +170,6 @@ async def test_an_address_that_is_taken_from_us_is_declined(site):
     [
         (lambda site: site.server.mute.update(range(1, 12)), "no server answered"),
         (lambda site: site.server.pool.clear(), "NoAddrsAvail (the pool is empty)"),
-        (lambda site: site.host.remove_address(parse_address("fe80::1")), "no link-local address"),
     ],
 )
 async def test_what_was_missing_and_for_how_long(site, break_it, why):
@@ -184,10 +183,16 @@ async def test_what_was_missing_and_for_how_long(site, break_it, why):
     # it goes on trying
     site.server.mute.clear()
     site.server.pool.append(POOL[7])
-    if not site.host.addresses.of(site.interface, 16):
-        site.host.add_address(site.interface, parse_address("fe80::2"), 64)
     await asyncio.sleep(30)
     assert len(site.ours()) == 1
+    await client.stop()
+
+
+async def test_it_has_a_link_local_address_made(site):
+    site.host.remove_address(parse_address("fe80::1"))
+    client = site.client()
+    await client.start()
+    assert [entry.origin for entry in site.host.addresses.of(site.interface, 16)][0] is Origin.LINK_LOCAL
     await client.stop()
 
 
