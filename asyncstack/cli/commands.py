@@ -74,6 +74,7 @@ def serve(
 
     \b
       asyncstack serve ./site --tun as0 --address 10.9.0.2/24 --peer 10.9.0.1/24
+      asyncstack serve ./site --tun as0 --address fd09::2/64 --peer fd09::1/64
       asyncstack serve app:app --publish 127.0.0.1:8080
     """
     from asyncstack.cli.running import run
@@ -122,6 +123,7 @@ def run(
 
     \b
       asyncstack run --tun as0 --address 10.9.0.2/24 --peer 10.9.0.1/24 -m uvicorn app:app --host 10.9.0.2
+      asyncstack run --tun as0 --address fd09::2/64 --peer fd09::1/64 -m uvicorn app:app --host fd09::2
       asyncstack run --network net.toml script.py --some option
 
     Without --tun, --tap, --network and --config the environment says what there is: ASYNCSTACK_CONFIG=FILE, or

@@ -27,7 +27,7 @@ class InterfaceOptions:
     tap: str | None
     address: tuple[str, ...]
     peer: tuple[str, ...]
-    gateway: str | None
+    gateway: tuple[str, ...]
     mtu: int
     offload: bool
     capture: str | None
@@ -66,8 +66,10 @@ class InterfaceOptions:
 
     @property
     def gateways(self) -> list[str]:
-        """The next hops of the default routes: `--gateway`, or else each `--peer`."""
-        return [self.gateway] if self.gateway else [peer.partition("/")[0] for peer in self.peer]
+        """The next hops of the default routes: each `--gateway`, and for a family without one its `--peer`."""
+        peers = [peer.partition("/")[0] for peer in self.peer]
+        families = {":" in gateway for gateway in self.gateway}
+        return [*self.gateway, *(peer for peer in peers if (":" in peer) not in families)]
 
     def settings(self) -> InterfaceSettings:
         """The same for a loop that opens it by itself. Raises SettingsError."""
@@ -79,7 +81,7 @@ class InterfaceOptions:
             "tap": self.tap,
             "addresses": list(self.address),
             "peer": list(self.peer),
-            "gateway": self.gateway,
+            "gateway": list(self.gateway),
             "mtu": self.mtu,
             "offload": self.offload,
             "capture": self.capture,
@@ -139,7 +141,10 @@ _OPTIONS = (
     click.option("--tun", metavar="NAME", help="Work on the TUN device NAME, made if it is not there."),
     click.option("--tap", metavar="NAME", help="Work on the TAP device NAME, made if it is not there."),
     click.option(
-        "--address", multiple=True, metavar="A/LEN", help="An address of the stack; may be repeated."
+        "--address",
+        multiple=True,
+        metavar="A/LEN",
+        help="An address of the stack, IPv4 or IPv6; may be repeated.",
     ),
     click.option(
         "--peer",
@@ -148,7 +153,10 @@ _OPTIONS = (
         help="The kernel's address on the device; undone at the end.",
     ),
     click.option(
-        "--gateway", metavar="A", help="The default route; `serve` and `ping` take --peer if there is none."
+        "--gateway",
+        multiple=True,
+        metavar="A",
+        help="The default route, one of each family; `serve` and `ping` take --peer where there is none.",
     ),
     click.option(
         "--mtu",

@@ -208,17 +208,28 @@ def test_aiosmtpd_without_a_thread(folder):
     assert output(folder, program) == ["10.8.0.2 unthreaded"]
 
 
+# addresses of the stack and of the kernel, any address, and one of a network beyond the gateway
+FOUR = ("10.9.0.2/24", "10.9.0.1/24", "0.0.0.0", "10.77.0.1")
+SIX = ("fd09::2/64", "fd09::1/64", "::", "fd77::1")
+
+
+def host_of(address: str) -> str:
+    return address.partition("/")[0]
+
+
 @pytest.mark.tun
-@pytest.mark.parametrize("kind", ["tun", "tap"])
-def test_uvicorn_on_an_interface(kind, folder, netns):
+@pytest.mark.parametrize(("kind", "family"), [("tun", FOUR), ("tap", FOUR), ("tap", SIX)])
+def test_uvicorn_on_an_interface(kind, family, folder, netns):
     require_package("uvicorn")
     curl = require_program("curl")
-    interface = (f"--{kind}", "as0", "--address", "10.9.0.2/24", "--peer", "10.9.0.1/24")
-    program = ("-m", "uvicorn", "app:app", "--host", "0.0.0.0", "--port", "80", "--no-access-log")
+    own, peer, anywhere, _ = family
+    interface = (f"--{kind}", "as0", "--address", own, "--peer", peer)
+    program = ("-m", "uvicorn", "app:app", "--host", anywhere, "--port", "80", "--no-access-log")
     with Running(*cli("run", *interface, *program), cwd=folder) as server:
         wait_until_it_serves(server)
-        got = json.loads(run(curl, "-s", "--max-time", "10", "http://10.9.0.2/").stdout)
-        assert (got["server"], got["client"][0]) == (["10.9.0.2", 80], "10.9.0.1")
+        where = f"[{host_of(own)}]" if ":" in own else host_of(own)
+        got = json.loads(run(curl, "-g", "-s", "--max-time", "10", f"http://{where}/").stdout)
+        assert (got["server"], got["client"][0]) == ([host_of(own), 80], host_of(peer))
         assert server.end()[0] == 0
     assert "as0" not in {name for _, name in socket.if_nameindex()}
 
@@ -237,27 +248,32 @@ def test_hypercorn_on_an_interface(folder, netns):
 
 
 @pytest.mark.tun
-def test_a_client_on_an_interface(folder, netns):
+@pytest.mark.parametrize("families", [[FOUR], [SIX], [FOUR, SIX]], ids=["IPv4", "IPv6", "both"])
+def test_a_client_on_an_interface(families, folder, netns):
     """The stack connects to the kernel, which has the other address on that network; and beyond by a gateway."""
-    interface = ("--tun", "as0", "--address", "10.9.0.2/24", "--peer", "10.9.0.1/24", "--gateway", "10.9.0.1")
+    interface = ["--tun", "as0"]
+    hosts = []
+    for own, peer, _, far in families:
+        interface += ["--address", own, "--peer", peer, "--gateway", host_of(peer)]
+        hosts += [host_of(peer), far]
+        netns.run("ip", "address", "add", far, "dev", "lo")
     client = """
 import asyncio, sys
 
 async def main():
-    for host in ("10.9.0.1", "10.77.0.1"):
+    for host in sys.argv[2:]:
         reader, writer = await asyncio.open_connection(host, int(sys.argv[1]))
         print((await reader.read()).decode(), writer.get_extra_info("sockname")[0])
         writer.close()
 
 asyncio.run(main())
 """
-    netns.run("ip", "address", "add", "10.77.0.1/32", "dev", "lo")
-    with socket.create_server(("0.0.0.0", 0)) as server:
-        thread = threading.Thread(target=greet, args=(server, 2))
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+        thread = threading.Thread(target=greet, args=(server, len(hosts)))
         thread.start()
-        found = output(folder, client, str(server.getsockname()[1]), options=("run", *interface))
+        found = output(folder, client, str(server.getsockname()[1]), *hosts, options=("run", *interface))
         thread.join(10)
-    assert found == ["hello 10.9.0.2"] * 2
+    assert found == [f"hello {host_of(own)}" for own, _, _, _ in families for _ in range(2)]
 
 
 def greet(server: socket.socket, times: int) -> None:
