@@ -30,7 +30,7 @@ EXPECTED = {
         "[Errno -2] Name or service not known: printer.example.test A: printer.example.test does not exist",
     ],
     "ping.py": [
-        "b: 56 bytes from 10.0.0.2",
+        "b: 56 bytes from fd00::2",
         "fd00::2: 56 bytes from fd00::2",
         "10.0.0.99: [Errno 113] No route to host",
         "192.0.2.1: [Errno 101] Network is unreachable",
