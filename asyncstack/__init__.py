@@ -104,11 +104,12 @@ if TYPE_CHECKING:
     from asyncstack.names import ANY_PORT
     from asyncstack.stack import Stack
     from asyncstack.testing.network import Network
-    from asyncstack.transport.ping import PingReply
+    from asyncstack.transport.ping import PingReply, UnreachableError
     from asyncstack.transport.sockets.datagrams import DatagramSocket
     from asyncstack.transport.sockets.stream import StreamSocket
     from asyncstack.transport.tcp.info import TcpInfo
     from asyncstack.transport.tcp.server import Server
+    from asyncstack.transport.traceroute import Hop, ProbeReply
     from asyncstack.watching import EventStream
 
 # Where each public name lives. They are imported on first use, so that `import asyncstack` costs little.
@@ -128,6 +129,7 @@ _HOMES = {
     "Device": "asyncstack.link.device",
     "EventLoop": "asyncstack.loop.loops",
     "EventStream": "asyncstack.watching",
+    "Hop": "asyncstack.transport.traceroute",
     "Interface": "asyncstack.link.interface",
     "InterfaceDown": "asyncstack.events",
     "InterfaceUp": "asyncstack.events",
@@ -137,6 +139,7 @@ _HOMES = {
     "MemoryDevice": "asyncstack.link.memory",
     "Network": "asyncstack.testing.network",
     "PingReply": "asyncstack.transport.ping",
+    "ProbeReply": "asyncstack.transport.traceroute",
     "RecoveryStarted": "asyncstack.connection_events",
     "RetransmissionTimeout": "asyncstack.connection_events",
     "SegmentRetransmitted": "asyncstack.connection_events",
@@ -151,6 +154,7 @@ _HOMES = {
     "TcpConfig": "asyncstack.config",
     "TcpInfo": "asyncstack.transport.tcp.info",
     "TunDevice": "asyncstack.link.tun",
+    "UnreachableError": "asyncstack.transport.ping",
     "memory_pair": "asyncstack.link.memory",
     "run": "asyncstack.loop.running",
 }
@@ -171,6 +175,7 @@ __all__ = [
     "DnsConfig",
     "EventLoop",
     "EventStream",
+    "Hop",
     "Interface",
     "InterfaceDown",
     "InterfaceUp",
@@ -180,6 +185,7 @@ __all__ = [
     "MemoryDevice",
     "Network",
     "PingReply",
+    "ProbeReply",
     "RecoveryStarted",
     "RetransmissionTimeout",
     "SegmentRetransmitted",
@@ -194,6 +200,7 @@ __all__ = [
     "TcpConfig",
     "TcpInfo",
     "TunDevice",
+    "UnreachableError",
     "__version__",
     "memory_pair",
     "run",

@@ -40,7 +40,7 @@ from asyncstack.network.redirects import Redirects
 from asyncstack.network.routing import RoutingTable
 from asyncstack.sources import Configuration, Source, make_source, parse_addresses
 from asyncstack.timing import Clock
-from asyncstack.transport.ping import Ping
+from asyncstack.transport.probes import Probes
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.udp.layer import UdpLayer
 from asyncstack.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
@@ -66,7 +66,7 @@ class Interfaces:
     tcp: TcpLayer
     udp: UdpLayer
     _rng: random.Random
-    _ping: Ping
+    _probes: Probes
     _subscribers: list[Callable[[Event], None]]
     _closing: list[asyncio.Task[None]]
     _configurations: dict[Interface, Configuration]
@@ -220,7 +220,7 @@ class Interfaces:
     def _end_connections(self, interface: Interface, error: OSError) -> None:
         self.tcp.interface_down(interface, error)
         self.udp.interface_down(interface, error)
-        self._ping.interface_down(interface, error)
+        self._probes.interface_down(interface, error)
 
     def _link_changed(self, interface: Interface, up: bool) -> None:
         """Nothing ends with the link: connections wait until they have waited too long (`TcpConfig.user_timeout`), or

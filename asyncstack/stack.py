@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
 from functools import cached_property
 from socket import AF_INET, AF_INET6, AF_UNSPEC, SOCK_STREAM
 from types import TracebackType
@@ -23,7 +23,7 @@ from asyncstack.link.loopback import LoopbackDevice
 from asyncstack.loop.choosing import Stacks, standing_on
 from asyncstack.names import Host, Hosts, Names
 from asyncstack.nameservers import Nameservers
-from asyncstack.network.addresses import AddressTable
+from asyncstack.network.addresses import AddressTable, is_of_a_link
 from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
 from asyncstack.network.ipv4 import Ipv4
@@ -31,11 +31,12 @@ from asyncstack.network.ipv6 import Ipv6
 from asyncstack.network.membership import PROTOCOL_IGMP, Membership
 from asyncstack.network.ndp import Ndp
 from asyncstack.network.redirects import Redirects
-from asyncstack.network.routing import RoutingTable
+from asyncstack.network.routing import Path, RoutingTable
 from asyncstack.sources import Configuration
 from asyncstack.timing import clock_of
 from asyncstack.transport.context import TransportContext
 from asyncstack.transport.ping import Ping, PingReply
+from asyncstack.transport.probes import Probes
 from asyncstack.transport.sockets.base import StackSocket
 from asyncstack.transport.sockets.datagrams import DatagramSocket
 from asyncstack.transport.sockets.making import make_socket
@@ -48,6 +49,7 @@ from asyncstack.transport.udp.layer import UdpLayer
 if TYPE_CHECKING:
     from asyncstack.application.dns.resolver import Resolver
     from asyncstack.transport.tcp.info import TcpInfo
+    from asyncstack.transport.traceroute import Hop, Method
     from asyncstack.watching import ConnectionWatch, EventStream
 
 IpT = TypeVar("IpT", Ipv4, Ipv6)
@@ -106,6 +108,7 @@ class Stack(Interfaces, Calls):
         membership = Membership(self.addresses, loop=self.loop, clock=clock, counters=self.counters)
         self.ipv4.register(PROTOCOL_IGMP, membership)
         self.icmpv6.mld = membership
+        self._probes = Probes(clock)
         context = TransportContext(
             self.loop,
             clock,
@@ -117,12 +120,13 @@ class Stack(Interfaces, Calls):
             self.ipv4,
             self.ipv6,
             self.interfaces,
+            self._probes,
         )
         self.udp = UdpLayer(context)
         self.tcp = TcpLayer(context)
         self._nameservers = Nameservers()
         self._dns_changed()
-        self._ping = Ping(clock, self.routes, self.icmp, self.icmpv6, rng)
+        self._ping = Ping(context, self.icmp, self.icmpv6)
         self.routes.loopback = self.attach(LoopbackDevice(), ["127.0.0.1/8", "::1/128"], name="lo")
         self._neighbors: Stacks | None = getattr(self.loop, "stacks", None)  # on a loop that routes
         if self._neighbors is not None:
@@ -273,18 +277,55 @@ class Stack(Interfaces, Calls):
         sequence: int | None = None,
         timeout: float = 1.0,
         size: int = 56,
+        ttl: int = 0,
     ) -> PingReply:
-        """One ICMP echo of `size` bytes to `host`. Raises TimeoutError after `timeout` seconds, or the OSError
-        that came back instead."""
+        """One ICMP echo of `size` bytes to `host`, with a `ttl` if it is not 0. Raises TimeoutError after `timeout`
+        seconds, or UnreachableError, an OSError, for what came back instead."""
+        path = await self._path_to(host, source)
+        return await self._ping.ping(path, sequence=sequence, timeout=timeout, size=size, ttl=ttl)
+
+    async def traceroute(
+        self,
+        host: Host,
+        *,
+        source: Host = None,
+        method: Method = "udp",
+        port: int = 0,
+        first_ttl: int = 1,
+        max_hops: int = 30,
+        queries: int = 3,
+        timeout: float = 5.0,
+    ) -> AsyncIterator[Hop]:
+        """The routers on the way to `host`, for `async for`: a `Hop` for each TTL, the last one's `last` is true unless
+        `max_hops` was too few. `queries` probes each; an answer that takes longer than `timeout` seconds is None.
+
+        method: "udp" (to `port`, 33434, and on), "icmp" (echo requests) or "tcp" (SYNs to `port`, 80). Up to 16 probes
+        are out at a time. Raises OSError without a way there, ValueError.
+        """
+        from asyncstack.transport.traceroute import Traceroute
+
+        path = await self._path_to(host, source)
+        hops = Traceroute(self.tcp.context, self._ping, self.udp, self.tcp).trace(
+            path,
+            method=method,
+            port=port,
+            first_ttl=first_ttl,
+            max_hops=max_hops,
+            queries=queries,
+            timeout=timeout,
+        )
+        async with aclosing(hops):
+            async for hop in hops:
+                yield hop
+
+    async def _path_to(self, host: Host, source: Host) -> Path:
         self._check_open()
         local = b"" if source is None else (await self.names.lookup(source))[0]
         family = {0: AF_UNSPEC, 4: AF_INET, 16: AF_INET6}[len(local)]
         remote = (await self.names.lookup(host, family))[0]
         self._check_open()  # it may have been closed while a name was asked for
         scope = self.tcp.context.scope(host)
-        return await self._ping.ping(
-            remote, source=local, scope=scope, sequence=sequence, timeout=timeout, size=size
-        )
+        return self.routes.lookup(remote, local, scope if is_of_a_link(remote) else None)
 
     # the end
 

@@ -14,6 +14,7 @@ from asyncstack.version import __version__
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+HOPS = click.IntRange(0, 255)
 COUNT = click.IntRange(min=0)
 SECONDS = click.FloatRange(min=0.001)
 ECHO_SIZE = click.IntRange(0, 65507)
@@ -149,6 +150,12 @@ def run(
     run_program(settings, module, arguments)
 
 
+FAMILY = (
+    click.option("-4", "family", flag_value="4", help="An IPv4 address of HOST."),
+    click.option("-6", "family", flag_value="6", help="An IPv6 address of HOST."),
+)
+
+
 @cli.command()
 @click.argument("host")
 @interface_options
@@ -158,15 +165,50 @@ def run(
 @click.option("--interval", "-i", type=SECONDS, default=1.0, show_default=True, help="Seconds between two.")
 @click.option("--timeout", "-W", type=SECONDS, default=1.0, show_default=True, help="Seconds for a reply.")
 @click.option("--size", "-s", type=ECHO_SIZE, default=56, show_default=True, help="Payload bytes.")
-def ping(
-    host: str, interface: InterfaceOptions, count: int, interval: float, timeout: float, size: int
-) -> None:
+@click.option("--ttl", "-t", type=HOPS, default=0, help="Time to live, or hop limit; the stack's is 64.")
+@click.option("--source", "-I", metavar="A", help="The address of the stack to ping from.")
+@FAMILY[0]
+@FAMILY[1]
+def ping(host: str, interface: InterfaceOptions, family: str | None, **options: Any) -> None:
     """Ping HOST from a stack on a TUN or TAP."""
+    from asyncstack.cli.ping import PingOptions
     from asyncstack.cli.ping import ping as ping_host
     from asyncstack.cli.running import run
 
     interface.check()
-    run(ping_host(interface, host, count, interval, timeout, size))
+    run(ping_host(interface, host, PingOptions(family=family or "", **options)))
+
+
+@cli.command()
+@click.argument("host")
+@interface_options
+@click.option("-U", "method", flag_value="udp", default=True, help="Probe by UDP (the default).")
+@click.option("-I", "--icmp", "method", flag_value="icmp", help="Probe by ICMP echo requests.")
+@click.option("-T", "--tcp", "method", flag_value="tcp", help="Probe by TCP SYNs.")
+@click.option(
+    "--port", "-p", type=click.IntRange(0, 0xFFFF), default=0, help="33434 and on for UDP, 80 for TCP."
+)
+@click.option(
+    "--first", "-f", type=click.IntRange(1, 255), default=1, show_default=True, help="The TTL to begin with."
+)
+@click.option(
+    "--max-hops", "-m", type=click.IntRange(1, 255), default=30, show_default=True, help="The last one."
+)
+@click.option(
+    "--queries", "-q", type=click.IntRange(1, 10), default=3, show_default=True, help="Probes for each hop."
+)
+@click.option("--wait", "-w", type=SECONDS, default=5.0, show_default=True, help="Seconds for an answer.")
+@click.option("--source", "-s", metavar="A", help="The address of the stack to probe from.")
+@click.option("--numeric", "-n", is_flag=True, help="Do not look up the names of the hops.")
+@FAMILY[0]
+@FAMILY[1]
+def traceroute(host: str, interface: InterfaceOptions, family: str | None, **options: Any) -> None:
+    """Show the routers between a stack on a TUN or TAP and HOST."""
+    from asyncstack.cli.running import run
+    from asyncstack.cli.traceroute import TracerouteOptions, trace
+
+    interface.check()
+    run(trace(interface, host, TracerouteOptions(family=family or "", **options)))
 
 
 def _spelt(name: str, **attributes: Any) -> Callable[[Function], Function]:

@@ -16,6 +16,7 @@ from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
 from asyncstack.network.routing import Path, RoutingTable
 from asyncstack.timing import Clock
+from asyncstack.transport.probes import Probes
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class TransportContext:
     ipv4: Ipv4
     ipv6: Ipv6
     interfaces: list[Interface]
+    probes: Probes
 
     def interface_at(self, which: int | str) -> Interface | None:
         """The interface with this index, or name."""

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import random
 from dataclasses import dataclass
+from functools import partial
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.errors import os_error
-from asyncstack.network.addresses import format_address, is_of_a_link
-from asyncstack.network.errors import IcmpError
+from asyncstack.network.addresses import format_address
+from asyncstack.network.errors import IcmpError, Unreachable
 from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
-from asyncstack.network.routing import RoutingTable
-from asyncstack.timing import Clock
+from asyncstack.transport.context import TransportContext
+from asyncstack.transport.probes import Answer
+from asyncstack.wire import icmp as wire_icmp
+from asyncstack.wire import icmpv6 as wire_icmpv6
 from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
-    from asyncstack.link.interface import Interface
+    from asyncstack.network.routing import Path
 
-OUTSTANDING_LIMIT: Final = 65536
 LARGEST_ECHO: Final = 65507
+
+_NAME = Struct("!HH")  # identifier, sequence number
 
 
 @dataclass(slots=True)
@@ -35,77 +36,78 @@ class PingReply:
     rtt: float
 
 
-class Ping:
-    """Matches echo replies, and errors about our echo requests, with who waits for them."""
+class UnreachableError(OSError):
+    """An ICMP error came instead of an answer, from `reporter`, which is our own address if the neighbour is silent.
 
-    def __init__(
-        self, clock: Clock, routes: RoutingTable, icmp: Icmp, icmpv6: Icmpv6, rng: random.Random
-    ) -> None:
-        self._clock = clock
-        self._routes = routes
+    `errno` is what Linux has for it; `kind` says it in ICMP's words.
+    """
+
+    def __init__(self, error: IcmpError) -> None:
+        self.reporter = format_address(error.reporter)
+        self.kind: Unreachable = error.kind
+        where = format_address(error.quoted.dst)
+        super().__init__(error.errno, f"{error.kind.value}, says {self.reporter}, about {where}")
+
+
+class Ping:
+    """Sends echo requests, and tells `TransportContext.probes` what comes back."""
+
+    def __init__(self, context: TransportContext, icmp: Icmp, icmpv6: Icmpv6) -> None:
+        self._context = context
         self._icmp, self._icmpv6 = icmp, icmpv6
-        self._rng = rng
-        self._sequence = rng.randrange(1 << 16)
-        self._waiting: dict[tuple[bytes, int, int], tuple[asyncio.Future[Packet], bytes, object]] = {}
-        for layer in (icmp, icmpv6):
-            layer.on_echo_reply = self._reply_received
+        self._sequence = context.rng.randrange(1 << 16)
+        for layer, protocol in ((icmp, wire_icmp.PROTOCOL), (icmpv6, wire_icmpv6.PROTOCOL)):
+            layer.on_echo_reply = partial(self._reply_received, protocol)
             layer.on_echo_error = self._error_received
 
     async def ping(
         self,
-        remote: bytes,
+        path: Path,
         *,
-        source: bytes = b"",
-        scope: Interface | None = None,
         sequence: int | None = None,
         timeout: float = 1.0,
         size: int = 56,
+        ttl: int = 0,
     ) -> PingReply:
-        """Send one echo request of `size` payload bytes and wait `timeout` seconds for its reply.
+        """Send one echo request of `size` payload bytes along `path` and wait `timeout` seconds for its reply.
 
-        Raises TimeoutError; or the OSError that came back instead (EHOSTUNREACH, ENETUNREACH), or ENETDOWN.
+        Raises TimeoutError; UnreachableError, ENETDOWN or what else an OSError says.
         """
-        if not 0 <= size <= LARGEST_ECHO:
-            raise ValueError(f"size is {size}; an echo request carries 0 to {LARGEST_ECHO} bytes")
-        if len(self._waiting) >= OUTSTANDING_LIMIT:
-            raise os_error(errno.ENOBUFS, f"{OUTSTANDING_LIMIT} echo requests wait for a reply")
-        path = self._routes.lookup(remote, source, scope if is_of_a_link(remote) else None)
         if sequence is None:
             sequence = self._sequence = (self._sequence + 1) & 0xFFFF
-        ident = self._rng.randrange(1 << 16)
-        key = (path.destination, ident, sequence)
-        reply: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
-        payload = self._rng.randbytes(size)
-        self._waiting[key] = (reply, payload, path.interface)
-        layer = self._icmp if len(remote) == 4 else self._icmpv6
-        sent = self._clock()
         try:
-            layer.send_echo(path, ident, sequence, payload)
-            async with asyncio.timeout(timeout):
-                packet = await reply
+            answer = await self.echo(path, sequence, size, ttl, timeout)
         except TimeoutError:
-            raise TimeoutError(f"no echo reply from {format_address(remote)} within {timeout:g} s") from None
-        finally:
-            del self._waiting[key], reply  # which holds its exception, whose traceback holds this frame
-        return PingReply(format_address(packet.src), sequence, size, packet.ttl, self._clock() - sent)
+            where = format_address(path.destination)
+            raise TimeoutError(f"no echo reply from {where} within {timeout:g} s") from None
+        if answer.error is not None:
+            raise UnreachableError(answer.error)
+        assert answer.packet is not None
+        packet = answer.packet
+        return PingReply(format_address(packet.src), sequence, size, packet.ttl, answer.rtt)
 
-    def _reply_received(self, packet: Packet, ident: int, sequence: int, payload: bytes) -> None:
-        waiting = self._waiting.get((packet.src, ident, sequence))
-        if waiting is not None and not waiting[0].done() and payload == waiting[1]:
-            waiting[0].set_result(packet)
+    async def echo(self, path: Path, sequence: int, size: int, ttl: int, timeout: float) -> Answer:
+        """One request along `path` and what comes back. Raises TimeoutError, OSError, ValueError."""
+        if not 0 <= size <= LARGEST_ECHO:
+            raise ValueError(f"size is {size}; an echo request carries 0 to {LARGEST_ECHO} bytes")
+        four = len(path.destination) == 4
+        layer = self._icmp if four else self._icmpv6
+        protocol = wire_icmp.PROTOCOL if four else wire_icmpv6.PROTOCOL
+        ident = self._context.rng.randrange(1 << 16)
+        payload = self._context.rng.randbytes(size)
+        key = (protocol, path.destination, _NAME.pack(ident, sequence))
+        return await self._context.probes.ask(
+            key,
+            lambda: layer.send_echo(path, ident, sequence, payload, ttl=ttl),
+            path.interface,
+            timeout,
+            lambda packet: packet.payload[8:] == payload,
+        )
+
+    def _reply_received(
+        self, protocol: int, packet: Packet, ident: int, sequence: int, payload: bytes
+    ) -> None:
+        self._context.probes.answered(protocol, packet, _NAME.pack(ident, sequence))
 
     def _error_received(self, error: IcmpError, ident: int, sequence: int) -> bool:
-        waiting = self._waiting.get((error.quoted.dst, ident, sequence))
-        if waiting is None:
-            return False
-        if not waiting[0].done():
-            where = format_address(error.quoted.dst)
-            detail = f"{error.kind.value}, says {format_address(error.reporter)}, about {where}"
-            waiting[0].set_exception(os_error(error.errno, detail))
-        return True
-
-    def interface_down(self, interface: object, error: OSError) -> None:
-        """Nothing comes over `interface` any more: tell who waits for a reply."""
-        for reply, _, way in self._waiting.values():
-            if way is interface and not reply.done():
-                reply.set_exception(error)
+        return self._context.probes.failed(error, _NAME.pack(ident, sequence))

@@ -2,10 +2,11 @@
 
 import asyncio
 import errno
+from dataclasses import replace
 
 import pytest
 
-from asyncstack import PingReply, Stack, StackConfig, memory_pair
+from asyncstack import PingReply, Stack, StackConfig, UnreachableError, memory_pair
 
 pytestmark = pytest.mark.virtual_time
 
@@ -72,7 +73,7 @@ async def test_many_at_once(network, hosts):
     a, _, _ = hosts(network)
     replies = await asyncio.gather(*(a.ping("b", sequence=number % 10) for number in range(500)))
     assert [reply.sequence for reply in replies] == [number % 10 for number in range(500)]
-    assert not a._ping._waiting
+    assert not a._probes
 
 
 async def test_nobody_answers(network, hosts):
@@ -83,7 +84,7 @@ async def test_nobody_answers(network, hosts):
     with pytest.raises(TimeoutError, match=r"no echo reply from 10\.0\.0\.2 within 2\.5 s"):
         await a.ping("10.0.0.2", timeout=2.5)
     assert loop.time() - start == 2.5
-    assert not a._ping._waiting
+    assert not a._probes
 
 
 async def test_a_late_reply_is_no_reply(network, hosts):
@@ -98,7 +99,7 @@ async def test_cancelled(network, hosts):
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.005):
             await a.ping("b")
-    assert not a._ping._waiting
+    assert not a._probes
     await asyncio.sleep(1)
 
 
@@ -111,9 +112,10 @@ async def test_no_route(network, hosts):
 
 async def test_a_neighbour_that_is_not_there(network, hosts):
     a, _, _ = hosts(network, ethernet=True)
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(UnreachableError) as caught:
         await a.ping("10.0.0.9", timeout=60)
     assert caught.value.errno == errno.EHOSTUNREACH
+    assert caught.value.reporter == "10.0.0.1"
 
 
 async def test_the_interface_goes(network, hosts):
@@ -148,7 +150,8 @@ async def test_a_reply_with_other_bytes_is_not_ours():
 
         def forge(packet, ident, sequence, payload):
             spoofed.append(payload)
-            reply(packet, ident, sequence, b"x" * len(payload))
+            body = bytes(packet.payload[:8]) + b"x" * len(payload)
+            reply(replace(packet, payload=memoryview(body)), ident, sequence, body[8:])
 
         reply, a.icmp.on_echo_reply = a.icmp.on_echo_reply, forge
         with pytest.raises(TimeoutError):

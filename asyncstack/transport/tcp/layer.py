@@ -126,7 +126,7 @@ class TcpLayer:
         local_port, remote_port = int.from_bytes(head[:2], "big"), int.from_bytes(head[2:4], "big")
         endpoint = self.connections.get((quoted.src, local_port, quoted.dst, remote_port))
         if endpoint is None:
-            return False
+            return self.context.probes.failed(error, bytes(head[:4]))
         seq = int.from_bytes(head[4:8], "big")
         if not endpoint.connection.in_flight(seq):
             return False

@@ -72,6 +72,10 @@ class Strays:
                 return
         if listener is not None and listener.receive_segment(packet, segment, iss):
             return
+        probes = self._context.probes
+        if probes:  # the answer of one is reset as any other: nothing is open here
+            ports = packet.payload
+            probes.answered(PROTOCOL_TCP, packet, bytes(ports[2:4]) + bytes(ports[:2]))
         reset = reset_for(segment)
         if reset is None:
             return
@@ -96,9 +100,11 @@ class Strays:
             self._context.counters["tcp.no_route"] += 1
             return None
 
-    def reply(self, path: Path, segment: Segment) -> None:
-        """Send one segment that belongs to no connection."""
+    def reply(self, path: Path, segment: Segment, ttl: int = 0) -> None:
+        """Send one segment that belongs to no connection; ttl 0: the stack's."""
         labels = self._context.ipv6.flow_labels
         path = labels.marked(path, PROTOCOL_TCP, segment.src_port, segment.dst_port)
         header = build_partial(segment, path.address_sum + PROTOCOL_TCP)
-        self._context.ip_of(path).send(path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET)
+        self._context.ip_of(path).send(
+            path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET, ttl=ttl
+        )

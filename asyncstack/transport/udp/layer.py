@@ -81,6 +81,9 @@ class UdpLayer:
             return
         if self._deliver_to_interface_port(packet, datagram):
             return
+        head, probes = packet.payload, self.context.probes
+        if probes and probes.answered(PROTOCOL_UDP, packet, bytes(head[2:4]) + bytes(head[:2])):
+            return
         self.counters["udp.no_endpoint"] += 1
         if ours:
             self.context.ip_for(packet.dst).send_error(packet, Unreachable.PORT)
@@ -169,7 +172,7 @@ class UdpLayer:
         ours = self.addresses.is_local(quoted.src)
         endpoint = self._find(quoted.src, local_port, quoted.dst, remote_port, ours)
         if endpoint is None:
-            return False
+            return self.context.probes.failed(error, bytes(quoted.payload[:4]))
         where = f"{format_address(quoted.dst)} port {remote_port}"
         endpoint.receive_error(os_error(error.errno, f"{error.kind.value}: datagram to {where}"))
         return True
