@@ -82,7 +82,7 @@ class Probes:
             del self._waiting[key], answer  # which holds its exception, whose traceback holds this frame
 
     def answered(self, protocol: int, packet: Packet, name: bytes) -> bool:
-        """`packet` came from where a probe may have gone; `name`: the four bytes of that one. Whether it is an answer."""
+        """`packet` came from where a probe may have gone, with these four bytes. Whether it is its answer."""
         probe = self._waiting.get((protocol, packet.src, name))
         if probe is None or not probe.accepts(packet):
             return False

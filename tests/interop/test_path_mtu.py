@@ -4,7 +4,6 @@ stack (TAP, 1500)  --  router 1, the namespace of the test  -- 1300 --  router 2
 """
 
 import asyncio
-import os
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -15,75 +14,20 @@ import pytest
 from asyncstack import Stack
 from tests.interop.kernel import peer
 from tests.interop.medium import OURS, OURS6, TAP, host
+from tests.interop.routers import FAR, FAR6, Path
 from tests.interop.test_icmp import Talker
-from tests.netns import NetworkNamespace
 from tests.programs import require_program
 
 pytestmark = pytest.mark.tun
 
 SMALL = 1300
-FAR, FAR6 = "10.7.0.2", "fd07::2"
 FAMILIES = pytest.mark.parametrize(("ours", "far"), [(OURS, FAR), (OURS6, FAR6)], ids=["IPv4", "IPv6"])
-FORWARD = "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
-
-
-def join(one: NetworkNamespace, other: NetworkNamespace, net: str, name: str, mtu: int) -> None:
-    """A veth pair between two namespaces, at .1 and .2 of network `net`."""
-    for space in (
-        one,
-        other,
-    ):  # a router that checks its own address first does not pass anything on for a second
-        space.run("sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
-    there = f"/proc/{os.getpid()}/fd/{other.fd}"
-    one.run(
-        "ip",
-        "link",
-        "add",
-        name,
-        "mtu",
-        str(mtu),
-        "type",
-        "veth",
-        "peer",
-        name,
-        "mtu",
-        str(mtu),
-        "netns",
-        there,
-    )
-    for space, number in ((one, 1), (other, 2)):
-        space.run("ip", "address", "add", f"10.{net}.0.{number}/24", "dev", name)
-        space.run("ip", "address", "add", f"fd0{net}::{number}/64", "dev", name, "nodad")
-        space.run("ip", "link", "set", name, "up")
-
-
-class Path:
-    """The namespaces. `one` is that of the test."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self.one = NetworkNamespace.__new__(NetworkNamespace)
-        self.one.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        stack.callback(self.one.close)
-        self.two, self.far = (stack.enter_context(NetworkNamespace()) for _ in range(2))
-        join(self.one, self.two, "8", "narrow", SMALL)
-        join(self.two, self.far, "7", "wide", 1500)
-        for space in (self.one, self.two):
-            space.run("sh", "-c", FORWARD)
-        for space, network, gateway in (
-            (self.one, "7", "8.2"),
-            (self.two, "9", "8.1"),
-            (self.far, "9", "7.1"),
-            (self.far, "8", "7.1"),
-        ):
-            near, number = gateway.split(".")
-            space.run("ip", "route", "add", f"10.{network}.0.0/24", "via", f"10.{near}.0.{number}")
-            space.run("ip", "route", "add", f"fd0{network}::/64", "via", f"fd0{near}::{number}")
 
 
 @pytest.fixture
 async def path(netns) -> AsyncIterator[Path]:
     with ExitStack() as stack:
-        yield Path(stack)
+        yield Path(stack, SMALL)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""`Stack.traceroute`: the routers on the way, in virtual time; they are a rule of the link that answers in their place."""
+"""`Stack.traceroute` in virtual time. The routers are a rule of the link, which answers in their place."""
 
 import asyncio
 from contextlib import aclosing
