@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from struct import Struct
@@ -46,7 +47,8 @@ class UnreachableError(OSError):
         self.reporter = format_address(error.reporter)
         self.kind: Unreachable = error.kind
         where = format_address(error.quoted.dst)
-        super().__init__(error.errno, f"{error.kind.value}, says {self.reporter}, about {where}")
+        said = f"{error.kind.value}, says {self.reporter}, about {where}"
+        super().__init__(error.errno, f"{os.strerror(error.errno)}: {said}")
 
 
 class Ping:
