@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncstack.application.http import Application, Headers, StaticFiles, files
+from asyncstack.application import files
+from asyncstack.application.http import Application, Headers, StaticFiles
 from asyncstack.application.http.conditional import Validators, precondition, range_applies
 from asyncstack.application.http.ranges import Unsatisfiable, parse_ranges
 

@@ -23,6 +23,7 @@ from asyncstack.wire import (
     ndp,
     ntp,
     tcp,
+    tftp,
     udp,
     virtio_net,
 )
@@ -190,6 +191,16 @@ DHCP6 = [
     ),
 ]
 
+TFTP = [
+    tftp.build(packet)
+    for packet in (
+        tftp.Request(tftp.READ, "file", options={"blksize": "1428", "tsize": "0"}),
+        tftp.Data(1, b"data"),
+        tftp.Error(1, "File not found"),
+        tftp.OptionAck({"blksize": "1428"}),
+    )
+]
+
 # name: what parses, how to repair a mutation, valid inputs
 PARSERS = {
     "ethernet": (ethernet.parse, leave, [ethernet.build(MAC, MAC, 0x0800) + bytes(46)]),
@@ -225,6 +236,7 @@ PARSERS = {
     "tcp": (parse_segment, leave, [tcp_bytes(segment) for segment in (SYN, DATA, HOLES, PLAIN)]),
     "dhcp": (parse_dhcp, leave, [dhcp.build(DHCP), dhcp.build(LONG_DHCP)]),
     "dhcp6": (dhcp6.parse, leave, DHCP6),
+    "tftp": (tftp.parse, leave, TFTP),
     "ntp": (ntp.parse, leave, [ntp.build(ntp.Packet(ntp.SERVER, stratum=1, transmitted=1 << 63))]),
     "virtio_net": (parse_vnet, leave, [virtio_net.build(1, 1, 54, 1448, 14, 16) + bytes(60)]),
 }
@@ -285,7 +297,7 @@ def test_valid_inputs_and_every_truncation(name):
         assert not refused(name, sample, "valid")
         verdicts = [refused(name, sample[:size], f"cut to {size}") for size in range(len(sample) + 1)]
         # a shorter payload is valid in TCP, a shorter header with fewer words is not; DHCP ends between any two options
-        if name not in ("tcp", "dhcp", "dhcp6"):
+        if name not in ("tcp", "dhcp", "dhcp6", "tftp"):
             assert sorted(verdicts, reverse=True) == verdicts
 
 

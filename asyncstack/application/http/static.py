@@ -14,7 +14,7 @@ from asyncstack.application.http.request import Request
 from asyncstack.application.http.response import Response
 
 if TYPE_CHECKING:
-    from asyncstack.application.http.files import OpenFile
+    from asyncstack.application.files import OpenFile
 
 # Files up to that size are read at once and sent with their head in one write.
 SMALL = 64 * 1024
@@ -91,7 +91,7 @@ class StaticFiles:
 
     async def _open(self, segments: list[str], is_folder: bool) -> OpenFile | None:
         """The file; None if it is a folder that was named without a slash."""
-        from asyncstack.application.http.files import IsDirectory, OpenFile
+        from asyncstack.application.files import IsDirectory, OpenFile
 
         try:
             return await OpenFile.beneath(self._root, segments)
