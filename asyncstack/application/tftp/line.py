@@ -47,10 +47,8 @@ class Line:
     async def linger(self, receiving: Receiving) -> None:
         """For as long as the other end may say its last block again, answer it (RFC 1350 6)."""
         patience = TRIES * receiving.terms.timeout
-        for _ in range(TRIES):
-            data = await self._heard(self._clock() + patience)
-            if data is None:
-                return
+        end = self._clock() + 3 * patience  # whatever it says
+        while (data := await self._heard(min(self._clock() + patience, end))) is not None:
             self._pass(data, receiving)
             await self._flush(receiving)
 
