@@ -80,6 +80,22 @@ async def test_an_answer_goes_back_over_the_link_that_the_question_came_by(hosts
         assert await heard.received(1) == [host.name.upper().encode()]
 
 
+async def test_listening_on_one_link(hosts):
+    """A link-local address of ours is on one link, so the scope says nothing new, but it has to be right."""
+    a, b, _ = hosts
+    await a.create_server(Recorder, "fe80::1%a-b", 80)
+    transport, _ = await b.create_connection(Recorder, "fe80::1%a-b", 80)
+    assert transport.get_extra_info("peername")[:2] == ("fe80::1", 80)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        for address in (("fe80::2%a-c", 90), ("fe80::2", 91, 0, index(a, "a-c"))):
+            sock = a.socket(socket.AF_INET6, kind)
+            sock.bind(address)
+            assert sock.getsockname()[:2] == ("fe80::2", address[1])
+        with pytest.raises(OSError) as caught:
+            a.socket(socket.AF_INET6, kind).bind(("fe80::2%eth9", 92))
+        assert caught.value.errno == errno.ENODEV
+
+
 async def test_ping_and_names(hosts):
     a, b, c = hosts
     for name, host in (("b", b), ("c", c)):

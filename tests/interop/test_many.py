@@ -6,7 +6,7 @@ import pytest
 
 from tests.interop.kernel import peer
 from tests.interop.loops import on_uvloop
-from tests.interop.medium import OURS, PLAIN_TUN, TUN, host
+from tests.interop.medium import OURS, OURS6, PLAIN_TUN, TUN, host
 
 pytestmark = pytest.mark.tun
 
@@ -21,11 +21,11 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
-@pytest.mark.parametrize("medium", [TUN, PLAIN_TUN])
-async def test_a_thousand_kernel_clients(medium):
+@pytest.mark.parametrize(("medium", "ours"), [(TUN, OURS6), (PLAIN_TUN, OURS)])
+async def test_a_thousand_kernel_clients(medium, ours):
     async with host(medium) as here:
         server = await here.stack.create_server(Echo, None, 7000, backlog=COUNT)
-        async with peer("many", host=OURS, port=7000, count=COUNT, rounds=3) as program:
+        async with peer("many", host=ours, port=7000, count=COUNT, rounds=3) as program:
             assert await program.said() == {"done": COUNT}
             infos = here.stack.connections()
             assert len(infos) == COUNT

@@ -25,12 +25,13 @@ async def nothing_left():
 
 
 class Pair:
-    """A client and a server host, and the link between them."""
+    """A client and a server host, and the link between them, with addresses of one family."""
 
-    def __init__(self, network):
+    def __init__(self, network, family=4):
+        prefix = "10.0.0.{}/24" if family == 4 else "fd00::{}/64"
         self.network = network
-        self.client = network.host("client", "10.0.0.1/24")
-        self.server = network.host("server", "10.0.0.2/24")
+        self.client = network.host("client", prefix.format(1))
+        self.server = network.host("server", prefix.format(2))
 
     def link(self, **parameters):
         return self.network.link(self.client, self.server, **parameters)
@@ -43,8 +44,9 @@ class Pair:
 
 
 @async_fixture
-async def pair(network):
-    return Pair(network)
+async def pair(network, request):
+    """`Pair`; a test is parametrised over its family with `indirect`."""
+    return Pair(network, getattr(request, "param", 4))
 
 
 class Stream:

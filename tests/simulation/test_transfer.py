@@ -8,19 +8,20 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("nothing_left")]
 
 MB = 1_000_000
 LINKS = [
-    pytest.param({}, id="clear"),
-    pytest.param({"ethernet": True}, id="ethernet"),
-    pytest.param({"delay": 0.010, "rate": 1e9}, id="wide", marks=pytest.mark.slow),
+    pytest.param({}, 4, id="clear"),
+    pytest.param({"ethernet": True}, 6, id="ethernet, IPv6"),
+    pytest.param({"delay": 0.010, "rate": 1e9}, 4, id="wide", marks=pytest.mark.slow),
     pytest.param(
         {"delay": 0.010, "loss": 0.02, "reorder": 0.02, "duplicate": 0.02, "rate": 1e9},
-        id="lossy",
+        6,
+        id="lossy, IPv6",
         marks=pytest.mark.slow,
     ),
 ]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("parameters", LINKS)
+@pytest.mark.parametrize(("parameters", "pair"), LINKS, indirect=["pair"])
 async def test_100_megabytes_up_and_down(pair, stream, digest_of, parameters):
     link = pair.link(**parameters)
     up, down = stream(100 * MB, seed=1), stream(100 * MB, seed=2)
@@ -45,7 +46,9 @@ async def test_100_megabytes_up_and_down(pair, stream, digest_of, parameters):
     await writer.wait_closed()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    ("seed", "pair"), [(seed, 4 if seed % 2 else 6) for seed in range(8)], indirect=["pair"]
+)
 async def test_bad_links_at_many_seeds(pair, stream, digest_of, seed):
     """Both ways at once over a link that does everything wrong."""
     pair.network.seed = seed

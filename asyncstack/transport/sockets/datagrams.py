@@ -128,7 +128,9 @@ class DatagramSocket(StackSocket):
     def bind(self, address: Any) -> None:
         """Take a local (host, port); port 0 is any free one. Raises OSError EADDRINUSE, EADDRNOTAVAIL, EINVAL."""
         self._check_open()
-        self.endpoint.bind(*split(address, self.family, self._names))
+        host, port = split(address, self.family, self._names)
+        self.layer.context.scope(*address[::3])
+        self.endpoint.bind(host, port)
 
     async def connect(self, address: Any) -> None:
         """Send to (host, port) by default, and receive from there only. None dissolves that, as AF_UNSPEC does in C.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
+from asyncstack.network.addresses import is_of_a_link
 from asyncstack.transport.claims import Claim
 from asyncstack.transport.endpoint_socket import SocketAddress
 from asyncstack.transport.sockets.addresses import SocketNames, destination, flow_label, hosts_of, split
@@ -155,6 +156,7 @@ class OpeningSocket(StackSocket, Owner):
         if self._claim is not None or self._endpoint is not None:
             raise os_error(errno.EINVAL, "the socket is bound")
         host, port = split(address, self.family, self._names)
+        self._layer.context.scope(*address[::3])
         self._bind(host, port)
 
     def _bind(self, host: bytes, port: int) -> None:
@@ -261,7 +263,8 @@ class OpeningSocket(StackSocket, Owner):
             if not local:
                 raise os_error(errno.ENETUNREACH, "bound to an address of the other family")
         try:
-            scope, label = self._layer.context.scope(*address[::3]), flow_label(address)
+            scope = self._layer.context.scope(*address[::3]) if is_of_a_link(remote) else None
+            label = flow_label(address)
             target = Target(remote, port, local if any(local) else b"", local_port, scope, label)
             self._endpoint = self._layer.open(self, target, self._config, data_follows)
         except OSError as exc:
