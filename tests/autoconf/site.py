@@ -8,7 +8,7 @@ from asyncstack import Network
 from asyncstack.application.radv import RouterAdvertiser
 from asyncstack.link.frame import OutgoingFrame
 from asyncstack.wire.ethernet import ETHERTYPE_IPV6
-from asyncstack.wire.ndp import Prefix, RouterAdvertisement
+from asyncstack.wire.ndp import ALL_ROUTERS, Prefix, RouterAdvertisement
 
 PREFIX, OTHER = "2001:db8:1::/64", "2001:db8:2::/64"
 FAR = "2001:db8:99::1"
@@ -34,7 +34,9 @@ class Router:
     def __init__(self, lan, stack, address):
         self.stack, self.address = stack, packed(address)
         self.interface = stack.attach(lan.port(stack.name), [f"{address}/64"])
-        stack.ndp.be_router(self.interface, lambda: None)
+        self.asked = []  # when somebody looked for routers
+        stack.addresses.groups.join(ALL_ROUTERS, self.interface, self)
+        stack.ndp.be_router(self.interface, lambda: self.asked.append(stack.clock()))
         self.neighbors = {}
         self._receive = self.interface.handlers[ETHERTYPE_IPV6]
         self.interface.handlers[ETHERTYPE_IPV6] = self._forward

@@ -104,3 +104,41 @@ async def test_the_end_of_an_interface_leaves_nothing():
         router.say(prefix_of(OTHER))
         await asyncio.sleep(10)
         assert addresses(pc) == []
+
+
+async def test_a_link_that_comes_back_has_the_routers_asked():
+    async with site("r") as (_, lan, pc, router):
+        interface = await configured(lan, pc, router)
+        before = len(router.asked)
+        port = lan.cables["pc"].ends[0]
+        port.set_link(False)
+        await asyncio.sleep(5)
+        router.say(prefix_of(OTHER))
+        await asyncio.sleep(5)
+        assert len(addresses(pc)) == 1
+        port.set_link(True)
+        await asyncio.sleep(1)
+        assert len(router.asked) == before + 1
+        router.say(prefix_of(OTHER))
+        await asyncio.sleep(3)
+        assert len(addresses(pc)) == 2
+        assert len(pc.addresses.of(interface)) == 3
+
+
+async def test_without_checks_it_is_a_matter_of_one_advertisement():
+    config = StackConfig(dad_transmits=0)
+    async with site("r", config=config) as (_, lan, pc, router), router.advertiser(PREFIX):
+        await asyncio.sleep(20)
+        before = pc.clock()
+        await pc.add_interface(lan.port("pc"), ["slaac", "fd00::5/64"])
+        assert pc.clock() - before <= 0.5  # RFC 4861 6.2.6: a router waits so long before it answers
+        assert len(addresses(pc)) == 1
+
+
+async def test_a_host_that_waits_for_nothing_is_configured_all_the_same():
+    async with site("r") as (_, lan, pc, router):
+        await pc.add_interface(lan.port("pc"), ["slaac"], wait=False, timeout=5)
+        await asyncio.sleep(100)
+        router.say(prefix_of(PREFIX))
+        await asyncio.sleep(3)
+        assert len(addresses(pc)) == 1
