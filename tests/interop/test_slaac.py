@@ -4,7 +4,7 @@ import asyncio
 import errno
 import json
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 import asyncstack
 from asyncstack.network.addresses import Origin
 from tests.interop.segment import Segment, end, join, radvd
+from tests.programs import require_program
 
 pytestmark = pytest.mark.tun
 
@@ -220,3 +221,54 @@ async def test_nobody_advertises(segment):
             TimeoutError, match="no router advertisement, after 1 solicitation on as0 within 4 s"
         ):
             await stack.add_interface(device, ["slaac"], timeout=4)
+
+
+# thc-ipv6
+
+
+@asynccontextmanager
+async def attack(space, *command):
+    """A program of thc-ipv6 at work in a namespace."""
+    program = require_program(f"atk6-{command[0]}")
+    with space.entered():
+        process = await asyncio.create_subprocess_exec(
+            program, *command[1:], stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("tool", ["flood_router26", "flood_redir6", "flood_advertise6", "flood_solicitate6"])
+async def test_a_flood_leaves_what_is_there(segment, tmp_path, tool):
+    router = segment.namespace("fe80::1/64", "2001:db8:1::1/64", forwarding=True)
+    evil = segment.namespace("fe80::66/64")
+    config = asyncstack.StackConfig(neighbor_limit=128)
+    async with radvd(router, tmp_path / "r", prefix(PREFIX)), asyncstack.Stack(config) as stack:
+        complaints = []
+        stack.loop.set_exception_handler(lambda _, context: complaints.append(context))
+        interface = await add(stack, segment)
+        [entry] = own(stack)
+        before = interface.counters["ethernet.other_group"] + sum(stack.counters.values())
+        async with attack(evil, tool, "eth0"):
+            await asyncio.sleep(2)
+        assert sum(stack.counters.values()) > before + 1000, "the flood did not come"
+        assert complaints == []
+        assert entry in own(stack)
+        assert len(stack.addresses.of(interface)) <= 33
+        assert len([route for route in stack.routes.routes() if route.interface is interface]) <= 400 + 256
+        assert len(interface.link.neighbors6) <= 128
+        assert (await stack.ping("2001:db8:1::1", timeout=5)).source == "2001:db8:1::1"
+
+
+async def test_somebody_who_has_every_address(segment):
+    """dos-new-ip6 answers all questions whether an address is free."""
+    evil = segment.namespace("fe80::66/64")
+    async with attack(evil, "dos-new-ip6", "eth0"), asyncstack.Stack() as stack:
+        await asyncio.sleep(0.5)
+        with pytest.raises(OSError, match=r"has it|is about to take it") as caught:
+            await add(stack, segment, "2001:db8:1::5/64")
+        assert caught.value.errno == errno.EADDRINUSE
