@@ -1,0 +1,222 @@
+"""The DHCP client against dnsmasq; udhcpc and dhclient against the server; over a TAP."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+
+import pytest
+
+import asyncstack
+from asyncstack.application.dhcp import BindingRemoved, Dhcp4Client, DhcpServer, Pool
+from asyncstack.application.dhcp import machine as client_machine
+from tests.interop.kernel import run, until
+from tests.interop.loops import on_uvloop
+from tests.programs import require_program
+
+pytestmark = pytest.mark.tun
+
+SCRIPT = """#!/bin/sh
+# what udhcpc and dhclient call: notes why, and sets the address
+reason=${reason:-$1}
+ip=${new_ip_address:-$ip}
+mask=${new_subnet_mask:-$subnet}
+case "$reason" in
+deconfig|PREINIT|EXPIRE|RELEASE) ip -4 addr flush dev as0 ;;
+bound|renew|BOUND|RENEW|REBOOT|REBIND) test -n "$ip" && command -p ip addr replace $ip/$mask dev as0 ;;
+esac
+told="${new_routers:-$router} ${new_domain_name_servers:-$dns} ${new_dhcp_lease_time:-$lease}"
+echo "$reason $ip $mask $told" >> "$NOTES"
+"""
+
+
+@contextlib.asynccontextmanager
+async def program(command, *arguments, **environment):
+    """A program that runs until the end of the test; its process, and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        require_program(command),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | environment,
+    )
+    said = []
+
+    async def listen():
+        while line := await process.stdout.readline():
+            said.append(line.decode().rstrip())
+
+    listening = asyncio.create_task(listen())
+    try:
+        yield process, said
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await listening
+        print(*said, sep="\n")  # shown if the test fails
+
+
+def count(said, pattern):
+    return sum(bool(re.search(pattern, line)) for line in said)
+
+
+@contextlib.asynccontextmanager
+async def dnsmasq(folder, *options):
+    """dnsmasq gives 10.9.0.50 to 10.9.0.60, from the lowest; its log."""
+    process = program(
+        "dnsmasq",
+        *("--keep-in-foreground", "--port=0", "--conf-file=/dev/null", "--user=root", "--log-facility=-"),
+        *("--interface=as0", "--bind-interfaces", "--no-ping", "--dhcp-sequential-ip"),
+        *("--dhcp-range=10.9.0.50,10.9.0.60,255.255.255.0,2m", f"--dhcp-leasefile={folder}/leases"),
+        *(
+            f"--pid-file={folder}/pid",
+            "--dhcp-option=option:dns-server,10.9.0.53",
+            "--dhcp-option=option:mtu,1400",
+        ),
+        *("--dhcp-option=option:domain-search,a.example.org,example.org", *options),
+    )
+    async with process as (running, said):
+        await until(lambda: count(said, "started") or running.returncode is not None)
+        assert running.returncode is None, said
+        yield said
+
+
+@contextlib.asynccontextmanager
+async def client(capture, **options):
+    """Our client, not started, on a TAP whose kernel side is 10.9.0.1."""
+    async with asyncstack.Stack(name="ours") as stack:
+        interface = await stack.add_interface(asyncstack.TapDevice("as0", peer=["10.9.0.1/24"]))
+        capture.attach(interface)
+        one = Dhcp4Client(stack, interface, **options)
+        yield stack, interface, one
+        await one.stop()
+
+
+def own(stack, interface):
+    return [str(entry) for entry in stack.addresses.of(interface, 4)]
+
+
+async def test_a_lease_from_dnsmasq_its_renewal_and_its_end(checked_capture, tmp_path):
+    async with client(checked_capture) as (stack, interface, ours):
+        async with dnsmasq(
+            tmp_path, "--dhcp-option=option:T1,3", "--dhcp-option=option:router,10.9.0.1"
+        ) as said:
+            await ours.start()
+            assert own(stack, interface) == ["10.9.0.50/24"]
+            assert [str(one) for one in stack.resolver.config.nameservers] == ["10.9.0.53"]
+            assert list(stack.resolver.config.search) == ["a.example.org", "example.org"]
+            assert interface.mtu == 1400
+            assert stack.routes.reaches(b"\x08\x08\x08\x08")
+            assert (await stack.ping("10.9.0.1")).source == "10.9.0.1"
+            assert count(said, r"DHCPACK.*10\.9\.0\.50.*ours") == 1
+            entry, until_then = stack.addresses.local[ours.lease.address], ours.lease.expires
+            await until(lambda: ours.lease.expires > until_then)
+            assert stack.addresses.local[ours.lease.address] is entry
+            assert count(said, "DHCPDISCOVER") == 1 and count(said, "DHCPACK") == 2
+            await ours.stop()
+            await until(lambda: count(said, "DHCPRELEASE"))
+            assert own(stack, interface) == []
+        assert (tmp_path / "leases").read_text() == ""
+
+
+async def test_dnsmasq_refuses_an_address_of_another_network(checked_capture, tmp_path):
+    known = client(checked_capture, request="10.77.0.5")
+    async with known as (stack, interface, ours), dnsmasq(tmp_path) as said:
+        await ours.start()
+        assert count(said, r"DHCPNAK.*10\.77\.0\.5") == 1
+        assert own(stack, interface) == ["10.9.0.50/24"]
+
+
+async def test_an_address_that_is_taken_is_declined_to_dnsmasq(checked_capture, tmp_path, monkeypatch):
+    monkeypatch.setattr(client_machine, "SETBACK", 0.5)
+    async with client(checked_capture) as (stack, interface, ours):
+        await run("ip", "addr", "add", "10.9.0.50/32", "dev", "lo")  # the kernel answers for it
+        async with dnsmasq(tmp_path) as said:
+            await ours.start()
+            assert count(said, r"DHCPDECLINE.*10\.9\.0\.50") == 1
+            assert own(stack, interface) == ["10.9.0.51/24"]
+
+
+@contextlib.asynccontextmanager
+async def server(capture, **options):
+    """Our server at 10.9.0.1, on a TAP whose kernel side has no address."""
+    pool = Pool(
+        network="10.9.0.0/24",
+        first="10.9.0.100",
+        last="10.9.0.110",
+        routers=["10.9.0.1"],
+        nameservers=["10.9.0.1"],
+        domain="example.org",
+        **options,
+    )
+    async with asyncstack.Stack(name="server") as stack:
+        interface = await stack.add_interface(asyncstack.TapDevice("as0"), ["10.9.0.1/24"])
+        capture.attach(interface)
+        async with DhcpServer(stack, interface, pool) as one:
+            yield stack, one
+
+
+async def kernels_address():
+    text = await run("ip", "-4", "-o", "addr", "show", "dev", "as0")
+    return re.findall(r"inet (\S+)", text)
+
+
+def script(folder):
+    path = folder / "script"
+    path.write_text(SCRIPT)
+    path.chmod(0o755)
+    return str(path), folder / "notes"
+
+
+async def noted(notes, reason):
+    await until(
+        lambda: notes.exists() and any(line.startswith(reason) for line in notes.read_text().splitlines())
+    )
+    return [line for line in notes.read_text().splitlines() if line.startswith(reason)]
+
+
+@on_uvloop
+async def test_udhcpc_is_leased_renews_and_releases(checked_capture, tmp_path):
+    path, notes = script(tmp_path)
+    async with server(checked_capture, lease_time=600) as (stack, ours):
+        arguments = ("-f", "-i", "as0", "-s", path, "-x", "hostname:box")
+        async with program("udhcpc", *arguments, NOTES=str(notes)) as (process, _):
+            [bound] = await noted(notes, "bound")
+            address = bound.split()[1]
+            assert bound.split()[1:] == [address, "255.255.255.0", "10.9.0.1", "10.9.0.1", "600"]
+            assert await kernels_address() == [f"{address}/24"]
+            assert [(one.hostname, one.mac) for one in ours.bindings] == [("box", await mac_of("as0"))]
+            assert (await stack.ping(address)).source == address
+            expires = ours.bindings[0].expires
+            process.send_signal(signal.SIGUSR1)
+            await noted(notes, "renew")
+            assert ours.bindings[0].expires > expires
+            process.send_signal(signal.SIGUSR2)
+            await until(lambda: not ours.bindings)
+            assert isinstance([await anext(ours) for _ in range(2)][-1], BindingRemoved)
+
+
+@on_uvloop
+async def test_dhclient_is_leased_renews_and_releases(checked_capture, tmp_path):
+    path, notes = script(tmp_path)
+    files = ("-lf", f"{tmp_path}/lease", "-pf", f"{tmp_path}/pid", "-cf", "/dev/null", "-sf", path)
+    async with server(checked_capture, lease_time=600, t1=3) as (_, ours):
+        note = ("-e", f"NOTES={notes}")
+        async with program("dhclient", "-4", "-d", *files, *note, "as0") as (_process, said):
+            [bound] = await noted(notes, "BOUND")
+            address = bound.split()[1]
+            assert bound.split()[1:] == [address, "255.255.255.0", "10.9.0.1", "10.9.0.1", "600"]
+            assert await kernels_address() == [f"{address}/24"]
+            expires = ours.bindings[0].expires
+            await noted(notes, "RENEW")
+            assert ours.bindings[0].expires > expires
+            assert count(said, "bad .*checksum") == 0
+            async with program("dhclient", "-4", "-r", "-d", *files, *note, "as0"):
+                await until(lambda: not ours.bindings)
+
+
+async def mac_of(name):
+    text = await run("ip", "-o", "link", "show", "dev", name)
+    return bytes.fromhex(re.search(r"link/ether (\S+)", text)[1].replace(":", ""))
