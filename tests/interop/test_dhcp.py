@@ -86,7 +86,8 @@ async def dnsmasq(folder, *options):
 @contextlib.asynccontextmanager
 async def client(capture, **options):
     """Our client, not started, on a TAP whose kernel side is 10.9.0.1."""
-    async with asyncstack.Stack(name="ours") as stack:
+    config = asyncstack.StackConfig(ipv4_conflict_probes=1)
+    async with asyncstack.Stack(config, name="ours") as stack:
         interface = await stack.add_interface(asyncstack.TapDevice("as0", peer=["10.9.0.1/24"]))
         capture.attach(interface)
         one = Dhcp4Client(stack, interface, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.application.dhcp.asking import Asking, client_id_of
@@ -14,6 +15,7 @@ from asyncstack.application.dhcp.neighbor import resolved
 from asyncstack.application.dhcp.retry import FIRST_RETRY
 from asyncstack.application.dhcp.states import State
 from asyncstack.errors import WireError, os_error
+from asyncstack.events import AddressRemoved
 from asyncstack.network.addresses import Origin, format_address, parse_address
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.udp.interface_port import InterfacePort
@@ -21,6 +23,7 @@ from asyncstack.wire import dhcp
 from asyncstack.wire.packet import Packet
 
 if TYPE_CHECKING:
+    from asyncstack import events
     from asyncstack.application.dhcp.host import Host
     from asyncstack.link.interface import Interface
 
@@ -68,6 +71,7 @@ class Dhcp4Client:
         # nobody waits for a renewal: in virtual time it alone does not keep the clock going
         self._timer = LoopTimer(stack.loop, stack.clock, self._expired, background=True)
         self._port: InterfacePort | None = None
+        self._unsubscribe: Callable[[], None] | None = None
         self._checking: asyncio.Task[None] | None = None
         self._waiting: asyncio.Future[Parameters] | None = None
         self._trouble = ""  # the last one
@@ -135,10 +139,14 @@ class Dhcp4Client:
         self._port = InterfacePort(
             self._stack.udp, self.interface, dhcp.CLIENT_PORT, self._received, self._down
         )
+        self._unsubscribe = self._stack.subscribe(self._told)
         self._waiting = self._stack.loop.create_future()
 
     def _close(self) -> None:
         self._timer.cancel()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
         if self._port is not None:
             self._port.close()
             self._port = None
@@ -179,6 +187,16 @@ class Dhcp4Client:
         self._machine.events()
         self._close()
         self._installed.remove(None)
+
+    def _told(self, event: events.Event) -> None:
+        """The address may have been taken away by somebody else: because of a conflict, or on purpose."""
+        if not isinstance(event, AddressRemoved) or not self._installed.is_lost(event.address):
+            return
+        if event.error is not None and event.error.errno == errno.EADDRINUSE:
+            self._machine.taken(self._stack.clock())
+        else:
+            self._machine.stop(self._stack.clock(), release=self._release)
+        self._serve()
 
     # what happens
 

@@ -32,6 +32,10 @@ class Installed:
         """Whether `address` is installed."""
         return self._entry is not None and self._entry.address == address
 
+    def is_lost(self, entry: InterfaceAddress) -> bool:
+        """Whether `entry`, which the stack has no more, was installed."""
+        return entry is self._entry
+
     def take(self, lease: Lease, origin: Origin) -> None:
         """Give the interface the address of `lease`. Raises OSError EEXIST, ValueError."""
         self.remove(None)

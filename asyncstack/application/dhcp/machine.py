@@ -144,8 +144,16 @@ class ClientMachine:
             self._setbacks = 0
             self._hold(offer)
             return
+        self._decline(offer, now)
+
+    def taken(self, now: float) -> None:
+        """Another host uses the address that we hold, and has won it (RFC 5227 2.4)."""
+        if self.lease is not None and (self.state, Input.TAKEN) in TRANSITIONS:
+            self._decline(self.lease, now)
+
+    def _decline(self, lease: Lease, now: float) -> None:
         self._move(Input.TAKEN)
-        message = self._asking.decline(self._rng.randbytes(4), offer)
+        message = self._asking.decline(self._rng.randbytes(4), lease)
         self._outgoing.append(Outgoing(message, ANY_IPV4, LIMITED_BROADCAST))
         self._setbacks += 1
         self.known = b""

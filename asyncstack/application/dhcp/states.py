@@ -35,7 +35,7 @@ class Input(Enum):
     ACK = auto()
     NAK = auto()
     FREE = auto()  # nobody uses the address
-    TAKEN = auto()
+    TAKEN = auto()  # somebody does
     T1 = auto()
     T2 = auto()
     EXPIRED = auto()  # the lease
@@ -70,6 +70,10 @@ TRANSITIONS: Final[Mapping[tuple[State, Input], State]] = {
     (State.REBINDING, Input.LINK_UP): State.INIT_REBOOT,
     (State.INFORMING, Input.ACK): State.STOPPED,
     (State.INFORMING, Input.GIVE_UP): State.STOPPED,
+    **{
+        (state, Input.TAKEN): State.INIT
+        for state in (State.BOUND, State.RENEWING, State.REBINDING, State.INIT_REBOOT, State.REBOOTING)
+    },
     **{
         (state, Input.EXPIRED): State.INIT
         for state in (State.BOUND, State.RENEWING, State.REBINDING, State.INIT_REBOOT, State.REBOOTING)

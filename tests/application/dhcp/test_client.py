@@ -9,6 +9,7 @@ import pytest
 
 from asyncstack.application.dhcp.states import State
 from asyncstack.network.addresses import Origin
+from asyncstack.wire import arp
 from asyncstack.wire.dhcp import Type
 from tests.application.dhcp.world import (
     BROADCAST,
@@ -217,6 +218,43 @@ async def test_an_address_that_another_host_uses_is_declined():
         wire.answer(await wire.next(Type.REQUEST), Type.ACK, other)
         await starting
         assert addresses(client) == ["10.0.0.101/24"]
+
+
+async def test_an_address_that_is_lost_to_another_host_is_declined():
+    async with client_world() as (client, wire):
+        await lease(client, wire)
+        for _ in range(2):  # RFC 5227 2.4: the second claim within ten seconds wins
+            claim = arp.Arp(arp.REPLY, OTHER_MAC, OFFERED, MAC, OFFERED)
+            wire.send_frame(BROADCAST, 0x0806, arp.build(claim), OTHER_MAC)
+            await asyncio.sleep(1)
+        decline = await wire.next(Type.DECLINE)
+        assert (decline[50], decline[54], decline.source) == (OFFERED, SERVER, NOBODY)
+        assert (addresses(client), client.lease) == ([], None)
+        assert (await wire.next(Type.DISCOVER)).time - decline.time == 10
+
+
+async def test_an_address_that_somebody_removes_is_given_back():
+    async with client_world() as (client, wire):
+        await lease(client, wire)
+        client.stack.remove_address(OFFERED)
+        await asyncio.sleep(100)
+        assert (client.state, client.lease, routes(client)) == (State.STOPPED, None, [])
+        assert wire.seen == []  # there is nowhere to say so from
+
+
+@pytest.mark.parametrize("probes", [0, 1])
+async def test_the_stack_looks_for_conflicts_if_it_is_told_to(probes):
+    async with client_world(timeout=60) as (client, wire):
+        client.stack.config.ipv4_conflict_probes = probes
+        wire.owners[OFFERED] = OTHER_MAC
+        starting = asyncio.create_task(client.start())
+        wire.answer(await wire.next(Type.DISCOVER), Type.OFFER)
+        wire.answer(await wire.next(Type.REQUEST), Type.ACK)
+        if probes:
+            await wire.next(Type.DECLINE)
+            starting.cancel()
+        else:
+            await starting
 
 
 async def test_the_error_of_start_names_who_has_the_address():
