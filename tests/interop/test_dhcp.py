@@ -124,7 +124,7 @@ async def test_a_lease_from_dnsmasq_its_renewal_and_its_end(checked_capture, tmp
 
 async def test_dnsmasq_refuses_an_address_of_another_network(checked_capture, tmp_path):
     known = client(checked_capture, request="10.77.0.5")
-    async with known as (stack, interface, ours), dnsmasq(tmp_path) as said:
+    async with known as (stack, interface, ours), dnsmasq(tmp_path, "--dhcp-authoritative") as said:
         await ours.start()
         assert count(said, r"DHCPNAK.*10\.77\.0\.5") == 1
         assert own(stack, interface) == ["10.9.0.50/24"]
