@@ -20,6 +20,16 @@ EXPECTED = {
         "/nothing 404",
         "/length 200 1000000 bytes",
     ],
+    "dhcp.py": [
+        "+ laptop 10.0.0.172",
+        "laptop has 10.0.0.172/24",
+        "+ phone 10.0.0.115",
+        "phone has 10.0.0.115/24",
+        "+ printer 10.0.0.7",
+        "printer has 10.0.0.7/24",
+        "the printer answers: 10.0.0.7",
+        "- phone 10.0.0.115",
+    ],
     "dns_server.py": [
         "shop.example.test 10.0.0.80 fd00::80",
         "x.apps.example.test 10.0.0.81",

@@ -154,6 +154,7 @@ async def server(capture, **options):
     )
     async with asyncstack.Stack(name="server") as stack:
         interface = await stack.add_interface(asyncstack.TapDevice("as0"), ["10.9.0.1/24"])
+        await run("ip", "link", "set", "as0", "up")
         capture.attach(interface)
         async with DhcpServer(stack, interface, pool) as one:
             yield stack, one

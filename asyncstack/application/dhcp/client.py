@@ -194,9 +194,11 @@ class Dhcp4Client:
             return
         if event.error is not None and event.error.errno == errno.EADDRINUSE:
             self._machine.taken(self._stack.clock())
+            self._serve()
         else:
-            self._machine.stop(self._stack.clock(), release=self._release)
-        self._serve()
+            self._machine.stop(self._stack.clock(), release=False)
+            self._serve()
+            self._close()
 
     # what happens
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Final
 
 from asyncstack.link.address import parse_mac
@@ -129,6 +130,14 @@ class Pool:
         t2 = self.t2 if self.t2 is not None and self.t2 < lease else lease * 7 // 8
         t1 = self.t1 if self.t1 is not None and self.t1 <= t2 else min(lease // 2, t2)
         return lease, t1, t2
+
+
+def check_apart(pools: Sequence[Pool]) -> None:
+    """Raise ValueError if two have addresses in common: a client is given one by its network."""
+    networks = [ipaddress.IPv4Network((pool.prefix, pool.prefix_length)) for pool in pools]
+    for one, other in combinations(networks, 2):
+        if one.overlaps(other):
+            raise ValueError(f"{one} and {other} overlap: make one pool of them")
 
 
 def _client(who: str | bytes) -> bytes:

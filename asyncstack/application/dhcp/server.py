@@ -15,7 +15,7 @@ from asyncstack.application.dhcp.answering import Reply
 from asyncstack.application.dhcp.bindings import Binding, Phase
 from asyncstack.application.dhcp.keeping import Keeping
 from asyncstack.application.dhcp.neighbor import is_used
-from asyncstack.application.dhcp.pool import Pool
+from asyncstack.application.dhcp.pool import Pool, check_apart
 from asyncstack.application.dhcp.serving import Event, ServerMachine
 from asyncstack.errors import WireError, os_error
 from asyncstack.timing import LoopTimer
@@ -40,8 +40,8 @@ class DhcpServer:
     it does not know are put right at once. per_second: messages taken on average. wall_clock: seconds since 1970, for
     the file.
 
-    Raises OSError EOPNOTSUPP if there is no Ethernet; at `async with` EADDRNOTAVAIL if the interface has no IPv4
-    address, EADDRINUSE if there is a server already, and what opening the file does.
+    Raises OSError EOPNOTSUPP if there is no Ethernet, ValueError for pools that overlap; at `async with` EADDRNOTAVAIL
+    if the interface has no IPv4 address, EADDRINUSE if there is a server already, and what opening the file does.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class DhcpServer:
             raise os_error(errno.EOPNOTSUPP, f"DHCP on {interface.name}, which is no Ethernet")
         self.interface = interface
         self.pools = [pool] if isinstance(pool, Pool) else list(pool)
+        check_apart(self.pools)
         self._stack = stack
         self._leases = leases
         self._check_seconds = check

@@ -240,6 +240,9 @@ async def test_an_address_that_somebody_removes_is_given_back():
         await asyncio.sleep(100)
         assert (client.state, client.lease, routes(client)) == (State.STOPPED, None, [])
         assert wire.seen == []  # there is nowhere to say so from
+        starting = asyncio.create_task(client.start())
+        wire.answer(await wire.next(Type.REQUEST), Type.ACK)
+        await starting
 
 
 @pytest.mark.parametrize("probes", [0, 1])

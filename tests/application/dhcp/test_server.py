@@ -247,6 +247,8 @@ async def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match="reservations"):
         Pool(network="10.0.0.0/24", reservations={"02:00:00:00:00:01": "10.0.1.1"})
     async with office() as wire:
+        with pytest.raises(ValueError, match=r"10\.0\.0\.0/24 and 10\.0\.0\.0/16 overlap"):
+            DhcpServer(wire.server.stack, wire.server.interface, [Pool(**POOL), Pool(network="10.0.0.0/16")])
         with pytest.raises(OSError) as raised:
             async with DhcpServer(wire.server.stack, wire.server.interface, Pool(**POOL)):
                 pass
