@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,7 +10,6 @@ from typing import Final, Literal
 
 from asyncstack.application.host import Host
 from asyncstack.application.radv.times import AdvertisementTimes, Due
-from asyncstack.errors import os_error
 from asyncstack.link.interface import Interface
 from asyncstack.network.addresses import ANY_IPV6, is_link_local, parse_address, parse_network
 from asyncstack.timing import LoopTimer
@@ -37,8 +35,8 @@ class RouterAdvertiser:
     which an advertisement renews; 0: not at all. mtu: of the link, 0: nothing is said. managed, other: ask DHCPv6 for
     addresses, or for the rest. interval: (least, most) seconds between advertisements.
 
-    Raises ValueError for what can not be advertised, and at `async with` OSError EADDRNOTAVAIL without a link-local
-    address to speak from.
+    It speaks from a link-local address, which is made where there is none. Raises ValueError for what can not be
+    advertised, and at `async with` OSError EADDRINUSE if somebody else has that address.
     """
 
     def __init__(
@@ -91,8 +89,8 @@ class RouterAdvertiser:
             )
 
     async def __aenter__(self) -> RouterAdvertiser:
-        self._source()  # complain early
         stack, interface = self._stack, self._interface
+        await stack.have_link_local(interface)
         stack.addresses.groups.join(ALL_ROUTERS, interface, self)
         stack.ndp.be_router(interface, self._solicited)
         self._times.start(stack.clock())
@@ -110,14 +108,9 @@ class RouterAdvertiser:
         stack.addresses.groups.leave(ALL_ROUTERS, interface, self)
 
     def _source(self) -> bytes:
-        """The address to speak from: the first link-local one (RFC 4861 4.2)."""
-        interface = self._interface
-        for entry in self._stack.addresses.of(interface, 16):
-            if is_link_local(entry.address):
-                return entry.address
-        raise os_error(
-            errno.EADDRNOTAVAIL, f"{interface.name} has no link-local address to advertise a router from"
-        )
+        """The address to speak from, the first link-local one (RFC 4861 4.2); b"" without one."""
+        own = self._stack.addresses.of(self._interface, 16)
+        return next((entry.address for entry in own if is_link_local(entry.address)), b"")
 
     def _solicited(self) -> None:
         self._times.receive_solicitation(self._stack.clock())
@@ -137,9 +130,8 @@ class RouterAdvertiser:
         record = self._record
         if due is Due.CEASE:
             record = _ended(record)
-        try:
-            source = self._source()
-        except OSError:
+        source = self._source()
+        if not source:
             return  # it was taken from us; another may come
         record.source_mac = bytes(self._interface.device.address)
         self._stack.ndp.advertise_router(self._interface, record, source)

@@ -33,6 +33,8 @@ class Cable:
     async def _read(self):
         while True:
             for frame in await self.end.receive():
+                if frame.data[12:14] != b"\x86\xdd":
+                    continue
                 packet = ipv6.parse(frame.data[14:])
                 message = icmpv6.parse(packet.payload, packet.src, packet.dst)
                 where = (bytes(frame.data[:6]), packet.src, packet.dst, packet.ttl)
@@ -144,11 +146,28 @@ async def test_it_outlives_its_interface_and_leaves_nothing():
     assert asyncio.get_running_loop().timers == 0
 
 
-async def test_without_a_link_local_address_it_says_so():
+async def test_a_link_local_address_is_made_where_there_is_none():
     async with asyncstack.Stack(seed=1) as stack:
         cable = Cable(stack, "10.0.0.1/24")
-        with pytest.raises(OSError, match="eth0 has no link-local address"):
-            await RouterAdvertiser(stack, cable.interface).__aenter__()
+        async with RouterAdvertiser(stack, cable.interface):
+            [entry] = stack.addresses.of(cable.interface, 16)
+            await asyncio.sleep(0.001)
+        sources = {where[1] for _, where, record in cable.heard if isinstance(record, RouterAdvertisement)}
+        assert sources == {entry.address}
+
+
+async def test_a_router_that_loses_its_address_is_silent_until_it_has_another():
+    async with asyncstack.Stack(seed=1) as stack:
+        cable = Cable(stack)
+        async with RouterAdvertiser(stack, cable.interface):
+            await asyncio.sleep(100)
+            cable.advertisements()
+            stack.remove_address(OURS)
+            await asyncio.sleep(1000)
+            assert cable.advertisements() == []
+            stack.add_address(cable.interface, OURS, 64)
+            await asyncio.sleep(1000)
+            assert len(cable.advertisements()) >= 2
 
 
 @pytest.mark.parametrize(
