@@ -21,6 +21,7 @@ from .lines import serve_lines, usage
 PORT = 80
 LINK = {"delay": 0.010, "loss": 0.01, "rate": 100e6}  # the impaired link of the row `simulated`
 STACKS = 200  # idle ones
+SITE = 200  # hosts
 
 
 @contextlib.asynccontextmanager
@@ -153,6 +154,32 @@ def idle_stack(seconds: float) -> dict[str, float]:
     return uvloop.run(idle_stacks(seconds))
 
 
+async def site_of_many() -> dict[str, float]:
+    """Seconds of real time, and resident bytes, of a site of `SITE` hosts that configure themselves, and then ask two
+    others each over HTTP, by name."""
+    from tests.office import exchange, office, switch_on
+
+    async with office(2) as small:  # for what is imported when it is first needed
+        await switch_on(small)
+        await exchange(small, rounds=1)
+    before = usage(collect=True)["resident"]
+    start = time.perf_counter()
+    async with office(SITE) as site:
+        await switch_on(site)
+        configured = time.perf_counter() - start
+        if len(await exchange(site, rounds=2)) != 2 * SITE:
+            raise RuntimeError("not all hosts were answered")
+        seconds = time.perf_counter() - start
+        resident = usage(collect=True)["resident"] - before
+    return {"site-configured": configured, "site-time": seconds, "site-memory": resident / SITE}
+
+
+def site(seconds: float) -> dict[str, float]:
+    from asyncstack.testing.clock import run
+
+    return run(site_of_many(), seed=1)
+
+
 def simulated(seconds: float) -> dict[str, float]:
     from asyncstack.testing.clock import run
 
@@ -167,5 +194,6 @@ if __name__ == "__main__":
             "import": import_time,
             "idle_stack": idle_stack,
             "simulated": simulated,
+            "site": site,
         }
     )

@@ -37,4 +37,5 @@ ONE_PROCESS = (
     _case("import", "fresh interpreters", {"import": 1e3}, OURS),
     _case("idle-stack", "same process", {"idle-stack-time": 1e3, "idle-stack-memory": 1 / 1024}, OURS),
     _case("simulated", "virtual time", {"simulated": 1.0}, BOTH_FAMILIES),
+    _case("site", "virtual time", {"site-configured": 1.0, "site-time": 1.0, "site-memory": 1 / 1024}, OURS),
 )
