@@ -352,7 +352,8 @@ class Stack(Interfaces, Calls):
             for sock in list(self._sockets):
                 sock.close()
             await self.tcp.drain(self.config.close_timeout)
-            await asyncio.gather(*(self._end_sources(interface) for interface in self.interfaces))
+            if self._configurations:
+                await asyncio.gather(*(self._end_sources(one) for one in list(self._configurations)))
         finally:
             await self._release()
 
