@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import math
 import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -37,23 +36,27 @@ def candidates(mac: bytes) -> Iterator[bytes]:
 class LinkLocal:
     """The source "link-local": has one such address on `interface`, and another one when that is lost to a host."""
 
-    def __init__(self, stack: Interfaces, interface: Interface, *, timeout: float = math.inf) -> None:
-        """timeout: of no concern here, as a choice takes as long as it takes."""
+    def __init__(self, stack: Interfaces, interface: Interface, *, timeout: float = 30.0) -> None:
         self._stack = stack
         self._interface = interface
+        self._timeout = timeout
         self._candidates = candidates(interface.device.address)
         self._conflicts = 0
         self._task: asyncio.Task[None] | None = None
         self._entry: InterfaceAddress | None = None
 
-    @property
-    def missing(self) -> str:
-        return f"no address of 169.254.0.0/16 is free yet, after {self._conflicts} conflicts"
-
     async def start(self) -> None:
-        """Return with an address, on Ethernet after 4 to 7 seconds. Raises OSError ENETDOWN."""
-        await self._claim()
-        self._task = self._stack.loop.create_task(self._keep())
+        """Return with an address, on Ethernet after 4 to 7 seconds. Raises OSError ENETDOWN, TimeoutError."""
+        found: asyncio.Future[None] = self._stack.loop.create_future()
+        self._task = self._stack.loop.create_task(self._keep(found))
+        try:
+            async with asyncio.timeout(self._timeout):
+                await found
+        except TimeoutError:
+            reason = (
+                f"no address of 169.254.0.0/16 was free on {self._interface.name} within {self._timeout:g} s"
+            )
+            raise TimeoutError(f"{reason}: {self._conflicts} were taken") from None
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -92,8 +95,8 @@ class LinkLocal:
                     raise
                 self._conflicts += 1
 
-    async def _keep(self) -> None:
-        """Claim another one each time that the last was lost."""
+    async def _keep(self, found: asyncio.Future[None]) -> None:
+        """Claim an address, and another one each time that the last was lost. Sets `found` with the first."""
         lost = asyncio.Event()
 
         def notice(event: Event) -> None:
@@ -103,10 +106,15 @@ class LinkLocal:
         unsubscribe = self._stack.subscribe(notice)
         try:
             while True:
+                await self._claim()
+                if not found.done():
+                    found.set_result(None)
                 await lost.wait()
                 lost.clear()
                 self._conflicts += 1
-                await self._claim()
+        except OSError as exc:  # the interface went down
+            if not found.done():
+                found.set_exception(exc)
         finally:
             unsubscribe()
 

@@ -118,15 +118,28 @@ async def test_after_ten_conflicts_there_is_one_try_a_minute(site):
     interface = host.attach(lan.port("a"))
     interface.taps.append(claim)
     source = LinkLocal(host, interface)
-    task = asyncio.ensure_future(source.start())
-    await asyncio.sleep(600)
-    assert not task.done()
-    assert "conflicts" in source.missing
+    with pytest.raises(TimeoutError, match=r"no address of .* on lan within 30 s: 10 were taken"):
+        await source.start()
+    await asyncio.sleep(570)
     assert asked[9] < 11
     assert all(later - earlier >= 60 for earlier, later in itertools.pairwise(asked[10:]))
     assert 18 <= len(asked) <= 20
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    interface.taps.clear()
+    await asyncio.sleep(70)
+    assert own(host, interface)  # it went on trying
+    await source.stop()
+
+
+async def test_an_interface_that_goes_down_meanwhile_is_an_error(site):
+    net, lan = site
+    host = net.host("a")
+    interface = host.attach(lan.port("a"))
+    source = LinkLocal(host, interface)
+    task = asyncio.ensure_future(source.start())
+    await asyncio.sleep(1)
+    await host.remove_interface(interface)
+    with pytest.raises(OSError, match="went down"):
+        await task
     await source.stop()
 
 
