@@ -18,6 +18,7 @@ from asyncstack.wire.packet import Packet
 if TYPE_CHECKING:
     from asyncstack.network.ipv4 import Ipv4
     from asyncstack.network.routing import Path
+    from asyncstack.wire.ipv4_options import Options
 
 ERRORS_PER_SECOND: Final = 1000.0
 ERROR_BURST: Final = 50
@@ -197,7 +198,8 @@ class Icmp:
         source = packet.dst if self._ip.addresses.is_local(packet.dst) else b""
         try:
             path = routes.lookup(packet.src, source)
-            if options and (returned := ipv4_options.parse(options).reply()).data:
+            returned = _returned(options) if options else None
+            if returned is not None:
                 self._ip.stamp(returned, path.source)
                 sent = self._ip.send_with_options(path, icmp.PROTOCOL, message, bytes(returned.data), tos=tos)
             else:
@@ -206,6 +208,15 @@ class Icmp:
             sent = False
         if not sent:
             self._counters["icmp.reply_dropped"] += 1
+
+
+def _returned(options: bytes) -> Options | None:
+    """Those of a request's options, filled in on its arrival, that its answer takes along."""
+    try:
+        returned = ipv4_options.parse(options).reply()
+    except ipv4_options.BadOption:
+        return None  # an entry of ours has left room for half of one
+    return returned if returned.data else None
 
 
 def _parse_quoted(data: memoryview) -> Packet | None:

@@ -54,7 +54,7 @@ class Options:
     def asks_to_be_passed_on(self) -> bool:
         """Whether the source route names further hops."""
         at = self.source_route
-        return at >= 0 and self._room(at)
+        return at >= 0 and self.data[at + 2] <= self.data[at + 1]
 
     def stamp(
         self, address: bytes, milliseconds: int, is_ours: Callable[[bytes], bool], *, arriving: bool
@@ -96,7 +96,8 @@ class Options:
         return made
 
     def _room(self, at: int) -> bool:
-        return self.data[at + 2] <= self.data[at + 1]  # of half an entry `parse` complains
+        pair = self.data[at] == TIMESTAMP and self.data[at + 3] & 0x0F in (TIME_AND_ADDRESS, PRESPECIFIED)
+        return self.data[at + 2] + (7 if pair else 3) <= self.data[at + 1]
 
     def _put(self, at: int, entry: bytes) -> None:
         used = self.data[at + 2]

@@ -72,6 +72,10 @@ def test_a_large_echo_returns_its_route_in_the_first_fragment(host):
     assert [bytes(got.payload) for got in recorder.packets] == [echo(1, 2, bytes(3000), kind=0)]
 
 
+def test_a_list_with_room_for_one_entry_and_a_half(host):
+    assert answer(host, bytes.fromhex("07 08 04 0000000000"))[0] == b""
+
+
 def test_a_malformed_option_is_a_parameter_problem(host):
     bad = packet(b"\x01\x07\x00\x00", echo(1, 2))
     (reply,) = host.receive(bad)
