@@ -210,3 +210,24 @@ async def test_a_pool_that_is_empty(checked_capture, tmp_path):
         with pytest.raises(TimeoutError, match=r"no address by DHCPv6 on as0 within 3 s: .*NoAddrsAvail"):
             await client.start()
         await client.stop()
+
+
+async def test_as_words_of_add_interface(checked_capture, tmp_path):
+    """dnsmasq is the router too: what it advertises says how to reach others, DHCPv6 who we are."""
+    options = ["--dhcp-range=fd00:6::100,fd00:6::1ff,slaac,64,120", "--enable-ra", *POOL[1:]]
+    async with asyncstack.Stack() as stack:
+        device = asyncstack.TapDevice("as0", address=MAC, peer="fd00:6::1/64")
+        interface = await stack.add_interface(device, ["slaac", "dhcp6"], wait=False)
+        checked_capture.attach(interface)
+        async with dnsmasq(tmp_path, *options) as said:
+            await until(lambda: leased(stack, interface) and _of(stack, interface, Origin.SLAAC))
+            [entry], [other] = leased(stack, interface), _of(stack, interface, Origin.SLAAC)
+            for address in (entry.address, other.address):
+                reply = await run("ping", "-6", "-c", "1", "-W", "5", format_address(address))
+                assert "1 received" in reply
+            await stack.remove_interface(interface)
+            await until(lambda: any("DHCPRELEASE(as0)" in line for line in said))
+
+
+def _of(stack, interface, origin):
+    return [entry for entry in stack.addresses.of(interface, 16) if entry.origin is origin]

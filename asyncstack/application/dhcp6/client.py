@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from asyncstack.application.dhcp6.duid import make_duid
-from asyncstack.application.dhcp6.lease import Bound, Event, Leased, Lost
+from asyncstack.application.dhcp6.lease import Bound, Event, Lost
 from asyncstack.application.dhcp6.machine import Dhcp6Machine
 from asyncstack.application.dhcp6.states import State
 from asyncstack.application.host import Host
@@ -57,6 +57,7 @@ class Dhcp6Client:
         self._local = b""  # the link-local address that it speaks from
         self._transport: asyncio.DatagramTransport | None = None
         self._entries: dict[bytes, InterfaceAddress] = {}  # what it has given to the interface
+        self._checking: set[bytes] = set()  # addresses that may be taken
         self._tasks: set[asyncio.Task[None]] = set()
         self._usable: asyncio.Future[None] | None = None
         self._released: asyncio.Future[None] | None = None
@@ -170,7 +171,11 @@ class Dhcp6Client:
         if self._transport is not None:
             self._transport.abort()
         address = (format_address(local), CLIENT_PORT)
-        transport, _ = await self._stack.create_datagram_endpoint(lambda: _Receiver(self), address)
+        try:
+            transport, _ = await self._stack.create_datagram_endpoint(lambda: _Receiver(self), address)
+        except OSError as exc:
+            self._trouble = str(exc)
+            return
         self._transport = transport
         if self.machine.state is State.IDLE:
             self.machine.start(self._stack.clock())
@@ -209,24 +214,25 @@ class Dhcp6Client:
         if isinstance(event, Bound):
             for one in event.addresses:
                 entry = self._entries.get(one.address)
-                if entry is None:
-                    self._spawn(self._take(one))
-                else:
+                if entry is not None:
                     entry.preferred_until = one.preferred_until
+                elif one.address not in self._checking:
+                    self._checking.add(one.address)
+                    self._spawn(self._take(one.address))
         elif isinstance(event, Lost):
             for address in event.addresses:
                 self._remove(address, event.why)
         else:
             self._stack.learn_nameservers(self, event.nameservers, event.search, self._interface)
 
-    async def _take(self, given: Leased) -> None:
-        """Use an address, if nobody else on the link does."""
-        address, interface = given.address, self._interface
+    async def _take(self, address: bytes) -> None:
+        """Use `address`, if nobody else on the link does."""
+        interface = self._interface
         try:
             await self._stack.check_address(interface, address)
             now = self.machine.lease.addresses.get(address)
-            if now is None or address in self._entries:
-                return
+            if now is None:
+                return  # the server has thought otherwise meanwhile
             self._entries[address] = self._stack.add_address(
                 interface,
                 address,
@@ -239,6 +245,8 @@ class Dhcp6Client:
             self._refuse(address, str(exc))
         else:
             self._set_usable()
+        finally:
+            self._checking.discard(address)
 
     def _refuse(self, address: bytes, why: str) -> None:
         self._trouble = f"{format_address(address)} was given, but {why}"

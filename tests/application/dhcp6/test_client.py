@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from asyncstack.application.dhcp6 import Dhcp6Client
+from asyncstack.application.radv import RouterAdvertiser
 from asyncstack.events import AddressAdded, AddressRemoved
 from asyncstack.network.addresses import Origin, parse_address
 from asyncstack.wire import dhcp6
@@ -155,6 +156,29 @@ async def test_an_address_that_somebody_has_is_declined(site, monkeypatch):
     await client.stop()
 
 
+async def test_a_renewal_while_the_address_is_checked(site, monkeypatch):
+    """A check that takes longer than T1: the address is checked once, and is no conflict with itself."""
+    checked = []
+
+    async def check(interface, address):
+        checked.append(address)
+        await asyncio.sleep(70)
+
+    monkeypatch.setattr(site.host, "check_address", check)
+    client = site.client(timeout=100)
+    await client.start()
+    assert (checked, site.ours()) == ([POOL[0]], [POOL[0]])
+    assert dhcp6.RENEW in site.server.types()
+    await client.stop()
+
+
+async def test_a_port_that_is_taken(site):
+    transport, _ = await site.host.create_datagram_endpoint(asyncio.DatagramProtocol, ("fe80::1", 546))
+    with pytest.raises(TimeoutError, match="Address already in use"):
+        await site.client(timeout=3).start()
+    transport.close()
+
+
 async def test_an_address_that_is_taken_from_us_is_declined(site):
     client = site.client()
     await client.start()
@@ -263,6 +287,30 @@ async def test_the_link_local_address_may_come_later(network):
     assert site.ours() == [POOL[0]]
     assert any(isinstance(event, AddressAdded) for event in site.events)
     await client.stop()
+
+
+async def test_as_a_word_of_add_interface(network):
+    """With "slaac" beside it, as on a network whose router says "managed"."""
+    host, server_host = network.host("pc"), network.host("server", "fe80::9/64", "fd00:6::99/64")
+    lan = network.lan("office", server_host, delay=0.001)
+    server = await Server(server_host, server_host.interfaces[1]).start()
+    async with RouterAdvertiser(server_host, server_host.interfaces[1], ["fd00:6::/64"], managed=True):
+        interface = await host.add_interface(lan.port(), ["slaac", "dhcp6"])
+        own = {entry.origin: entry for entry in host.addresses.of(interface, 16)}
+        assert set(own) == {Origin.LINK_LOCAL, Origin.SLAAC, Origin.DHCP6}
+        assert own[Origin.DHCP6].address == POOL[0]
+        reply = await server_host.ping("fd00:6::1")
+        assert reply.source == "fd00:6::1"
+        await host.remove_interface(interface)
+    assert server.types() == [dhcp6.SOLICIT, dhcp6.REQUEST, dhcp6.RELEASE]
+
+
+async def test_add_interface_says_that_there_is_no_server(network):
+    host, other = network.host("pc"), network.host("other", "fe80::9/64")
+    lan = network.lan("office", other)
+    with pytest.raises(TimeoutError, match=r"no address by DHCPv6 on .* no server answered"):
+        await host.add_interface(lan.port(), ["dhcp6"], timeout=10)
+    assert [interface.name for interface in host.interfaces] == ["lo"]
 
 
 async def test_it_leaves_nothing(site):
