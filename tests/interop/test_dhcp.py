@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -141,7 +142,7 @@ async def test_an_address_that_is_taken_is_declined_to_dnsmasq(checked_capture, 
 
 
 @contextlib.asynccontextmanager
-async def server(capture, **options):
+async def server(capture, leases=None, **options):
     """Our server at 10.9.0.1, on a TAP whose kernel side has no address."""
     pool = Pool(
         network="10.9.0.0/24",
@@ -156,7 +157,7 @@ async def server(capture, **options):
         interface = await stack.add_interface(asyncstack.TapDevice("as0"), ["10.9.0.1/24"])
         await run("ip", "link", "set", "as0", "up")
         capture.attach(interface)
-        async with DhcpServer(stack, interface, pool) as one:
+        async with DhcpServer(stack, interface, pool, leases=leases) as one:
             yield stack, one
 
 
@@ -204,7 +205,7 @@ async def test_udhcpc_is_leased_renews_and_releases(checked_capture, tmp_path):
 async def test_dhclient_is_leased_renews_and_releases(checked_capture, tmp_path):
     path, notes = script(tmp_path)
     files = ("-lf", f"{tmp_path}/lease", "-pf", f"{tmp_path}/pid", "-cf", "/dev/null", "-sf", path)
-    async with server(checked_capture, lease_time=600, t1=3) as (_, ours):
+    async with server(checked_capture, tmp_path / "kept", lease_time=600, t1=3) as (_, ours):
         note = ("-e", f"NOTES={notes}")
         async with program("dhclient", "-4", "-d", *files, *note, "as0") as (_process, said):
             [bound] = await noted(notes, "BOUND")
@@ -217,6 +218,8 @@ async def test_dhclient_is_leased_renews_and_releases(checked_capture, tmp_path)
             assert count(said, "bad .*checksum") == 0
             async with program("dhclient", "-4", "-r", "-d", *files, *note, "as0"):
                 await until(lambda: not ours.bindings)
+    phases = [json.loads(line.partition(" ")[2])["phase"] for line in (tmp_path / "kept").open()]
+    assert phases == ["bound", "bound", "ended"]
 
 
 async def mac_of(name):

@@ -13,12 +13,12 @@ pytestmark = pytest.mark.virtual_time(limit=2_000_000)
 
 def site(net, **parameters):
     server, client = net.host("server", "10.0.0.1/24"), net.host("client")
-    link = net.link(server, client, ethernet=True, addresses=("10.0.0.1/24", ()), **parameters)
-    return server, client, link
+    net.link(server, client, ethernet=True, addresses=("10.0.0.1/24", ()), **parameters)
+    return server, client
 
 
 async def test_a_lease_and_a_conversation(network):
-    server, client, _ = site(network, delay=0.01)
+    server, client = site(network, delay=0.01)
     async with DhcpServer(server, server.interfaces[-1], Pool(**POOL, mtu=1400)) as dhcp:
         leased = Dhcp4Client(client, client.interfaces[-1])
         await leased.start()
@@ -46,7 +46,7 @@ async def test_a_lease_and_a_conversation(network):
 @pytest.mark.parametrize("loss", [0.1, 0.3, 0.5])
 async def test_a_lease_is_kept_over_a_link_that_loses(network, loss):
     """Whatever is lost, the two agree: while the client has an address the server knows of it."""
-    server, client, link = site(network, delay=0.02, jitter=0.05, loss=loss, duplicate=0.05, reorder=0.1)
+    server, client = site(network, delay=0.02, jitter=0.05, loss=loss, duplicate=0.05, reorder=0.1)
     pool = Pool(**POOL, lease_time=7200)
     async with DhcpServer(server, server.interfaces[-1], pool) as dhcp:
         leased = Dhcp4Client(client, client.interfaces[-1], timeout=3600)
@@ -57,14 +57,13 @@ async def test_a_lease_is_kept_over_a_link_that_loses(network, loss):
             if leased.lease is not None:
                 assert [one.address for one in dhcp.bindings] == [leased.lease.address]
         assert leased.state in (State.BOUND, State.RENEWING, State.REBINDING)
-        assert leased.lease.address == first or loss > 0.3
+        assert leased.lease.address == first
         await leased.stop()
-    assert link.ends
 
 
 async def test_a_server_that_comes_back_without_its_memory(network):
     """The client finds out at its renewal, and gets the same address again."""
-    server, client, _ = site(network)
+    server, client = site(network)
     interface = server.interfaces[-1]
     leased = Dhcp4Client(client, client.interfaces[-1])
     async with DhcpServer(server, interface, Pool(**POOL)):
@@ -78,7 +77,7 @@ async def test_a_server_that_comes_back_without_its_memory(network):
 
 
 async def test_who_leaves_makes_room(network):
-    server, client, _ = site(network)
+    server, client = site(network)
     interface, eth = server.interfaces[-1], client.interfaces[-1]
     async with DhcpServer(server, interface, Pool(**POOL | {"last": "10.0.0.100"}), check=0):
         first = Dhcp4Client(client, eth, client_id=b"\0first", release=False)
