@@ -218,7 +218,9 @@ async def test_dhclient_is_leased_renews_and_releases(checked_capture, tmp_path)
             assert count(said, "bad .*checksum") == 0
             async with program("dhclient", "-4", "-r", "-d", *files, *note, "as0"):
                 await until(lambda: not ours.bindings)
-    phases = [json.loads(line.partition(" ")[2])["phase"] for line in (tmp_path / "kept").open()]
+    phases = [
+        json.loads(line.partition(" ")[2])["phase"] for line in (tmp_path / "kept").read_text().splitlines()
+    ]
     assert phases == ["bound", "bound", "ended"]
 
 
