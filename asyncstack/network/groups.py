@@ -110,11 +110,11 @@ class Groups:
             for key in [key for key in table if key[1] == interface.index]:
                 del table[key]
 
-    def accepts(self, group: bytes, interface: Interface, source: bytes) -> bool:
+    def accepts(self, group: bytes, interface: Interface, source: bytes, queries: bool = False) -> bool:
         """Whether packets from `source` to `group` on `interface` are for us: every host's group, or one with a member
-        who wants them."""
+        who wants them. queries: they may be of IGMP or MLD, which no filter keeps out (RFC 3376 5)."""
         wanted = self._listening.get((group, interface.index))
-        return group in EVERY_HOSTS if wanted is None else wanted.passes(source)
+        return group in EVERY_HOSTS if wanted is None else queries or wanted.passes(source)
 
     def of(self, interface: Interface) -> list[tuple[bytes, SourceFilter]]:
         """The groups that have members on `interface`, and what it lets in of each."""

@@ -106,7 +106,8 @@ class Ipv6(NetworkLayer):
         owner = self._local.get(dst)
         if owner is not None:
             return "ipv6.martian" if owner.interface is loopback else ""
-        if dst[0] == 0xFF and self.addresses.groups.accepts(dst, interface, src):
+        may_query = packet.protocol == icmpv6.PROTOCOL
+        if dst[0] == 0xFF and self.addresses.groups.accepts(dst, interface, src, may_query):
             return ""
         return "" if self._wanted(packet) else "ipv6.not_ours"
 

@@ -166,6 +166,18 @@ async def test_queries_are_answered(network, group):
     assert site.packets[-1][0].dst == A("224.0.0.2" if len(group) == 4 else "ff02::2")
 
 
+@BOTH
+async def test_no_filter_keeps_queries_out(network, group):
+    """They come from a router to the group itself, in which it is no sender that anybody wants."""
+    site = Site(network)
+    site.join(group, bytes(len(group) - 1) + b"\7")
+    await asyncio.sleep(5)
+    site.packets.clear()
+    site.ask(Query(Version.THIRD, group, 1.0))
+    await asyncio.sleep(2)
+    assert [record.kind for record in site.said(group)] == [Kind.IS_INCLUDE]
+
+
 async def test_a_host_without_groups_remembers_an_older_router(network):
     site = Site(network)
     site.ask(general(GROUP4, Version.FIRST))
