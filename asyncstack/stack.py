@@ -212,7 +212,6 @@ class Stack(Interfaces, Calls):
 
         return Resolver(
             self.socket,
-            self.routes.reaches,
             loop=self.loop,
             clock=self.clock,
             rng=self._rng,

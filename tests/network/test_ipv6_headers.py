@@ -12,12 +12,12 @@ PAD = bytes.fromhex("0104 00000000")
 BAD_HOP = bytes.fromhex("8004 00000000")
 
 
-def packet(*headers, dst=US, payload=b"transpor", protocol=EXPERIMENT, length=None):
+def packet(*headers, src=PEER, dst=US, payload=b"transpor", protocol=EXPERIMENT, length=None):
     """A packet with `headers`: pairs of a number and what follows the two bytes that every header begins with."""
     numbers = [number for number, _ in headers] + [protocol]
     body = b"".join(bytes([numbers[at + 1], len(rest) // 8]) + rest for at, (_, rest) in enumerate(headers))
     size = len(body) + len(payload) if length is None else length
-    return ipv6.build(PEER, dst, numbers[0], size) + body + payload
+    return ipv6.build(src, dst, numbers[0], size) + body + payload
 
 
 def problem(replies):

@@ -8,7 +8,6 @@ import errno
 import ipaddress
 import random
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,14 +41,12 @@ class _Flight:
 class Resolver:
     """The DNS of one stack. Owned by `Stack`, as `Stack.resolver`.
 
-    `make_socket(family, type)` makes a socket of the stack, `reaches(address)` says whether it has a route there.
-    `config` may change: what is asked from then on goes by it.
+    `make_socket(family, type)` makes a socket of the stack. `config` may change: what is asked from then on goes by it.
     """
 
     def __init__(
         self,
         make_socket: MakeSocket,
-        reaches: Callable[[bytes], bool],
         *,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
@@ -62,7 +59,6 @@ class Resolver:
         self._make_socket = make_socket
         self._connections = Connections(make_socket, loop, clock)
         self._servers = tuple(config.nameservers)
-        self._reaches = reaches
         self._loop = loop
         self._clock = clock
         self._rng = rng
@@ -76,7 +72,6 @@ class Resolver:
         """Another one on the same stack, with a cache of its own, for who has to `close` it."""
         return Resolver(
             self._make_socket,
-            self._reaches,
             loop=self._loop,
             clock=self._clock,
             rng=self._rng,
@@ -144,7 +139,7 @@ class Resolver:
             worst = max(outcomes, key=lambda outcome: _GRAVITY.index(outcome.error))
             self._records(name, "/".join(kinds), worst)
         found = [parse_address(one.address) for one in records if isinstance(one, (A, AAAA))]
-        return Found(records[0].name, sorted(found, key=lambda address: not self._reaches(address)))
+        return Found(records[0].name, found)
 
     async def name_of(self, address: bytes) -> str:
         """The name that the zone of `address` has for it. Raises `DnsError`."""
