@@ -29,19 +29,27 @@ class Line:
         self._known = known
 
     async def send(self, sending: Sending, read: Callable[[int], Awaitable[bytes]]) -> None:
-        """Send to the end what `read(bytes)` gives; fewer bytes than asked for are the last."""
+        """Send to the end what `read(bytes)` gives; fewer bytes than asked for are the last. Its OSError fails the
+        transfer."""
         while not sending.is_over:
             if sending.room:
-                sending.supply(await read(sending.room), self._clock())
+                try:
+                    sending.supply(await read(sending.room), self._clock())
+                except OSError as exc:
+                    sending.fail(tftp.UNDEFINED, exc.strerror or "it can not be read")
             await self._exchange(sending)
         await self._flush(sending)
 
     async def receive(self, receiving: Receiving, write: Callable[[bytes], Awaitable[Any]]) -> None:
-        """Receive to the end; what has been written is acknowledged."""
+        """Receive to the end; what has been written is acknowledged. The OSError of `write` fails the transfer."""
         while not receiving.is_over:
             await self._exchange(receiving)
-            if data := receiving.received():
-                await write(data)
+            data = receiving.received()
+            try:
+                if data:
+                    await write(data)
+            except OSError as exc:
+                receiving.fail(tftp.DISK_FULL, exc.strerror or "it can not be written")
         await self._flush(receiving)
 
     async def linger(self, receiving: Receiving) -> None:
@@ -67,7 +75,8 @@ class Line:
         try:
             packet = tftp.parse(data)
         except WireError:
-            transfer.fail(tftp.ILLEGAL, "that is no packet of TFTP")
+            if not transfer.is_over:
+                transfer.fail(tftp.ILLEGAL, "that is no packet of TFTP")
         else:
             transfer.receive_packet(packet, self._clock())
 

@@ -15,7 +15,7 @@ from aiofiles.threadpool import wrap
 from asyncstack.application.files import IsDirectory, OpenFile, create_beneath, remove_beneath
 from asyncstack.application.tftp.line import Line
 from asyncstack.application.tftp.netascii import Decoder, encode
-from asyncstack.application.tftp.terms import Terms, answer
+from asyncstack.application.tftp.terms import Terms, answer, number
 from asyncstack.application.tftp.transfer import Receiving, Sending, State
 from asyncstack.counters import Counters
 from asyncstack.errors import WireError
@@ -167,15 +167,15 @@ class TftpServer:
             file.close()
 
     async def _write(self, request: Request, segments: list[str], client: tuple[Any, ...]) -> None:
-        size = request.options.get("tsize", "")
-        if size.isascii() and size.isdecimal() and int(size[:20]) > self._most_bytes:
+        size = number(request.options.get("tsize", ""))
+        if size > self._most_bytes:
             self._refuse(client, tftp.DISK_FULL, "Too large")
             return
         file = await asyncio.to_thread(create_beneath, self._root, segments)
         line, sock = self._line(client)
         done = False
         try:
-            terms, agreed = answer(request.options, self._terms, int(size[:20]) if size.isdecimal() else None)
+            terms, agreed = answer(request.options, self._terms, size)
             await sock.connect(client)
             opening = tftp.build(OptionAck(agreed) if agreed else tftp.Ack(0))
             receiving = Receiving(opening, terms, self._stack.clock(), most=self._most_bytes)

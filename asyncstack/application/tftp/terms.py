@@ -41,23 +41,28 @@ def offer(terms: Terms, size: int) -> Options:
     return options
 
 
+def number(value: str) -> int:
+    """An option's value; -1 for what is none."""
+    return int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else -1
+
+
 def answer(asked: Options, most: Terms, size: int | None) -> tuple[Terms, Options]:
     """What a server makes of `asked`, at most `most`, and what it says of that; what it does not know, or makes no
     sense, it passes over. size: of the file, None: unknown."""
     block, window, timeout = tftp.BLOCK_SIZE, 1, most.timeout
     agreed: Options = {}
     for name, value in asked.items():
-        number = int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else -1
-        if name == "blksize" and number in BLOCK_SIZES:
-            block = min(number, most.block)
+        given = number(value)
+        if name == "blksize" and given in BLOCK_SIZES:
+            block = min(given, most.block)
             agreed[name] = str(block)
-        elif name == "windowsize" and number in WINDOW_SIZES:
-            window = min(number, most.window)
+        elif name == "windowsize" and given in WINDOW_SIZES:
+            window = min(given, most.window)
             agreed[name] = str(window)
-        elif name == "timeout" and number in TIMEOUTS:
-            timeout = float(number)
+        elif name == "timeout" and given in TIMEOUTS:
+            timeout = float(given)
             agreed[name] = value
-        elif name == "tsize" and number >= 0 and size is not None:
+        elif name == "tsize" and given >= 0 and size is not None:
             agreed[name] = str(size)
     return Terms(block, window, timeout), agreed
 
@@ -66,12 +71,12 @@ def accept(agreed: Options, wanted: Terms) -> Terms:
     """What a client that wanted `wanted` makes of the answer. Raises ValueError for what it did not ask for."""
     block, window = tftp.BLOCK_SIZE, 1
     for name, value in agreed.items():
-        number = int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else -1
-        if name == "blksize" and number in BLOCK_SIZES and number <= wanted.block:
-            block = number
-        elif name == "windowsize" and number in WINDOW_SIZES and number <= wanted.window:
-            window = number
-        elif not (name == "tsize" and number >= 0):
+        given = number(value)
+        if name == "blksize" and given in BLOCK_SIZES and given <= wanted.block:
+            block = given
+        elif name == "windowsize" and given in WINDOW_SIZES and given <= wanted.window:
+            window = given
+        elif not (name == "tsize" and given >= 0):
             raise ValueError(f"{name}={value}")
     return Terms(block, window, wanted.timeout)
 

@@ -45,6 +45,7 @@ TRANSITIONS: Final = {
     (State.RUNNING, Input.FINISHED): State.DONE,
     (State.OPENING, Input.BROKEN): State.FAILED,
     (State.RUNNING, Input.BROKEN): State.FAILED,
+    (State.DONE, Input.BROKEN): State.FAILED,  # what was heard last can not be kept
 }
 
 
@@ -107,10 +108,10 @@ class Transfer:
             self._again(now)
 
     def fail(self, code: int, text: str) -> None:
-        """End it, and say so."""
-        if not self.is_over:
+        """End it, and say so in the place of what was to be said."""
+        if self.state is not State.FAILED:
             self.error = Error(code, text)
-            self._packets.append(tftp.build(self.error))
+            self._packets = [tftp.build(self.error)]
             self._apply(Input.BROKEN)
 
     def packets_to_send(self, now: float) -> list[bytes]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from asyncstack.application import tftp
+from asyncstack.application.tftp import server
 from asyncstack.errors import WireError
 from asyncstack.testing.plugin import async_fixture
 from asyncstack.wire import tftp as wire
@@ -164,13 +165,13 @@ async def test_nothing_is_written_outside(site, tmp_path, name):
 
 async def test_what_may_be_written(site):
     data = site.put_file("file", content(3000))
-    async with site.server() as server:
+    async with site.server() as serving:
         with pytest.raises(PermissionError, match="Access violation"):
             await tftp.put(site.client, "10.0.0.2", "new", b"x")
-        server._writable = True
+        serving._writable = True
         with pytest.raises(FileExistsError):
             await tftp.put(site.client, "10.0.0.2", "file", b"x")
-        server._most_bytes = 1000
+        serving._most_bytes = 1000
         with pytest.raises(OSError, match="No space left"):
             await tftp.put(site.client, "10.0.0.2", "new", data)
     assert sorted(os.listdir(site.folder)) == ["file"]
@@ -191,6 +192,35 @@ async def test_more_than_was_said(site):
         await asyncio.sleep(0.1)
         transport.close()
     assert os.listdir(site.folder) == []
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_a_disk_that_is_full(site, monkeypatch, size):
+    """Also if it is so at the last block, which is not acknowledged then."""
+
+    async def write(data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(server, "_into", lambda file, text: write)
+    async with site.server(writable=True):
+        with pytest.raises(OSError, match="No space left on device") as raised:
+            await tftp.put(site.client, "10.0.0.2", "new", content(size))
+        await asyncio.sleep(0.1)
+    assert (raised.value.errno, os.listdir(site.folder)) == (28, [])
+    assert site.ended() == {"failed": 1}
+
+
+async def test_a_file_that_can_not_be_read(site, monkeypatch):
+    async def read(self, size):
+        raise OSError(5, "Input/output error")
+
+    site.put_file("file", content(10))
+    monkeypatch.setattr(server.OpenFile, "read", read)
+    async with site.server():
+        with pytest.raises(OSError, match="Input/output error"):
+            await tftp.get(site.client, "10.0.0.2", "file")
+        await asyncio.sleep(0.1)
+    assert site.ended() == {"failed": 1}
 
 
 async def test_a_client_that_goes_away_leaves_no_half_file(site):
