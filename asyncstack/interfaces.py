@@ -169,8 +169,10 @@ class Interfaces:
 
     def _give(self, interface: Interface, addresses: Iterable[str], hops: Iterable[bytes]) -> None:
         """Addresses that nobody else has, and default routes by `hops`, which may be on their network."""
-        for text in addresses:
-            self.add_address(interface, *parse_interface(text))
+        own = [parse_interface(text) for text in addresses]
+        # a link-local address first: then none has to be made
+        for address, length in sorted(own, key=lambda one: not is_link_local(one[0])):
+            self.add_address(interface, address, length)
         for hop in hops:
             self.routes.add(bytes(len(hop)), 0, interface, hop)
 

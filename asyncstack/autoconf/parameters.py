@@ -15,7 +15,8 @@ from asyncstack.network.routing import RoutingTable
 from asyncstack.wire.ndp import RouterAdvertisement
 
 MAX_REACHABLE_TIME: Final = 3_600_000  # milliseconds, RFC 4861 6.2.1
-RETRANS_RANGE: Final = range(10, 60_001)  # milliseconds; Linux has the same least one
+RETRANS_RANGE: Final = range(10, 10_001)  # milliseconds; Linux has the same least one
+MIN_HOP_LIMIT: Final = 32  # a forged small one would cut off all but the nearest (CVE-2015-2922)
 
 
 def apply_parameters(record: RouterAdvertisement, interface: Interface, routes: RoutingTable) -> None:
@@ -27,7 +28,8 @@ def apply_parameters(record: RouterAdvertisement, interface: Interface, routes: 
     if record.retrans_timer in RETRANS_RANGE:
         neighbors.retrans = record.retrans_timer / 1000
     mtu = record.mtu if MINIMUM_IPV6 <= record.mtu <= interface.mtu else interface.advertised_mtu
-    _set(interface, routes, mtu, record.hop_limit or interface.advertised_hop_limit)
+    hop_limit = record.hop_limit if record.hop_limit >= MIN_HOP_LIMIT else interface.advertised_hop_limit
+    _set(interface, routes, mtu, hop_limit)
 
 
 def reset_parameters(interface: Interface, routes: RoutingTable) -> None:

@@ -178,7 +178,7 @@ class Slaac:
     def _serve(self, now: float) -> None:
         if self._interface.up:
             if self._solicitor.solicitations_to_send(now):
-                self._stack.ndp.ask_for_routers(self._interface, self._link_local)
+                self._stack.ndp.ask_for_routers(self._interface)
             for one in self._addresses.addresses_to_check(now):
                 self._check(one)
         for change, one in self._addresses.events():

@@ -239,10 +239,12 @@ class Ndp:
         question = NeighborSolicitation(address, nonce=nonce)
         self._send(_ethernet(interface), question, ANY_IPV6, group, multicast_mac(group))
 
-    def ask_for_routers(self, interface: Interface, source: bytes) -> None:
-        """Ask all routers on `interface`, an Ethernet one, to say what they have (RFC 4861 6.3.7); `source` is ours."""
+    def ask_for_routers(self, interface: Interface) -> None:
+        """Ask all routers on `interface`, an Ethernet one, to say what they have (RFC 4861 6.3.7, 4.1)."""
         link = _ethernet(interface)
-        self._send(link, RouterSolicitation(link.mac), source, ALL_ROUTERS, multicast_mac(ALL_ROUTERS))
+        own = [address for address in link.addresses if len(address) == 16 and is_link_local(address)]
+        source, mac = (own[0], link.mac) if own else (ANY_IPV6, b"")
+        self._send(link, RouterSolicitation(mac), source, ALL_ROUTERS, multicast_mac(ALL_ROUTERS))
 
     def _announce(self, link: EthernetLink, address: bytes) -> None:
         """Tell all on the link that `address` is ours now (RFC 4861 7.2.6)."""

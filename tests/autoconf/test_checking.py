@@ -141,6 +141,12 @@ async def test_an_interface_with_an_ipv6_address_has_a_link_local_one_without_a_
         assert reply.source == str(ip_address(theirs.address))
 
 
+async def test_one_that_is_given_is_enough():
+    async with Stack(seed=1) as a, Stack(seed=2) as b:
+        interface, _ = joined(a, b, ours=["2001:db8::5/64", "fe80::5/64"])
+        assert [str(entry) for entry in a.addresses.of(interface, 16)] == ["fe80::5/64", "2001:db8::5/64"]
+
+
 async def test_the_ethernet_address_may_be_part_of_it():
     async with Stack(StackConfig(address_generation="eui64"), seed=1) as a, Stack(seed=2) as b:
         interface, _ = joined(a, b, ours=["2001:db8::5/64"])

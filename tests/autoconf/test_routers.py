@@ -133,7 +133,7 @@ async def test_what_is_said_about_the_link():
         assert (path.mtu, path.hop_limit) == (1400, 33)
         assert pc.routes.lookup(packed("::1")).hop_limit == 64
         router.say(mtu=1279, reachable_time=3_600_001, retrans_timer=5)
-        router.say(mtu=1501, retrans_timer=60_001)
+        router.say(mtu=1501, retrans_timer=10_001, hop_limit=31)
         await asyncio.sleep(0.1)
         assert (neighbors.reachable_time, neighbors.retrans) == (5.0, 0.2)
         path = pc.routes.lookup(packed(FAR))
