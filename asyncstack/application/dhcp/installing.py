@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from asyncstack.application.dhcp.lease import Lease, Parameters
 from asyncstack.errors import os_error
 from asyncstack.network.addresses import Origin, common_prefix, format_address
+from asyncstack.wire.dhcp_options import ClasslessRoute
 
 if TYPE_CHECKING:
     from asyncstack.application.dhcp.host import Host
@@ -27,6 +29,7 @@ class Installed:
         self._source = source
         self._entry: InterfaceAddress | None = None
         self._routes: list[Route] = []
+        self._mtu = 0  # as it was told
 
     def has(self, address: bytes) -> bool:
         """Whether `address` is installed."""
@@ -44,11 +47,11 @@ class Installed:
 
     def update(self, parameters: Parameters) -> None:
         """Have in force what `parameters` say; what was there and stays is not touched."""
-        wanted = [(prefix, length, router) for prefix, length, router in parameters.routes]
+        wanted = dict.fromkeys(self._with_roads(parameters.routes))
         for route in list(self._routes):
             known = (route.prefix, route.prefix_length, route.gateway or _ON_LINK)
             if known in wanted:
-                wanted.remove(known)
+                del wanted[known]
             else:
                 self._remove_route(route)
         for prefix, length, router in wanted:
@@ -77,23 +80,24 @@ class Installed:
             )
             self._stack.remove_address(entry.address, gone)
 
+    def _with_roads(self, routes: Iterable[ClasslessRoute]) -> Iterator[ClasslessRoute]:
+        """`routes`, each behind a route to its router where that is on no network of ours: as clouds have it, which
+        give an address with a mask of 32 bits."""
+        networks = [] if self._entry is None else [(self._entry.address, self._entry.prefix_length)]
+        for prefix, length, router in routes:
+            if router == _ON_LINK:
+                networks.append((prefix, length))
+            elif not any(common_prefix(one, router) >= size for one, size in networks):
+                networks.append((router, 32))
+                yield router, 32, _ON_LINK
+            yield prefix, length, router
+
     def _add_route(self, prefix: bytes, length: int, router: bytes) -> None:
         gateway = None if router == _ON_LINK else router
-        routes, interface = self._stack.routes, self._interface
         try:
-            if gateway is not None and not self._reaches(gateway):
-                self._routes.append(routes.add(gateway, 32, interface))  # beside a mask of /32, as in clouds
-            self._routes.append(routes.add(prefix, length, interface, gateway))
+            self._routes.append(self._stack.routes.add(prefix, length, self._interface, gateway))
         except (OSError, ValueError):
             self._stack.counters["dhcp.route_refused"] += 1  # there is one, or the router is none
-
-    def _reaches(self, gateway: bytes) -> bool:
-        """Whether `gateway` is on a network that is known to be on the link."""
-        covered = self._entry is not None and self._entry.covers(gateway)
-        return covered or any(
-            route.gateway is None and common_prefix(route.prefix, gateway) >= route.prefix_length
-            for route in self._routes
-        )
 
     def _remove_route(self, route: Route) -> None:
         self._routes.remove(route)
@@ -103,8 +107,10 @@ class Installed:
             pass  # it went with the interface, or somebody took it out
 
     def _set_mtu(self, told: int) -> None:
+        """Not if nothing is said now nor was before: a router's advertisement may have set it."""
         interface = self._interface
-        mtu = min(told or interface.device.mtu, interface.device.mtu)
-        if interface.mtu != mtu:
-            interface.mtu = mtu
-            self._stack.routes.changed()
+        if told or self._mtu:
+            interface.mtu = min(told or interface.device.mtu, interface.device.mtu)
+            if told != self._mtu:
+                self._stack.routes.changed()
+        self._mtu = told

@@ -88,11 +88,36 @@ async def test_classless_routes_take_the_place_of_routers():
 
 @pytest.mark.virtual_time
 async def test_a_router_outside_of_a_network_of_one():
-    first, _, refused = await installed({1: b"\xff" * 4})
-    assert "10.0.0.1/32 dev eth0" in first and "0.0.0.0/0 via 10.0.0.1 dev eth0" in first and not refused
+    async with client_world() as (client, wire):
+        alone = LEASE | {1: b"\xff" * 4, 58: seconds(50)}
+        await lease(client, wire, alone)
+        table, generation = client.stack.routes, client.stack.routes.generation
+        first = [str(route) for route in table.routes() if route.interface is client.interface]
+        assert "10.0.0.1/32 dev eth0" in first and "0.0.0.0/0 via 10.0.0.1 dev eth0" in first
+        wire.answer(await wire.next(Type.REQUEST), Type.ACK, options=alone)
+        await asyncio.sleep(1)
+        assert table.generation == generation  # renewed, and nothing touched
+        await client.stop()
+        assert [route for route in table.routes() if route.interface is client.interface] == []
 
 
 @pytest.mark.virtual_time
 async def test_a_route_by_ourselves_is_refused_and_counted():
     first, _, refused = await installed({3: OFFERED})
     assert (first, refused) == (["10.0.0.0/24 dev eth0"], 1)
+
+
+@pytest.mark.virtual_time
+async def test_an_mtu_is_taken_back_and_another_ones_left_alone():
+    async with client_world() as (client, wire):
+        interface = client.interface
+        mtu = {26: (1400).to_bytes(2, "big")}
+        await lease(client, wire, LEASE | {58: seconds(50)} | mtu)
+        assert interface.mtu == 1400
+        wire.answer(await wire.next(Type.REQUEST), Type.ACK, options=LEASE | {58: seconds(50)})
+        await asyncio.sleep(1)
+        assert interface.mtu == 1500
+        interface.mtu = 1300  # somebody else's
+        wire.answer(await wire.next(Type.REQUEST), Type.ACK)
+        await asyncio.sleep(1)
+        assert interface.mtu == 1300
