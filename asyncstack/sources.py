@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from asyncstack.errors import os_error
 from asyncstack.events import Event, SourceFailed
-from asyncstack.network.addresses import parse_interface
+from asyncstack.network.addresses import parse_interface, parse_own
 
 if TYPE_CHECKING:
     from asyncstack.interfaces import Interfaces
@@ -66,6 +66,17 @@ def check_word(word: str) -> str:
             f"{word!r} is no source of addresses: give an address, or one of {', '.join(_KINDS)}"
         )
     return word
+
+
+def check_own(text: str, ethernet: bool) -> None:
+    """Raises ValueError unless `text` is an address with its prefix length, or the word of a source that works on such
+    an interface."""
+    if not is_word(text):
+        parse_own(text)
+    elif not ethernet:
+        raise ValueError(f"{check_word(text)} needs Ethernet: use a TAP instead of the TUN")
+    else:
+        check_word(text)
 
 
 def parse_addresses(texts: Iterable[str]) -> tuple[list[str], list[str]]:

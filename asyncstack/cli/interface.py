@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from asyncstack.config import StackConfig
+    from asyncstack.events import Event
+    from asyncstack.link.capture import Capture
     from asyncstack.link.device import Device
     from asyncstack.link.tuntap import TunTapDevice
     from asyncstack.loop.settings import InterfaceSettings
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class InterfaceOptions:
-    """What was asked for on the command line. Addresses are "10.9.0.2/24"."""
+    """What was asked for on the command line. Addresses are "10.9.0.2/24", or words such as "dhcp4"."""
 
     tun: str | None
     tap: str | None
@@ -34,7 +37,7 @@ class InterfaceOptions:
 
     def check(self, instead: str = "") -> None:
         """Raises click.UsageError for what makes no interface; `instead`: what could be said in its place."""
-        from asyncstack.network.addresses import parse_own
+        from asyncstack.sources import check_own
 
         if (self.tun is None) == (self.tap is None):
             raise click.UsageError(f"say which interface: one of --tun NAME and --tap NAME{instead}")
@@ -42,7 +45,7 @@ class InterfaceOptions:
             raise click.UsageError("the stack needs an address of its own: --address 10.9.0.2/24")
         for address in self.address:
             try:
-                parse_own(address)
+                check_own(address, ethernet=self.tap is not None)
             except ValueError as exc:
                 raise click.UsageError(f"--address: {exc}") from None
 
@@ -66,10 +69,19 @@ class InterfaceOptions:
 
     @property
     def gateways(self) -> list[str]:
-        """The next hops of the default routes: each `--gateway`, and for a family without one its `--peer`."""
+        """The next hops of the default routes: each `--gateway`, and for a family without one its `--peer`; not for
+        a family without a written address, whose routers are learned with its addresses."""
         peers = [peer.partition("/")[0] for peer in self.peer]
-        families = {":" in gateway for gateway in self.gateway}
-        return [*self.gateway, *(peer for peer in peers if (":" in peer) not in families)]
+        written = {":" in address for address in self.address if address not in self.words}
+        families = written - {":" in gateway for gateway in self.gateway}
+        return [*self.gateway, *(peer for peer in peers if (":" in peer) in families)]
+
+    @property
+    def words(self) -> list[str]:
+        """Where addresses come from that are not written out."""
+        from asyncstack.sources import is_word
+
+        return [address for address in self.address if is_word(address)]
 
     def settings(self) -> InterfaceSettings:
         """The same for a loop that opens it by itself. Raises SettingsError."""
@@ -89,9 +101,14 @@ class InterfaceOptions:
         given = {key: value for key, value in table.items() if value is not None}
         return read_table(InterfaceSettings, given, "the command line")
 
-    def urls(self, port: int, scheme: str = "http") -> list[str]:
-        """Where a browser finds what listens on `port` of each address."""
+    def urls(self, port: int, scheme: str = "http", stack: Stack | None = None) -> list[str]:
+        """Where a browser finds what listens on `port` of each address: those of `stack`, if it is there already."""
+        from asyncstack.network.addresses import format_address, is_link_local, is_loopback
+
         hosts = [address.partition("/")[0] for address in self.address]
+        if stack is not None and self.words:
+            own = stack.addresses.local
+            hosts = [format_address(one) for one in own if not is_loopback(one) and not is_link_local(one)]
         return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/" for host in hosts]
 
     @asynccontextmanager
@@ -102,14 +119,21 @@ class InterfaceOptions:
         from asyncstack.link.capture import Capture
         from asyncstack.stack import Stack
 
-        async with Stack(config) as stack:
-            interface = await stack.add_interface(device or self.device(), self.address, self.gateways)
-            if self.capture is None:
-                yield stack
-                return
-            async with Capture(self.capture) as capture:
-                capture.attach(interface)
-                yield stack
+        async with AsyncExitStack() as closing:
+            stack = await closing.enter_async_context(Stack(config))
+            if self.capture is not None:
+                capture = await closing.enter_async_context(Capture(self.capture))
+                stack.subscribe(partial(_capture, capture))
+            await stack.add_interface(device or self.device(), self.address, self.gateways)
+            yield stack
+
+
+def _capture(capture: Capture, event: Event) -> None:
+    """Capture each interface from its first packet on."""
+    from asyncstack.events import InterfaceUp
+
+    if isinstance(event, InterfaceUp) and event.interface.name != "lo":
+        capture.attach(event.interface)
 
 
 port_option = click.option(

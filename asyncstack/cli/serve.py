@@ -85,7 +85,7 @@ async def serve_on_interface(service: Service, interface: InterfaceOptions) -> N
     async with interface.stack() as stack:
 
         async def listening(port: int) -> None:
-            for url in interface.urls(port, service.scheme):
+            for url in interface.urls(port, service.scheme, stack):
                 click.echo(f"asyncstack: serving {url} (Ctrl-C ends it)")
 
         await service.serve(stack, listening)

@@ -21,6 +21,8 @@ def check(interface: InterfaceOptions, port: int, published: bool) -> None:
         raise click.UsageError("--workers needs the queues of a --tun or --tap: a simulated network has none")
     if port == 0:
         raise click.UsageError("--workers needs a port that all of them serve: --port 80")
+    if interface.words:
+        raise click.UsageError(f"--workers share addresses: write them out instead of {interface.words[0]}")
     if interface.capture:
         raise click.UsageError("--capture is for one process: leave out --workers")
 

@@ -9,15 +9,17 @@ the default executor, whose threads write captures, else with the loop.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 from asyncio import SelectorEventLoop  # the standard library's own, whatever stands in its place later
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncstack.application.forwarder import Forwarder
 from asyncstack.errors import os_error
+from asyncstack.events import Event, InterfaceUp
 from asyncstack.link.capture import Capture
 from asyncstack.link.device import Device
 from asyncstack.link.tap import TapDevice
@@ -50,7 +52,7 @@ class Opening:
         """
         settings, network = self.settings, self.settings.network
         if settings.interface:
-            self._devices = [_device(one) for one in settings.interface]
+            self._devices = [_device(one) for one in settings.interface if not one.words]
             _in_thread(self._open_devices, loop)
         with _running(loop):
             if network is None:
@@ -60,6 +62,8 @@ class Opening:
             names = cast("dict[str, list[str]]", self.stack.names.table)
             names.update({name.lower(): addresses for name, addresses in settings.hosts.items()})
             for one in settings.interface:
+                if one.words:
+                    continue
                 interface = self.stack.attach(self._devices[0], one.addresses, one.gateway)
                 del self._devices[0]
                 if one.capture is not None:
@@ -71,6 +75,26 @@ class Opening:
             for publish in network.publish:
                 self._listening.append((publish, _listen(*host_port(publish.at))))
         self._starting = loop.create_task(self._start())
+
+    @property
+    def waits(self) -> bool:
+        """Whether there are addresses to wait for, by `configure`."""
+        return any(one.words for one in self.settings.interface)
+
+    async def configure(self) -> None:
+        """Add the interfaces whose addresses others give; the loop runs, and of the program nothing does yet.
+
+        Raises as `Stack.add_interface`.
+        """
+        stack = self.stack
+        if stack is None:
+            return
+        for one in self.settings.interface:
+            if one.words:
+                ends = _captured(stack, self._capture(one.capture)) if one.capture is not None else None
+                await stack.add_interface(_device(one), one.addresses, one.gateway)
+                if ends is not None:
+                    ends()
 
     async def _open_devices(self, loop: asyncio.AbstractEventLoop) -> None:
         for device in self._devices:
@@ -141,13 +165,35 @@ class OpeningLoop(asyncio.AbstractEventLoop):
         super().__init__(*args, **kwds)
         self._opening = opening
         self._opened: Opening | None = None
+        self._held: list[asyncio.Handle] = []
+        if opening is not None and opening.waits:
+            self.call_soon = self._hold  # type: ignore[method-assign,assignment]
 
     def run_forever(self) -> None:
         """As asyncio's. The first time, `opening` is opened before anything else, which may raise its errors."""
         if self._opening is not None and asyncio._get_running_loop() is None:  # else this one will not run
             self._opened, self._opening = self._opening, None
-            self._opened.open(self)
+            if self._opened.waits:
+                self._open_and_wait(self._opened)
+            else:
+                self._opened.open(self)
         super().run_forever()
+
+    def _open_and_wait(self, opened: Opening) -> None:
+        """The loop turns already while addresses are waited for; the program's first steps are held back until then."""
+        del self.call_soon
+        try:
+            opened.open(self)
+            self.run_until_complete(opened.configure())
+        finally:
+            for handle in self._held:
+                self.call_soon(_run_held, handle)
+            self._held.clear()
+
+    def _hold(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._held.append(handle)
+        return handle
 
     async def shutdown_default_executor(self, *args: Any, **kwds: Any) -> None:
         """As asyncio's; the loop's own stack is closed before."""
@@ -165,6 +211,11 @@ class OpeningLoop(asyncio.AbstractEventLoop):
                 self.run_until_complete(opened.close())
         finally:
             super().close()
+
+
+def _run_held(handle: asyncio.Handle) -> None:
+    if not handle.cancelled():
+        handle._run()
 
 
 @contextmanager
@@ -187,6 +238,16 @@ def _in_thread(work: Any, *args: Any) -> None:
 
     with ThreadPoolExecutor(1, "asyncstack-opening") as pool:
         pool.submit(run).result()
+
+
+def _captured(stack: Stack, capture: Capture) -> Callable[[], None]:
+    """Capture what the next interface sends and receives from its first packet on. Returns what ends the waiting."""
+
+    def told(event: Event) -> None:
+        if isinstance(event, InterfaceUp):
+            capture.attach(event.interface)
+
+    return stack.subscribe(told)
 
 
 def _device(settings: InterfaceSettings) -> Device:

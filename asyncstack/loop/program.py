@@ -22,6 +22,7 @@ from asyncstack.network.addresses import format_address, is_loopback, parse_addr
 
 if TYPE_CHECKING:
     from asyncstack.loop.settings import Settings
+    from asyncstack.stack import Stack
 
 
 class Territory:
@@ -36,11 +37,25 @@ class Territory:
         self._networks = [ipaddress.ip_network((address, length), strict=False) for address, length in own]
         gateways = [parse_address(one) for interface in settings.interface for one in interface.gateway]
         self._default = {len(gateway) for gateway in gateways}
+        self._hosts: list[bytes] = []  # of a simulated network
         if settings.network is not None:
             for name, addresses in settings.network.hosts.items():
                 self._names[name.lower()] = [address.partition("/")[0] for address in addresses]
-                own += map(parse_interface, addresses)
-        self._own = [address for address, _ in own]  # the program's first
+                self._hosts += [parse_interface(address)[0] for address in addresses]
+        self._own = [*(address for address, _ in own), *self._hosts]  # the program's first
+
+    def follow(self, stack: Stack) -> None:
+        """Have it be what `stack` has, now and later: some of its addresses were not known before."""
+        self._learn(stack)
+        stack.subscribe(lambda event: self._learn(stack))
+
+    def _learn(self, stack: Stack) -> None:
+        own = [one for one in stack.addresses.local.values() if not is_loopback(one.address)]
+        self._networks = [ipaddress.ip_network((one.address, one.prefix_length), strict=False) for one in own]
+        self._default = {
+            len(route.prefix) for route in stack.routes.routes() if route.gateway and not route.prefix_length
+        }
+        self._own = [*(one.address for one in own), *self._hosts]
 
     def local(self, host: object) -> bytes | None:
         """The address of the stack that binding to `host` means; any address is the stack's."""
@@ -162,6 +177,16 @@ class LeasedOpening(Opening):
         except BaseException as exc:
             self._program.failure = exc
             raise
+
+    async def configure(self) -> None:
+        """As `Opening.configure`."""
+        try:
+            await super().configure()
+        except BaseException as exc:
+            self._program.failure = exc
+            raise
+        if self.stack is not None:
+            self._program.territory.follow(self.stack)
 
     async def close(self) -> None:
         """As `Opening.close`."""

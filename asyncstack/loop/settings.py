@@ -4,7 +4,7 @@
 
     [[interface]]                           # one on the kernel; `tap = ` for a TAP
     tun = "as0"
-    addresses = ["10.9.0.2/24", "fd09::2/64"]
+    addresses = ["10.9.0.2/24", "fd09::2/64"]   # or, on a TAP, "dhcp4", "slaac", "dhcp6", "link-local"
     peer = "10.9.0.1/24"                    # the kernel's own address on it
     gateway = "10.9.0.1"                    # the default route; without one all but 10.9.0.0/24 is the kernel's
     mtu = 1500
@@ -56,6 +56,7 @@ from asyncstack.config import StackConfig
 from asyncstack.link.kernel import parse_peer
 from asyncstack.loop.tables import SettingsError, read_table
 from asyncstack.network.addresses import parse_address, parse_interface, parse_own
+from asyncstack.sources import check_own, is_word
 from asyncstack.testing.impairment import Impairments
 
 PREFIX: Final = "ASYNCSTACK_"
@@ -63,7 +64,8 @@ PREFIX: Final = "ASYNCSTACK_"
 
 @dataclass(slots=True)
 class InterfaceSettings:
-    """A TUN or TAP. Addresses have prefix lengths. `gateway`, the default route, may be one of each family."""
+    """A TUN or TAP. Addresses have prefix lengths, or are words such as "dhcp4" (on a TAP). `gateway`, the
+    default route, may be one of each family."""
 
     tun: str | None = None
     tap: str | None = None
@@ -81,9 +83,15 @@ class InterfaceSettings:
             )
         if not self.addresses:
             raise ValueError('addresses: the stack needs one of its own, such as "10.9.0.2/24"')
-        _check("addresses", parse_own, self.addresses)
+        ethernet = self.tap is not None
+        _check("addresses", lambda text: check_own(text, ethernet), self.addresses)
         _check("peer", parse_peer, self.peer)
         _check("gateway", parse_address, self.gateway)
+
+    @property
+    def words(self) -> list[str]:
+        """Where addresses come from that are not written out (`asyncstack.sources`)."""
+        return [text for text in self.addresses if is_word(text)]
 
 
 @dataclass(slots=True)
@@ -202,8 +210,8 @@ class Settings:
 
     @property
     def addresses(self) -> list[tuple[bytes, int]]:
-        """(address, prefix length) of each of the program's own addresses."""
-        texts = [text for one in self.interface for text in one.addresses]
+        """(address, prefix length) of each of the program's own addresses, as far as they are written out."""
+        texts = [text for one in self.interface for text in one.addresses if not is_word(text)]
         if self.network is not None:
             texts += self.network.hosts[self.network.program]
         return [parse_interface(text) for text in texts]

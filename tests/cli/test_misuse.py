@@ -38,6 +38,14 @@ MISTAKES = {
     "two interfaces": (("serve", ".", *TUN, "--tap", "as1"), "one of --tun NAME and --tap NAME"),
     "a TUN without address": (("serve", ".", "--tun", "as0"), "--address 10.9.0.2/24"),
     "no address": (("serve", ".", "--tun", "as0", "--address", "10.9.0"), "'10.9.0'"),
+    "a word on a TUN": (
+        ("ping", "10.9.0.1", "--tun", "as0", "--address", "dhcp4"),
+        "--address: dhcp4 needs Ethernet: use a TAP",
+    ),
+    "workers on what is leased": (
+        ("serve", ".", "--tap", "as0", "--address", "dhcp4", "--workers", "2"),
+        "--workers share addresses: write them out instead of dhcp4",
+    ),
     "an address without length": (
         ("ping", "10.9.0.1", "--tun", "as0", "--address", "fd09::2"),
         "--address: 'fd09::2' needs a prefix length, such as fd09::2/64",

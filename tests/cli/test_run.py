@@ -602,7 +602,7 @@ MISTAKES = {
     ),
     "what is no address": (
         ("run", "--tun", "as0", "--address", "x", "script.py"),
-        "--address: 'x' does not appear",
+        "--address: 'x' is no source of addresses: give an address, or one of dhcp4, slaac, dhcp6, link-local",
     ),
 }
 

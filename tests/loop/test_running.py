@@ -405,6 +405,8 @@ def test_an_address_twice(netns):
 
 def test_a_loop_is_closed_though_its_stack_could_not_be():
     class Broken:
+        waits = False
+
         def open(self, loop):
             pass
 

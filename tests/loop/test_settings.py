@@ -76,6 +76,14 @@ def test_an_interface(write):
     assert settings.stack.time_wait_limit == StackConfig().time_wait_limit
 
 
+def test_an_interface_whose_addresses_come_by_themselves(write):
+    settings = Settings.read(
+        write('[[interface]]\ntap = "as0"\naddresses = ["dhcp4", "fd09::2/64", "slaac"]')
+    )
+    assert settings.interface[0].words == ["dhcp4", "slaac"]
+    assert settings.addresses == [(parse_address("fd09::2"), 64)]
+
+
 def test_a_network(write):
     network = Settings.read(write(NETWORK)).network
     assert network.hosts == {"client": ["10.8.0.1/24"], "server": ["10.8.0.2/24"]}
@@ -134,6 +142,14 @@ MISTAKES = {
     "an address without length": (
         INTERFACE.replace("10.9.0.2/24", "10.9.0.2"),
         ": interface 1: addresses: '10.9.0.2' needs a prefix length, such as 10.9.0.2/24",
+    ),
+    "no such word": (
+        INTERFACE.replace("10.9.0.2/24", "dhcp"),
+        ": interface 1: addresses: 'dhcp' is no source of addresses: give an address, or one of dhcp4",
+    ),
+    "a word on a TUN": (
+        INTERFACE.replace("10.9.0.2/24", "dhcp4"),
+        ": interface 1: addresses: dhcp4 needs Ethernet",
     ),
     "a host without length": (
         NETWORK.replace("10.8.0.2/24", "10.8.0.2"),
