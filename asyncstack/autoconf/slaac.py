@@ -61,6 +61,7 @@ class Slaac:
             lambda prefix, counter: stack.own_address(interface, prefix, counter), rng, counters, lives
         )
         self._routes: dict[_RouteKey, Route] = {}
+        self._synced: tuple[list[tuple[bytes, int]], dict[tuple[bytes, int], bytes]] = [], {}
         self._checks: dict[AddressCheck, Done] = {}
         self._usable: asyncio.Future[None] | None = None  # while `start` waits
         self._heard: RouterAdvertisement | None = None  # the last one
@@ -266,10 +267,12 @@ class Slaac:
     # routes
 
     def _sync_routes(self) -> None:
-        wanted: dict[_RouteKey, int] = {
-            (*prefix, None): PREFIX_METRIC for prefix in self._prefixes.prefixes()
-        }
-        for destination, router in self._routers.routes().items():
+        prefixes, routers = self._prefixes.prefixes(), self._routers.routes()
+        if prefixes == self._synced[0] and routers is self._synced[1]:
+            return
+        self._synced = prefixes, routers
+        wanted: dict[_RouteKey, int] = {(*prefix, None): PREFIX_METRIC for prefix in prefixes}
+        for destination, router in routers.items():
             wanted[(*destination, router)] = ROUTER_METRIC
         for key in [key for key in self._routes if key not in wanted]:
             self._drop_route(key)
@@ -283,6 +286,7 @@ class Slaac:
             self._routes[key] = self._stack.routes.add(prefix, length, self._interface, gateway, metric)
         except OSError:  # somebody has typed it, with this metric
             self._interface.counters["ndp.routes_refused"] += 1
+            self._synced = [], {}  # try again with the next advertisement
 
     def _drop_route(self, key: _RouteKey) -> None:
         route = self._routes.pop(key)

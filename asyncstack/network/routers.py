@@ -57,6 +57,9 @@ class Routers:
         self._counters = counters
         self._routers: dict[bytes, _Router] = {}
         self._offers: dict[Destination, dict[bytes, _Offer]] = {}  # by destination and router
+        # what follows from these, until they change: a flood that changes nothing costs little
+        self._routes: dict[Destination, bytes] | None = None
+        self._deadline: float | None = None
 
     def __len__(self) -> int:
         return len(self._routers)
@@ -68,7 +71,7 @@ class Routers:
         router = self._routers.get(source)
         if router is None:
             router = _Router(source)
-        router.failed = -math.inf  # it lives; if it does not hear us, that is found out again
+        self._set_failed(router, -math.inf)  # it lives; if it does not hear us, that is found out again
         offers = {DEFAULT: RouteInformation(*DEFAULT, record.preference, record.lifetime)}
         for route in record.routes:
             offers[_masked(route)] = route
@@ -81,14 +84,30 @@ class Routers:
         if offer.lifetime == 0:
             self._drop(destination, router)
         elif router.address in known:
-            known[router.address].preference = offer.preference
-            known[router.address].expires = until(offer.lifetime, now)
+            self._refresh(known[router.address], offer, now)
         elif self._has_room(router):
             self._routers[router.address] = router
             made = _Offer(router, offer.preference, until(offer.lifetime, now))
             self._offers.setdefault(destination, {})[router.address] = made
+            self._changed()
         else:
             self._counters["ndp.routes_refused"] += 1
+
+    def _refresh(self, known: _Offer, offer: RouteInformation, now: float) -> None:
+        if known.preference != offer.preference:
+            known.preference = offer.preference
+            self._changed()
+        known.expires = until(offer.lifetime, now)
+        self._deadline = None
+
+    def _changed(self) -> None:
+        self._routes = self._deadline = None
+
+    def _set_failed(self, router: _Router, failed: float) -> None:
+        if router.failed != failed:
+            router.failed = failed
+            router.probe_at = failed + PROBE_INTERVAL if failed > -math.inf else math.inf
+            self._changed()
 
     def _has_room(self, router: _Router) -> bool:
         if router.address not in self._routers:
@@ -99,8 +118,7 @@ class Routers:
         """`address`, perhaps a router, has answered or was given up."""
         router = self._routers.get(address)
         if router is not None:
-            router.failed = -math.inf if answers else now
-            router.probe_at = math.inf if answers else now + PROBE_INTERVAL
+            self._set_failed(router, -math.inf if answers else now)
 
     def no_router(self, address: bytes) -> None:
         """`address` has said that it is no router (RFC 4861 7.2.5)."""
@@ -121,8 +139,13 @@ class Routers:
     # outputs
 
     def routes(self) -> dict[Destination, bytes]:
-        """The router for each destination. A route whose routers do not answer is left to the default router if that
-        does (RFC 4191 3.2)."""
+        """The router for each destination: the same object as before, if nothing has changed. A route whose routers do
+        not answer is left to the default router if that does (RFC 4191 3.2)."""
+        if self._routes is None:
+            self._routes = self._choose()
+        return self._routes
+
+    def _choose(self) -> dict[Destination, bytes]:
         best = {destination: self._best(destination) for destination in self._offers}
         default = best.get(DEFAULT)
         spared = default is not None and default.failed == -math.inf
@@ -137,11 +160,17 @@ class Routers:
         due = [router for router in self._missed() if router.probe_at <= now]
         for router in due:
             router.probe_at = now + PROBE_INTERVAL
+            self._deadline = None
         return [router.address for router in due]
 
     @property
     def deadline(self) -> float:
         """When to call `timer_expired` and `probes_to_send`; `math.inf` for never."""
+        if self._deadline is None:
+            self._deadline = self._earliest()
+        return self._deadline
+
+    def _earliest(self) -> float:
         ends = [offer.expires for offers in self._offers.values() for offer in offers.values()]
         return min(*ends, *(router.probe_at for router in self._missed()), math.inf, math.inf)
 
@@ -162,12 +191,15 @@ class Routers:
 
     def _drop(self, destination: Destination, router: _Router) -> None:
         offers = self._offers.get(destination, {})
-        offers.pop(router.address, None)
-        if not offers:
-            self._offers.pop(destination, None)
+        if offers.pop(router.address, None) is not None:
+            self._changed()
+            if not offers:
+                del self._offers[destination]
 
     def _forget_idle(self, router: _Router) -> None:
-        if not any(router.address in offers for offers in self._offers.values()):
+        if router.address in self._routers and not any(
+            router.address in offers for offers in self._offers.values()
+        ):
             self._routers.pop(router.address, None)
 
 

@@ -172,3 +172,20 @@ async def test_a_flood_of_false_routers_finds_no_room_and_costs_the_true_one_not
         assert len(interface.link.neighbors6.entries) <= pc.config.neighbor_limit
         assert own in addresses(pc)
         assert pc.counters["ndp.routes_refused"] > 1000
+
+
+async def test_a_route_that_somebody_has_typed_stays():
+    async with site("r") as (_, lan, pc, router):
+        interface = await configured(lan, pc, router)
+        [ours] = [route for route in pc.routes.routes() if str(route).startswith("::/0")]
+        pc.routes.remove(ours)
+        typed = pc.routes.add(bytes(16), 0, interface, packed("fe80::9"), 1024)
+        router.say(lifetime=0)
+        await asyncio.sleep(0.1)
+        router.say()
+        await asyncio.sleep(0.1)
+        assert [route for route in pc.routes.routes() if str(route).startswith("::/0")] == [typed]
+        pc.routes.remove(typed)
+        router.say()
+        await asyncio.sleep(0.1)
+        assert "::/0 via fe80::1" in routes(pc, interface)

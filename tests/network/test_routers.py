@@ -136,3 +136,26 @@ def test_both_tables_are_bounded_and_who_is_there_stays():
     routers.timer_expired(601.0)
     say(routers, A, 602.0, 1800, 1)
     assert default(routers) == A
+
+
+def test_what_changes_nothing_is_the_same_object():
+    """A flood of advertisements, true or false, has no routes compared."""
+    routers = made()
+    say(routers, A, 0.0)
+    before = routers.routes()
+    say(routers, A, 1.0)
+    say(routers, B, 1.0, 0)
+    routers.neighbor_settled(B, False, 1.0)
+    assert routers.routes() is before
+    assert routers.deadline == 1801.0
+    for number, change in enumerate(
+        [
+            lambda: say(routers, B, 2.0),
+            lambda: say(routers, B, 2.0, 1800, 1),
+            lambda: routers.neighbor_settled(B, False, 3.0),
+            lambda: routers.no_router(B),
+        ]
+    ):
+        before = routers.routes()
+        change()
+        assert routers.routes() is not before, number
