@@ -140,3 +140,11 @@ async def test_a_connection_goes_on_over_the_better_router():
         unicast = {mac for mac in to if not mac[0] & 1}
         assert unicast == {second.link.mac}
         writer.close()
+
+
+def test_where_they_are_not_accepted_they_are_ignored():
+    host = Host()
+    host.routes.add(bytes(4), 0, host.eth0, A(ROUTER))
+    host.receive(redirect())
+    assert next_hop(host) == A(ROUTER)
+    assert host.counters == {"icmp.ignored": 1}
