@@ -22,6 +22,7 @@ SANS_IO = {
     "asyncstack.application.dhcp.bindings",
     "asyncstack.application.dhcp.lease",
     "asyncstack.application.dhcp.machine",
+    "asyncstack.application.dhcp.outcomes",
     "asyncstack.application.dhcp.pool",
     "asyncstack.application.dhcp.retry",
     "asyncstack.application.dhcp.serving",

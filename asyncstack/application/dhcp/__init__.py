@@ -11,7 +11,8 @@
 The client:
 
 - `client`      `Dhcp4Client`: the shell, with the port and the timer
-- `machine`     what it decides; `states` its table, `asking` its messages, `retry` when it repeats them
+- `machine`     what it decides; `states` its table, `outcomes` what comes out, `asking` its messages, `retry` when
+                it repeats them
 - `lease`       what a server has given, read from an ACK
 - `installing`  what of that goes into the stack
 
@@ -23,12 +24,11 @@ The server:
 - `keeping`     what waits for the disk; `lease_file` what is there
 """
 
-from asyncstack.application.dhcp.bindings import Binding
+from asyncstack.application.dhcp.bindings import Binding, BindingAdded, BindingRemoved
 from asyncstack.application.dhcp.client import Dhcp4Client
 from asyncstack.application.dhcp.lease import Lease, Parameters
 from asyncstack.application.dhcp.pool import Pool
 from asyncstack.application.dhcp.server import DhcpServer
-from asyncstack.application.dhcp.serving import BindingAdded, BindingRemoved
 
 __all__ = [
     "Binding",

@@ -43,6 +43,24 @@ class Binding:
         )
 
 
+@dataclass(slots=True)
+class BindingAdded:
+    """A client has a lease; or is called otherwise than before."""
+
+    binding: Binding
+
+
+@dataclass(slots=True)
+class BindingRemoved:
+    """It has it no more: `reason`."""
+
+    binding: Binding
+    reason: str
+
+
+Event = BindingAdded | BindingRemoved
+
+
 class Bindings:
     """The table, never larger than its `pools`."""
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from asyncstack.application.dhcp.asking import Asking, client_id_of
 from asyncstack.application.dhcp.installing import Installed
 from asyncstack.application.dhcp.lease import Lease, Parameters
-from asyncstack.application.dhcp.machine import Bound, Check, ClientMachine, Event, Informed, Lost
+from asyncstack.application.dhcp.machine import ClientMachine
 from asyncstack.application.dhcp.neighbor import resolved
+from asyncstack.application.dhcp.outcomes import Bound, Check, Event, Informed, Lost
 from asyncstack.application.dhcp.retry import FIRST_RETRY
 from asyncstack.application.dhcp.states import State
 from asyncstack.errors import WireError, os_error

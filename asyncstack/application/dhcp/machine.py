@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
 from typing import Final
 
 from asyncstack.application.dhcp.asking import Asking
 from asyncstack.application.dhcp.lease import Lease, Parameters
+from asyncstack.application.dhcp.outcomes import Bound, Check, Event, Informed, Lost, Outgoing
 from asyncstack.application.dhcp.retry import Backoff, renewal_retry
 from asyncstack.application.dhcp.states import TRANSITIONS, Input, State
 from asyncstack.network.addresses import ANY_IPV4, LIMITED_BROADCAST, format_address
@@ -24,47 +24,6 @@ from asyncstack.wire.dhcp import REPLY, Message, Type
 REQUEST_TRIES: Final = 4  # for an address that was offered, and for parameters
 REBOOT_TRIES: Final = 2  # for one that was ours before
 SETBACK: Final = 10.0  # seconds after a DECLINE (RFC 2131 3.1), and after the second NAK in a row
-
-
-@dataclass(slots=True)
-class Outgoing:
-    """A message to send."""
-
-    message: Message
-    source: bytes
-    destination: bytes
-
-
-@dataclass(slots=True)
-class Check:
-    """Somebody has to look whether the address of `lease` is used by another host, and say so to `checked`."""
-
-    lease: Lease
-
-
-@dataclass(slots=True)
-class Bound:
-    """`lease` counts from now on: another time, perhaps other parameters, but the address that was checked."""
-
-    lease: Lease
-
-
-@dataclass(slots=True)
-class Lost:
-    """The address of `lease` is not ours any more."""
-
-    lease: Lease
-    reason: str
-
-
-@dataclass(slots=True)
-class Informed:
-    """The answer to `inform`; None: there is none."""
-
-    parameters: Parameters | None
-
-
-Event = Check | Bound | Lost | Informed
 
 
 class ClientMachine:

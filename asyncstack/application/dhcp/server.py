@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.application.dhcp.answering import Reply
-from asyncstack.application.dhcp.bindings import Binding, Phase
+from asyncstack.application.dhcp.bindings import Binding, Event, Phase
 from asyncstack.application.dhcp.keeping import Keeping
 from asyncstack.application.dhcp.neighbor import is_used
 from asyncstack.application.dhcp.pool import Pool, check_apart
-from asyncstack.application.dhcp.serving import Event, ServerMachine
+from asyncstack.application.dhcp.serving import ServerMachine
 from asyncstack.errors import WireError, os_error
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.udp.interface_port import InterfacePort

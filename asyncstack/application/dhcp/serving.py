@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from asyncstack.application.dhcp.answering import Reply, answer, hostname_of
-from asyncstack.application.dhcp.bindings import Binding, Bindings, Phase
+from asyncstack.application.dhcp.bindings import Binding, BindingAdded, BindingRemoved, Bindings, Event, Phase
 from asyncstack.application.dhcp.pool import Pool
 from asyncstack.counters import Counters
 from asyncstack.network.rate_limit import TokenBucket
@@ -26,24 +25,6 @@ CHECKS_LIMIT: Final = 512  # at a time
 OFFER_SECONDS: Final = 60.0  # that an offer is held open
 DECLINE_SECONDS: Final = 600.0  # that an address is set aside because another host uses it
 _LINK_SELECTION: Final = 5  # suboption of the relay agent's, RFC 3527
-
-
-@dataclass(slots=True)
-class BindingAdded:
-    """A client has a lease; or is called otherwise than before."""
-
-    binding: Binding
-
-
-@dataclass(slots=True)
-class BindingRemoved:
-    """It has it no more: `reason`."""
-
-    binding: Binding
-    reason: str
-
-
-Event = BindingAdded | BindingRemoved
 
 
 class ServerMachine:

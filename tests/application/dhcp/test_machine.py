@@ -4,7 +4,8 @@ import math
 import random
 
 from asyncstack.application.dhcp.asking import Asking, client_id_of
-from asyncstack.application.dhcp.machine import Check, ClientMachine
+from asyncstack.application.dhcp.machine import ClientMachine
+from asyncstack.application.dhcp.outcomes import Check
 from asyncstack.application.dhcp.states import TRANSITIONS, Input, State
 from asyncstack.wire.dhcp import REPLY, Message, Type
 from tests.application.dhcp.world import LEASE, MAC, OFFERED, seconds

@@ -7,6 +7,9 @@ from socket import inet_aton
 import pytest
 
 from asyncstack.application.dhcp import BindingAdded, BindingRemoved, DhcpServer, Pool
+from asyncstack.link.memory import memory_pair
+from asyncstack.stack import Stack
+from asyncstack.wire import ipv4, udp
 from asyncstack.wire.dhcp import Type
 from tests.application.dhcp.offices import POOL, US, mac, office
 from tests.application.dhcp.world import BROADCAST, EVERYBODY, NOBODY, seconds
@@ -253,3 +256,65 @@ async def test_what_is_wrong_is_said():
             async with DhcpServer(wire.server.stack, wire.server.interface, Pool(**POOL)):
                 pass
         assert raised.value.errno == errno.EADDRINUSE
+
+
+async def test_what_does_not_fit_is_left_out_the_least_wanted_first():
+    many = {224: bytes(200), 225: bytes(200), 226: bytes(200)}
+    async with office(Pool(**POOL, options=many)) as wire:
+        small = await wire.ask(Type.DISCOVER, options={55: bytes([1, 3, 226, 225, 224])})
+        assert list(small.message.options) == [53, 54, 51, 58, 59, 1, 3, 226, 225]
+        large = await wire.ask(
+            Type.DISCOVER, options={55: bytes([1, 226, 225, 224]), 57: (1500).to_bytes(2, "big")}
+        )
+        assert {224, 225, 226} <= large.message.options.keys()
+
+
+async def test_a_reserved_address_that_another_host_uses_is_not_given():
+    async with office(Pool(**POOL, reservations={"02:00:00:00:00:01": "10.0.0.10"})) as wire:
+        wire.owners[inet_aton("10.0.0.10")] = mac(77)
+        await wire.silence(Type.DISCOVER)
+        await wire.silence(Type.DISCOVER)
+        del wire.owners[inet_aton("10.0.0.10")]
+        await asyncio.sleep(600)
+        assert (await wire.ask(Type.DISCOVER)).message.yiaddr == inet_aton("10.0.0.10")
+
+
+async def test_renewals_without_end_leave_no_times_behind():
+    async with office(per_second=1e6) as wire:
+        ours = (await wire.lease()).message.yiaddr
+        wire.owners[ours] = mac(1)
+        bindings = wire.server._machine.bindings
+        for _ in range(3000):
+            assert (await wire.ask(Type.REQUEST, ciaddr=ours)).kind is Type.ACK
+        assert len(bindings._times) < 1100
+        await asyncio.sleep(3599)
+        assert len(held(wire)) == 1
+        await asyncio.sleep(2)
+        assert held(wire) == []
+
+
+async def test_what_is_malformed_is_counted_and_passed_over():
+    async with office() as wire:
+        counters = wire.server.stack.counters
+        wire.say(wire.message(Type.DISCOVER, bytes(6)))  # from nobody
+        data = b"\1\1\6\0" + bytes(232) + b"BOOT" + bytes(60)
+        packet = ipv4.build(NOBODY, EVERYBODY, 17, 8 + len(data)) + udp.build(68, 67, len(data)) + data
+        wire.send_frame(BROADCAST, 0x0800, packet)
+        await asyncio.sleep(5)
+        assert (wire.seen, counters["dhcp.malformed"]) == ([], 2)
+        long = {61: bytes(range(200)) * 2}  # no identifier, so that the MAC counts
+        assert (await wire.ask(Type.DISCOVER, mac(1), long)).message.yiaddr == (
+            await wire.lease()
+        ).message.yiaddr
+
+
+async def test_where_it_can_not_serve_it_says_so():
+    async with Stack(seed=1) as stack:
+        with pytest.raises(OSError) as raised:
+            DhcpServer(stack, stack.interfaces[0], Pool(**POOL))
+        assert raised.value.errno == errno.EOPNOTSUPP
+        interface = stack.attach(memory_pair(ethernet=True)[0])
+        with pytest.raises(OSError) as raised:
+            async with DhcpServer(stack, interface, Pool(**POOL)):
+                pass
+        assert raised.value.errno == errno.EADDRNOTAVAIL
