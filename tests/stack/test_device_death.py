@@ -141,7 +141,14 @@ async def test_a_subscriber_that_raises_harms_nobody():
     async with asyncstack.Stack() as stack:
         complaints: list[dict] = []
         stack.loop.set_exception_handler(lambda _, context: complaints.append(context))
-        stack.subscribe(lambda event: 1 / 0)
+        told = 0
+
+        def hear(event) -> None:
+            nonlocal told
+            told += 1
+            raise ZeroDivisionError
+
+        stack.subscribe(hear)
         events = Events(stack)
         gone: list = []
         unsubscribe = stack.subscribe(gone.append)
@@ -149,6 +156,6 @@ async def test_a_subscriber_that_raises_harms_nobody():
         await stack.add_interface(TUN.device(), ADDRESSES)
         await run("ip", "link", "delete", "as0")
         await events.down()
-        events_told = 2 + len(ADDRESSES)  # up, each address, down
-        assert [type(each["exception"]) for each in complaints] == [ZeroDivisionError] * events_told
+        assert told > 2
+        assert [type(each["exception"]) for each in complaints] == [ZeroDivisionError] * told
         assert gone == []
