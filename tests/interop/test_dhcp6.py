@@ -145,7 +145,7 @@ async def test_what_tshark_reads_in_our_messages(tmp_path):
 
 
 async def test_renewal_rebinding_and_a_server_that_has_forgotten(checked_capture, tmp_path):
-    """T1 is an hour with dnsmasq, so the machine is told that it has come."""
+    """T1 is a minute away with dnsmasq, so the machine is told that it has come."""
     async with tap(checked_capture) as (stack, interface):
         async with dnsmasq(tmp_path, *POOL) as said:
             client = Dhcp6Client(stack, interface)
