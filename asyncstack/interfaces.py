@@ -184,7 +184,9 @@ class Interfaces:
         given back, for at most `StackConfig.close_timeout` seconds."""
         try:
             if interface in self.interfaces:
-                self._end_connections(interface, _removed(interface))
+                self.tcp.interface_down(
+                    interface, _removed(interface)
+                )  # not the ports that sources speak from
                 await self._end_sources(interface)
         finally:
             self._interface_down(interface, None)

@@ -7,6 +7,7 @@ import pytest
 
 from asyncstack import InterfaceDown, LinkDown, LinkUp, Stack, TapDevice, TunDevice
 from tests.interop.kernel import peer, run, until
+from tests.interop.test_dhcp import count, dnsmasq
 from tests.netns import NetworkNamespace
 
 pytestmark = pytest.mark.tun
@@ -92,3 +93,30 @@ async def test_one_that_is_moved_away_counts_as_up(kind, netns):
             other.run("ip", "link", "set", "as0", "up")
             await until(lambda: interface.running)
             assert (await stack.ping("10.9.0.1", timeout=5)).source == "10.9.0.1"
+
+
+async def test_a_lease_is_confirmed_when_the_link_is_back(tmp_path):
+    """INIT-REBOOT (RFC 2131 4.4.2): dnsmasq is asked for the address again, which stays, and so does the connection."""
+    await run("ip", "tuntap", "add", "dev", "as0", "mode", "tap")
+    await run("ip", "address", "add", "10.9.0.1/24", "dev", "as0")
+    await links("set", "as0", "up")
+    async with dnsmasq(tmp_path) as said, Stack(name="ours") as stack:
+        interface = await stack.add_interface(TapDevice("as0"), ["dhcp4"], timeout=10)
+        (address,) = [str(entry) for entry in stack.addresses.of(interface, 4)]
+        assert address == "10.9.0.50/24"
+        async with peer("echo_server", host="10.9.0.1") as program:
+            reader, writer = await stack.open_connection("10.9.0.1", (await program.said())["port"])
+            asked = count(said, "DHCPREQUEST")
+            await links("set", "as0", "down")
+            await until(lambda: not interface.running)
+            await links("set", "as0", "up")
+            await until(lambda: interface.running)
+            await until(lambda: count(said, "DHCPREQUEST") > asked and count(said, "DHCPACK") > asked)
+            writer.write(b"still here")
+            async with asyncio.timeout(10):
+                assert await reader.readexactly(10) == b"still here"
+            assert [str(entry) for entry in stack.addresses.of(interface, 4)] == [address]
+            writer.close()
+            await writer.wait_closed()
+        await stack.remove_interface(interface)
+        await until(lambda: count(said, "DHCPRELEASE"))
