@@ -3,6 +3,7 @@
 import os
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,16 @@ import pytest
 
 from tests.netns import NetworkNamespace, enter_user_namespace, why_unavailable
 from tests.programs import require_program
+from tests.sampling import SAMPLING, Sampling
 
 _unavailable = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder = tempfile.TemporaryDirectory(prefix="asyncstack-sent-")
+    config.add_cleanup(folder.cleanup)
+    config.stash[SAMPLING] = sampling = Sampling(Path(folder.name) / "sent.pcapng")
+    config.pluginmanager.register(sampling)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -150,6 +150,9 @@ class Ipv6(NetworkLayer):
         length = len(header) - ipv6.HEADER_SIZE + len(payload)
         if length > LARGEST_DATAGRAM:
             raise WireError(f"IPv6: payload of {length} bytes after reassembly")
+        if first.protocol == ipv6.HOP_BY_HOP:  # without the fragment header they would look legal
+            self.send_error(first, _PROBLEMS[ipv6.UNKNOWN_NEXT_HEADER], pointer=len(header))
+            raise WireError("IPv6: hop-by-hop options behind a fragment header")
         header[ipv6.next_header_field(header, len(header))] = first.protocol
         header[0] = 0x60 | first.tos >> 4
         header[1] = (first.tos & 0x0F) << 4 | header[1] & 0x0F

@@ -113,6 +113,7 @@ async def test_client(seed):
     assert complaints == []
 
 
+@pytest.mark.forges
 @SEEDS
 async def test_server(seed):
     rng, complaints = random.Random(seed), complaints_of(asyncio.get_running_loop())

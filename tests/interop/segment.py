@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
+import asyncstack
 from tests.netns import NetworkNamespace
 from tests.programs import require_program
 
@@ -31,6 +32,10 @@ class Segment:
         """Make an interface of the namespace of the test, our TAP, a port."""
         self.here.run("ip", "link", "set", interface, "up", "master", "br0")
 
+    def tap(self, name: str = "as0") -> asyncstack.TapDevice:
+        """A device for a stack, on the bridge before anything is sent."""
+        return _Plugged(self, name)
+
     def namespace(self, *addresses: str, forwarding: bool = False) -> NetworkNamespace:
         """A namespace whose eth0 has `addresses`, used at once."""
         space = self._stack.enter_context(NetworkNamespace())
@@ -46,6 +51,18 @@ class Segment:
         for address in addresses:
             space.run("ip", "address", "add", address, "dev", "eth0", "nodad")
         return space
+
+
+class _Plugged(asyncstack.TapDevice):
+    """A TAP that is a port of a segment once it is open."""
+
+    def __init__(self, segment: Segment, name: str) -> None:
+        super().__init__(name)
+        self._segment = segment
+
+    async def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        await super().open(loop)
+        self._segment.plug(self.name)
 
 
 def join(one: NetworkNamespace, other: NetworkNamespace, name: str) -> None:

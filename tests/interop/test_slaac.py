@@ -42,19 +42,9 @@ def prefix(text, valid=86400, preferred=14400):
     return f"prefix {text} {{ AdvValidLifetime {valid}; AdvPreferredLifetime {preferred}; }};"
 
 
-class Plugged(asyncstack.TapDevice):
-    """On the bridge before anything is sent."""
-
-    async def open(self, loop):
-        await super().open(loop)
-        self.segment.plug(self.name)
-
-
 async def add(stack, segment, *addresses):
     """A TAP of ours on the segment, by SLAAC or with `addresses`."""
-    device = Plugged("as0")
-    device.segment = segment
-    return await stack.add_interface(device, addresses or ["slaac"])
+    return await stack.add_interface(segment.tap(), addresses or ["slaac"])
 
 
 def own(stack, *origins):

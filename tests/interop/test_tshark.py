@@ -1,10 +1,14 @@
 """The judge of captures sees what it has to see."""
 
+import pytest
+
 import asyncstack
 from asyncstack.link.frame import OutgoingFrame
 from asyncstack.wire import icmp, ipv4, tcp, udp
 from tests.interop.tshark import faults
 from tests.link.devices import ip_frame
+
+pytestmark = pytest.mark.forges
 
 A, B = "10.9.0.1", "10.9.0.2"
 

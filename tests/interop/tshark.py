@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.programs import require_program
 
 CHECKS = ("ip.check_checksum", "tcp.check_checksum", "udp.check_checksum")
-BAD = " || ".join(f"{layer}.checksum.status == 0" for layer in ("ip", "tcp", "udp", "icmp", "icmpv6"))
+BAD = " || ".join(f"{layer}.checksum.status == 0" for layer in ("ip", "tcp", "udp", "icmp", "icmpv6", "igmp"))
 # An ICMP error may quote a packet whose checksum the device below was still to complete; Linux does so too.
 QUOTING = "icmp.type in {3, 11, 12} || icmpv6.type in {1 .. 4}"
 WRONG = f"_ws.malformed || ((_ws.expert.severity == error || {BAD}) && !({QUOTING}))"
@@ -33,3 +33,25 @@ async def tshark(path: Path, *arguments: str) -> str:
 async def faults(path: Path) -> list[str]:
     """A line about each packet that is malformed or has a bad checksum."""
     return (await tshark(path, "-Y", f"{WRONG} || {WRONG_ERROR}")).splitlines()
+
+
+# Packets of many tests in one file belong to no common streams or datagrams.
+APART = ("-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE", "-d", "tcp.port==1-65535,data")
+
+
+async def faults_by_interface(path: Path) -> dict[str, list[str]]:
+    """As `faults`, for a file with an interface for each of many tests: their names and lines."""
+    fields = ("-T", "fields", "-e", "frame.interface_name", "-e", "frame.number", "-e", "_ws.col.Info")
+    found: dict[str, list[str]] = {}
+    for line in (await tshark(path, *APART, "-Y", f"{WRONG} || {WRONG_ERROR}", *fields)).splitlines():
+        name, _, rest = line.partition("\t")
+        found.setdefault(name, []).append(rest)
+    return found
+
+
+async def how_many(path: Path, filters: dict[str, str]) -> dict[str, int]:
+    """The number of packets that each of the display filters finds."""
+    text = await tshark(path, *APART, "-q", "-z", "io,stat,0," + ",".join(filters.values()))
+    [row] = [line for line in text.splitlines() if "<>" in line]
+    frames = [int(cell) for cell in row.split("|")[2:-1:2]]
+    return dict(zip(filters, frames, strict=True))

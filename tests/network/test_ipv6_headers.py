@@ -123,6 +123,15 @@ def test_headers_within_fragments_are_told_of_once_all_is_there(host):
     assert quoted == ipv6.build(PEER, US, DESTINATION, len(whole)) + whole
 
 
+def test_options_of_every_hop_within_fragments(host):
+    """They come right behind the fixed header (RFC 8200 4.1), and taking the fragment header out puts them there."""
+    inner = bytes([EXPERIMENT, 0]) + PAD + bytes(16)
+    first = packet((FRAGMENT, bytes.fromhex("0001 00000007")), payload=inner[:16], protocol=HOP)
+    last = packet((FRAGMENT, bytes.fromhex("0010 00000007")), payload=inner[16:], protocol=HOP)
+    assert problem(host.receive(first) + host.receive(last)) == (1, 40, first)
+    assert host.counters["ipv6.malformed"] == 1
+
+
 def test_a_first_fragment_without_all_headers(host):
     """RFC 7112 5, RFC 8200 4.5."""
     head = bytes([EXPERIMENT, 1]) + PAD  # 16 bytes, of which 8 are here

@@ -139,10 +139,10 @@ async def test_an_offer_is_held_for_a_minute():
 
 
 async def test_reservations_by_mac_and_by_identifier():
-    reservations = {"02:00:00:00:00:01": "10.0.0.10", b"\xffpeer": "10.0.0.110"}
+    reservations = {"02:00:00:00:00:01": "10.0.0.10", b"\0peer": "10.0.0.110"}
     async with office(Pool(**POOL, reservations=reservations)) as wire:
         assert (await wire.lease(mac(1))).message.yiaddr == inet_aton("10.0.0.10")
-        assert (await wire.lease(mac(2), {61: b"\xffpeer"})).message.yiaddr == inet_aton("10.0.0.110")
+        assert (await wire.lease(mac(2), {61: b"\0peer"})).message.yiaddr == inet_aton("10.0.0.110")
         wish = {50: inet_aton("10.0.0.10")}
         assert (await wire.ask(Type.DISCOVER, mac(3), wish)).message.yiaddr != inet_aton("10.0.0.10")
         assert (await wire.ask(Type.REQUEST, mac(1), {50: inet_aton("10.0.0.120")})).kind is Type.NAK

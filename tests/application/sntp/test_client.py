@@ -123,6 +123,7 @@ def forged(**fields):
     return build
 
 
+@pytest.mark.forges
 async def test_what_is_no_answer_is_passed_over(pair):
     wrong = [
         forged(origin=1),  # to another question
