@@ -47,6 +47,14 @@ async def add(stack, segment, *addresses):
     return await stack.add_interface(segment.tap(), addresses or ["slaac"])
 
 
+async def answers(stack, address):
+    """Whether one echo is answered."""
+    try:
+        return await stack.ping(address, timeout=0.3)
+    except OSError:
+        return None
+
+
 def own(stack, *origins):
     return [
         entry
@@ -104,8 +112,8 @@ async def test_prefix_router_and_nameservers_of_radvd(segment, tmp_path, checked
 async def test_lifetimes_run_out(segment, tmp_path):
     router = segment.namespace("fe80::1/64", "2001:db8:1::1/64", forwarding=True)
     body = (
-        f"AdvDefaultLifetime 6; {prefix(PREFIX, 8, 5)}"
-        "RDNSS 2001:db8:1::53 { AdvRDNSSLifetime 6; }; DNSSL example.com { AdvDNSSLLifetime 6; };"
+        f"AdvDefaultLifetime 10; {prefix(PREFIX, 14, 10)}"
+        "RDNSS 2001:db8:1::53 { AdvRDNSSLifetime 10; }; DNSSL example.com { AdvDNSSLLifetime 10; };"
     )
     events = []
     async with radvd(router, tmp_path / "r", body) as program, asyncstack.Stack() as stack:
@@ -114,7 +122,7 @@ async def test_lifetimes_run_out(segment, tmp_path):
         [entry] = own(stack)
         before = entry.preferred_until
         await until(lambda: entry.preferred_until > before + 2)  # renewed
-        assert entry.preferred_until - stack.clock() <= 5.1
+        assert entry.preferred_until - stack.clock() <= 10.1
         await end(program, signal.SIGKILL)
         died = stack.clock()
         await until(lambda: default_router(stack) is None)
@@ -123,7 +131,7 @@ async def test_lifetimes_run_out(segment, tmp_path):
         assert entry.preferred_until <= stack.clock()
         assert own(stack) == [entry]
         await until(lambda: own(stack) == [])
-        assert 3 < stack.clock() - died < 8.5
+        assert 9 < stack.clock() - died < 14.5
         [removed] = [event for event in events if isinstance(event, asyncstack.AddressRemoved)]
         assert "valid lifetime" in str(removed.error)
 
@@ -150,15 +158,8 @@ async def test_a_router_that_dies_and_one_that_says_good_bye(segment, tmp_path):
         assert (await stack.ping(FAR, timeout=5)).source == FAR
         routers[0].run("ip", "link", "set", "eth0", "down")
         await end(first, signal.SIGKILL)
-
-        async def answered():
-            try:
-                return await stack.ping(FAR, timeout=0.3)
-            except OSError:
-                return None
-
         async with asyncio.timeout(30):  # DELAY of 5 s, three probes
-            while not await answered():
+            while not await answers(stack, FAR):
                 pass
         assert default_router(stack) == "fe80::2"
         await end(second)  # SIGTERM: it advertises a lifetime of 0
@@ -251,7 +252,10 @@ async def test_a_flood_leaves_what_is_there(segment, tmp_path, tool):
         assert len(stack.addresses.of(interface)) <= 33
         assert len([route for route in stack.routes.routes() if route.interface is interface]) <= 400 + 256
         assert len(interface.link.neighbors6) <= 128
-        assert (await stack.ping("2001:db8:1::1", timeout=5)).source == "2001:db8:1::1"
+        # questions and answers may have been lost in it, so asking once is not enough
+        async with asyncio.timeout(15):
+            while not await answers(stack, "2001:db8:1::1"):
+                pass
 
 
 async def test_somebody_who_has_every_address(segment):
