@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from asyncstack.testing import Network, run
-from tests.interop.tshark import faults
+from tests.interop.tshark import faults, tshark
+from tests.office import exchange, office, switch_on
 
 
 async def serve(reader, writer):
@@ -48,6 +49,23 @@ def test_tshark_finds_no_fault(tmp_path, parameters, ethernet):
     run(converse(path, {**parameters, "ethernet": ethernet}), seed=1)
     assert path.stat().st_size > 2_000_000
     assert asyncio.run(faults(path)) == []
+
+
+def test_a_segment_of_hosts_that_configure_themselves(tmp_path):
+    """ARP, DHCP, router advertisements, DAD, DNS and HTTP, and what is given back at the end."""
+    path = tmp_path / "office.pcapng"
+
+    async def site():
+        async with office(10) as made, made.net.capture(path):
+            await switch_on(made)
+            await exchange(made, rounds=2)
+            await asyncio.gather(*(host.close() for host in made.hosts))
+            await asyncio.sleep(0.1)
+
+    run(site(), seed=1)
+    assert asyncio.run(faults(path)) == []
+    for kind in ("arp", "dhcp.option.dhcp == 7", "icmpv6.type == 134", "icmpv6.type == 143", "dns.aaaa", "http.response"):
+        assert asyncio.run(tshark(path, "-Y", kind)), kind
 
 
 def test_tshark_finds_damage(tmp_path):
