@@ -64,7 +64,14 @@ def test_a_segment_of_hosts_that_configure_themselves(tmp_path):
 
     run(site(), seed=1)
     assert asyncio.run(faults(path)) == []
-    for kind in ("arp", "dhcp.option.dhcp == 7", "icmpv6.type == 134", "icmpv6.type == 143", "dns.aaaa", "http.response"):
+    for kind in (
+        "arp",
+        "dhcp.option.dhcp == 7",
+        "icmpv6.type == 134",
+        "icmpv6.type == 143",
+        "dns.aaaa",
+        "http.response",
+    ):
         assert asyncio.run(tshark(path, "-Y", kind)), kind
 
 
