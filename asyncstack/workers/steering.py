@@ -14,16 +14,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from asyncstack.wire import arp
+from asyncstack.wire import arp, ipv6
 
 OWNER: Final = 0  # the worker that has what is no flow
 EVERYBODY: Final = -1
 
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _WITH_PORTS: Final = (_TCP, _UDP)
-_EXTENSIONS: Final = (43, 60)  # routing, destination options: the kernel looks behind them for ports
 _ICMP_REQUESTS: Final = (8, 13, 15, 17)  # echo, timestamp, information, address mask
-_ICMPV6_REQUESTS: Final = (128, 135, 139)  # echo, neighbour solicitation, node information
+_ICMPV6_REQUESTS: Final = (128, 130, 135, 139)  # echo, MLD, neighbour solicitation, node information
 _ETHERNET_HEADER: Final = 14
 _SYN, _ACK = 0x02, 0x10
 
@@ -79,12 +78,15 @@ class Steering:
                 return OWNER if data[ip + (data[ip] & 0x0F) * 4] in _ICMP_REQUESTS else EVERYBODY
             return OWNER
         if version == 6:
-            protocol = data[ip + 6]
+            protocol, at = data[ip + 6], ip + ipv6.HEADER_SIZE
+            if protocol != _TCP:
+                protocol, at = _skip_extensions(data, protocol, at)
             if protocol in _WITH_PORTS and data[ip + 24] != 0xFF:
-                return self.of_port(data[ip + 42] << 8 | data[ip + 43])
+                return self.of_port(data[at + 2] << 8 | data[at + 3])
             if protocol == _ICMPV6:
-                return OWNER if data[ip + 40] in _ICMPV6_REQUESTS else EVERYBODY
-            return self.index if protocol in _EXTENSIONS else OWNER
+                return OWNER if data[at] in _ICMPV6_REQUESTS else EVERYBODY
+            too_many = protocol in ipv6.EXTENSIONS and protocol != ipv6.FRAGMENT
+            return self.index if too_many else OWNER
         return self.index
 
     def of_port(self, port: int) -> int:
@@ -98,6 +100,24 @@ class Steering:
         try:
             if data[ip] >> 4 == 4:
                 return data[ip + 9] == _TCP and data[ip + (data[ip] & 0x0F) * 4 + 13] & (_SYN | _ACK) == _SYN
-            return data[ip + 6] == _TCP and data[ip + 53] & (_SYN | _ACK) == _SYN
+            protocol, at = _skip_extensions(data, data[ip + 6], ip + ipv6.HEADER_SIZE)
+            return protocol == _TCP and data[at + 13] & (_SYN | _ACK) == _SYN
         except IndexError:
             return False
+
+
+def _skip_extensions(data: memoryview, protocol: int, at: int) -> tuple[int, int]:
+    """What is behind the extension headers at `at`, and where; it ends at the header of a real fragment.
+
+    Raises IndexError for what is cut short.
+    """
+    for _ in range(ipv6.MAX_EXTENSIONS):
+        if protocol == ipv6.FRAGMENT:
+            if data[at + 2] or data[at + 3] & 0xF9:  # an offset, or M; without them it is whole (RFC 6946)
+                break
+            protocol, at = data[at], at + ipv6.FRAGMENT_HEADER_SIZE
+        elif protocol in ipv6.EXTENSIONS:
+            protocol, at = data[at], at + ((data[at + 1] + 1) << 3)
+        else:
+            break
+    return protocol, at

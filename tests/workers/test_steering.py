@@ -1,5 +1,7 @@
 """Which worker a frame is for; the frames are made by dpkt."""
 
+import itertools
+
 import dpkt
 import pytest
 
@@ -45,6 +47,18 @@ def icmp6(kind: int) -> bytes:
     return bytes((kind, 0, 0, 0)) + bytes(24)
 
 
+def behind(headers: list[int], protocol: int, data, dst: bytes = OURS6, fragment: int = 0) -> dpkt.ip6.IP6:
+    """An IPv6 packet with extension headers; those of fragments say `fragment` of offset and flags."""
+    chain = [*headers, protocol]
+    parts = []
+    for number, (kind, after) in enumerate(itertools.pairwise(chain)):
+        if kind == 44:
+            parts.append(bytes((after, 0)) + fragment.to_bytes(2, "big") + bytes(4))
+        else:
+            parts.append(bytes((after, number % 2, 1, 0)) + bytes(4 + 8 * (number % 2)))
+    return ip6(chain[0], b"".join(parts) + bytes(data), dst)
+
+
 PACKETS = {
     "a served port": (ip(TCP, tcp(80)), ME),
     "a served port, IPv6": (ip6(TCP, tcp(80)), ME),
@@ -71,7 +85,18 @@ PACKETS = {
     "neighbour advertisement": (ip6(ICMP6, icmp6(136)), EVERYBODY),
     "another protocol": (ip(47, b"x" * 30), OWNER),
     "another protocol, IPv6": (ip6(47, b"x" * 30), OWNER),
-    "extension headers": (ip6(60, bytes(40)), ME),
+    "behind hop-by-hop options": (behind([0], TCP, tcp(80)), ME),
+    "an ephemeral port behind them": (behind([0, 60, 43], TCP, tcp(32768 + 9410)), 1),
+    "UDP behind destination options": (behind([60], UDP, udp(32768)), 0),
+    "a group behind destination options": (behind([60], UDP, udp(5353), dst=GROUP6), OWNER),
+    "echo request behind a routing header": (behind([43], ICMP6, icmp6(128)), OWNER),
+    "packet too big behind options": (behind([0, 60], ICMP6, icmp6(2)), EVERYBODY),
+    "a query of MLD": (behind([0], ICMP6, icmp6(130), dst=GROUP6), OWNER),
+    "another protocol behind options": (behind([60], 47, b"x" * 30), OWNER),
+    "the first fragment behind options": (behind([60, 44], UDP, udp(32768), fragment=1), OWNER),
+    "the last fragment behind options": (behind([60, 44], UDP, bytes(8), fragment=8), OWNER),
+    "a fragment that is whole": (behind([44], TCP, tcp(32768 + 9410)), 1),
+    "too many headers": (behind([60] * 9, TCP, tcp(32768)), ME),
 }
 
 
@@ -120,7 +145,11 @@ def test_ephemeral_ports_of_all_are_apart_and_found():
         assert {steering().of_port(port) for port in mine} == {index}
 
 
-@pytest.mark.parametrize("wrap", [ip, ip6])
+def behind_options(protocol: int, data) -> dpkt.ip6.IP6:
+    return behind([0, 60], protocol, data)
+
+
+@pytest.mark.parametrize("wrap", [ip, ip6, behind_options])
 def test_syn(wrap):
     for flags, opens in (("S", True), ("SA", False), ("A", False), ("R", False)):
         bits = sum({"S": dpkt.tcp.TH_SYN, "A": dpkt.tcp.TH_ACK, "R": dpkt.tcp.TH_RST}[one] for one in flags)
