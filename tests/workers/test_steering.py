@@ -74,7 +74,7 @@ PACKETS = {
     "a group, IPv6": (ip6(UDP, udp(5353), dst=GROUP6), OWNER),
     "the first fragment": (ip(UDP, udp(53), mf=1), OWNER),
     "the last fragment": (ip(TCP, b"x" * 40, offset=8), OWNER),
-    "a fragment, IPv6": (ip6(44, bytes(40)), OWNER),
+    "a fragment, IPv6": (behind([44], UDP, udp(32768), fragment=1), OWNER),
     "echo request": (ip(ICMP, icmp(8)), OWNER),
     "echo reply": (ip(ICMP, icmp(0)), EVERYBODY),
     "unreachable": (ip(ICMP, icmp(3)), EVERYBODY),
