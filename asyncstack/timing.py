@@ -203,10 +203,10 @@ class TimerQueue:
         timed.deadline = math.inf
         try:
             timed.timer_expired(now)
-        except Exception as exc:
-            self._loop.call_exception_handler({"message": f"the timer of {timed!r}", "exception": exc})
         except (SystemExit, KeyboardInterrupt) as exc:
             self._loop.call_soon(interrupt, exc)
+        except BaseException as exc:  # CancelledError too, as the loop has it: the others are due all the same
+            self._loop.call_exception_handler({"message": f"the timer of {timed!r}", "exception": exc})
 
 
 def interrupt(exc: BaseException) -> None:

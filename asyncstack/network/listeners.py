@@ -138,7 +138,7 @@ def fitting(told: Told, room: int) -> Iterator[Told]:
     batch: list[Record] = []
     left = room
     for record in _cut(told.records, room):
-        if record_size(record) > left:
+        if batch and record_size(record) > left:
             yield Report(batch)
             batch, left = [], room
         batch.append(record)
@@ -151,7 +151,7 @@ def _cut(records: list[Record], room: int) -> Iterator[Record]:
     excluded, as the rest would be."""
     for record in records:
         size = len(record.group)
-        most = (room - 4 - size) // size
+        most = max((room - 4 - size) // size, 1)  # less than that no link may have room for
         yield Record(record.kind, record.group, record.sources[:most])
         if record.kind not in (Kind.IS_EXCLUDE, Kind.TO_EXCLUDE):
             for at in range(most, len(record.sources), most):

@@ -13,7 +13,8 @@ from asyncstack.network.errors import IcmpError, Unreachable
 from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
 from asyncstack.transport.context import TransportContext
-from asyncstack.transport.probes import Answer
+from asyncstack.transport.ports import choose_ephemeral
+from asyncstack.transport.probes import Answer, Key
 from asyncstack.wire import icmp as wire_icmp
 from asyncstack.wire import icmpv6 as wire_icmpv6
 from asyncstack.wire.packet import Packet
@@ -73,10 +74,14 @@ class Ping:
     ) -> PingReply:
         """Send one echo request of `size` payload bytes along `path` and wait `timeout` seconds for its reply.
 
-        Raises TimeoutError; UnreachableError, ENETDOWN or what else an OSError says.
+        Raises TimeoutError; UnreachableError, ENETDOWN or what else an OSError says; ValueError.
         """
         if sequence is None:
             sequence = self._sequence = (self._sequence + 1) & 0xFFFF
+        if not 0 <= sequence <= 0xFFFF:
+            raise ValueError(f"sequence={sequence}: 0 to 65535")
+        if not 0 <= ttl <= 255:
+            raise ValueError(f"ttl={ttl}: 1 to 255, or 0 for the stack's")
         try:
             answer = await self.echo(path, sequence, size, ttl, timeout)
         except TimeoutError:
@@ -95,11 +100,15 @@ class Ping:
         four = len(path.destination) == 4
         layer = self._icmp if four else self._icmpv6
         protocol = wire_icmp.PROTOCOL if four else wire_icmpv6.PROTOCOL
-        ident = self._context.rng.randrange(1 << 16)
+        probes = self._context.probes
+
+        def key(ident: int) -> Key:
+            return protocol, path.destination, _NAME.pack(ident, sequence)
+
+        ident = choose_ephemeral(self._context.rng, (0, 0xFFFF), lambda ident: key(ident) in probes)
         payload = self._context.rng.randbytes(size)
-        key = (protocol, path.destination, _NAME.pack(ident, sequence))
-        return await self._context.probes.ask(
-            key,
+        return await probes.ask(
+            key(ident),
             lambda: layer.send_echo(path, ident, sequence, payload, ttl=ttl),
             path.interface,
             timeout,

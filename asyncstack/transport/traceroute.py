@@ -29,6 +29,7 @@ Method = Literal["udp", "icmp", "tcp"]
 METHODS: Final = ("udp", "icmp", "tcp")
 FIRST_PORT: Final = 33434  # of UDP: each probe has the next one
 AT_ONCE: Final = 16  # probes without an answer
+MOST_QUERIES: Final = 10  # as traceroute(8)
 DATA: Final = bytes(range(0x40, 0x60))  # of a datagram
 
 _PORTS = Struct("!HH")
@@ -81,6 +82,10 @@ class Traceroute:
             raise ValueError(f"method={method!r}: give one of {', '.join(METHODS)}")
         if not 1 <= first_ttl <= max_hops <= 255:
             raise ValueError(f"first_ttl={first_ttl}, max_hops={max_hops}: 1 to 255, in this order")
+        if not 1 <= queries <= MOST_QUERIES:
+            raise ValueError(f"queries={queries}: 1 to {MOST_QUERIES} probes for a hop")
+        if not 0 <= port <= 0xFFFF:
+            raise ValueError(f"port={port}: 1 to 65535, or 0 for the usual one")
         if method == "udp" and (port or FIRST_PORT) + queries * max_hops > 0xFFFF:
             raise ValueError(f"port={port}: each probe has the next one, and there is none beyond 65535")
         turns = asyncio.Semaphore(AT_ONCE)
@@ -110,10 +115,10 @@ class Traceroute:
                 if hop.last:
                     return
         finally:
-            left = [task for tasks in hops for task in tasks if not task.done()]
-            for task in left:
+            every = [task for tasks in hops for task in tasks]
+            for task in every:
                 task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.gather(*every, return_exceptions=True)  # takes what those that failed have to say
 
     async def _probe(
         self, path: Path, method: Method, port: int, number: int, ttl: int, timeout: float

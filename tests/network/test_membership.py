@@ -280,3 +280,16 @@ async def test_garbage_is_counted(network):
         site.asking.link.send(OutgoingFrame([header, payload]), multicast_mac(A("224.0.0.1")), ETHERTYPE_IPV4)
     await asyncio.sleep(1)
     assert (site.host.counters["igmp.malformed"], site.host.counters["igmp.ignored"]) == (1, 1)
+
+
+@pytest.mark.parametrize("mtu", [68, 80, 91, 92, 200])
+async def test_links_that_hardly_carry_a_record(network, mtu):
+    """IPv6 on such a link is not what RFC 8200 5 allows, and yet nothing breaks."""
+    site = Site(network, mtu=mtu)
+    sources = [GROUP6[:-2] + bytes((1, last)) for last in range(1, 4)]
+    site.join(GROUP6, *sources)
+    site.join(A("ff05::124"))
+    await asyncio.sleep(5)
+    told = [source for record in site.said(GROUP6) for source in record.sources]
+    assert sorted(set(told)) == sources
+    assert site.said(A("ff05::124"))

@@ -76,6 +76,22 @@ async def test_many_at_once(network, hosts):
     assert not a._probes
 
 
+async def test_no_two_at_once_have_one_name(network, hosts):
+    a, _, _ = hosts(network)
+    replies = await asyncio.gather(*(a.ping("b", sequence=1) for _ in range(700)))
+    assert len(replies) == 700
+    assert not a._probes
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), [("sequence", -1), ("sequence", 65536), ("ttl", -1), ("ttl", 256)]
+)
+async def test_numbers_that_are_none(network, hosts, argument, value):
+    a, _, _ = hosts(network)
+    with pytest.raises(ValueError, match=f"{argument}={value}"):
+        await a.ping("b", **{argument: value})
+
+
 async def test_nobody_answers(network, hosts):
     a, _, link = hosts(network)
     link.down()

@@ -1,6 +1,7 @@
 """`Stack.traceroute` in virtual time. The routers are a rule of the link, which answers in their place."""
 
 import asyncio
+import gc
 from contextlib import aclosing
 
 import pytest
@@ -142,6 +143,22 @@ async def test_who_stops_asking_leaves_nothing(network):
     assert len(way.seen) == 16, "so many are out at a time, and nothing goes beyond the host"
 
 
+async def test_the_interface_goes(network):
+    """All probes end with it; the error is told once."""
+    way = Way(network, 4, silent=ROUTERS[4])
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    waiting = asyncio.create_task(way.trace(timeout=60))
+    await asyncio.sleep(1)
+    way.link.ends[0].set_down()
+    with pytest.raises(OSError, match="down"):
+        await waiting
+    del waiting
+    await asyncio.sleep(1)
+    gc.collect()
+    assert complaints == []
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "a"])
 async def test_oneself(network, host):
     way = Way(network, 4)
@@ -157,6 +174,10 @@ async def test_oneself(network, host):
         {"first_ttl": 9, "max_hops": 8},
         {"max_hops": 256},
         {"port": 65500},
+        {"port": -1},
+        {"port": 65536, "method": "tcp"},
+        {"queries": 0},
+        {"queries": 11, "method": "icmp"},
     ],
 )
 async def test_what_can_not_be(network, arguments):

@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from asyncstack.application.dns.streams import Reply
+from asyncstack.transport.options import IP_PKTINFO
 
-_PACKET_INFO: Final = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
-_ADDRESS: Final = 16  # bytes, in front of an interface
+# where the interface stands in what says who was asked: the answer leaves by whichever leads back
+_INTERFACE: Final = {
+    (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO): slice(16, 20),
+    (socket.IPPROTO_IP, IP_PKTINFO): slice(0, 4),
+}
 
 
 class Datagrams(asyncio.DatagramProtocol):
@@ -24,16 +28,18 @@ class Datagrams(asyncio.DatagramProtocol):
         sock = transport.get_extra_info("socket")
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
     def message_received(
         self, data: bytes, ancillary: Iterable[tuple[int, int, bytes]], address: Any
     ) -> None:
         """asyncstack's call, with who was asked."""
-        source = [
-            (level, kind, info[:_ADDRESS] + bytes(len(info) - _ADDRESS))  # by whichever interface leads back
-            for level, kind, info in ancillary
-            if (level, kind) == _PACKET_INFO
-        ]
+        source = []
+        for level, kind, info in ancillary:
+            interface = _INTERFACE.get((level, kind))
+            if interface is not None:
+                source.append((level, kind, info[: interface.start] + bytes(4) + info[interface.stop :]))
 
         def reply(answer: bytes) -> None:
             if answer:

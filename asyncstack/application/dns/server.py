@@ -54,8 +54,9 @@ class DnsServer:
         async with DnsServer(stack, {"www.example.test": "10.0.0.1", "example.test": "MX 10 www.example.test"}):
 
     zones: a table as `Zone` has it, whose zones are of the last two labels of its names; or `Zone` objects, which may
-    be of a zone file. hosts: names and their addresses, looked into at every question: what is put there later counts;
-    `stack.names.table` of a simulated host has all hosts of its network. Both ways: of an address too.
+    be of a zone file. hosts: names, in lower case, and their addresses, looked into at every question: what is put
+    there later counts; `stack.names.table` of a simulated host has all hosts of its network. Both ways: of an address
+    too.
 
     What is in no zone goes to `answer(question)`, a coroutine that returns what a table may have for the name, or None
     for what it does not know, or raises `DnsError`; then, if the client wants it, to the `upstreams`, addresses of
@@ -119,11 +120,11 @@ class DnsServer:
         for end in self._ends:
             end.close()
         self._ends.clear()
+        for stream in list(self._streams):  # before its queries end, which would make room for more
+            stream.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for stream in list(self._streams):
-            stream.close()
         if self._resolver is not None:
             await self._resolver.close()
             self._resolver = None

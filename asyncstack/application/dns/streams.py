@@ -81,7 +81,8 @@ class Stream(asyncio.Protocol):
 
     @property
     def _blocked(self) -> bool:
-        return self._transport is None or self._full or self.pending >= PIPELINE
+        transport = self._transport
+        return transport is None or transport.is_closing() or self._full or self.pending >= PIPELINE
 
     def _pause(self, wanted: bool) -> None:
         if self._transport is None or self._transport.is_closing() or wanted == self._paused:

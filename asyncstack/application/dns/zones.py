@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import dns.exception
@@ -172,7 +173,8 @@ class Zones:
             return None
         for host, entry in self._hosts.items():
             if number.packed in _addresses(entry):
-                return Zone(key, {key: f"PTR {host}"}).find(name, kind)
+                with suppress(ValueError):  # a name that DNS can not say
+                    return Zone(key, {key: f"PTR {host}"}).find(name, kind)
         return None
 
     def additional(self, found: Found) -> list[RRset]:

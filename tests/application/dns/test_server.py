@@ -225,6 +225,9 @@ async def test_an_answer_comes_from_the_address_that_was_asked(site):
     async with site.serve(TABLE):
         for address in ("10.0.0.53", "10.0.0.54", "fd00::53"):
             assert (await site.exchange(wire, address))[1] == address
+    async with site.serve(TABLE, host="0.0.0.0"):
+        for address in ("10.0.0.53", "10.0.0.54"):
+            assert (await site.exchange(wire, address))[1] == address
     async with site.serve(TABLE, host="10.0.0.54"):
         assert (await site.exchange(wire, "10.0.0.54"))[1] == "10.0.0.54"
         with pytest.raises(ConnectionRefusedError):

@@ -52,6 +52,15 @@ async def test_the_hosts_of_a_network(site):
             assert (await site.ask(name, "PTR")).rcode() == dns.rcode.REFUSED
 
 
+async def test_hosts_whose_names_dns_can_not_say(site):
+    hosts = {"a..b": "10.7.0.1", "my host": "10.7.0.1", "x" * 64: "10.7.0.1", "right": "10.7.0.2"}
+    async with site.serve(hosts=hosts):
+        assert (await site.ask("1.0.7.10.in-addr.arpa", "PTR")).rcode() == dns.rcode.REFUSED
+        assert summary(await site.ask("2.0.7.10.in-addr.arpa", "PTR"))[2] == [
+            "2.0.7.10.in-addr.arpa. 60 IN PTR right."
+        ]
+
+
 # names that come and go
 
 

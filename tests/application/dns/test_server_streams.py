@@ -180,3 +180,22 @@ async def test_noise(site, caplog):
         assert len(site.server._streams) <= 5
     await asyncio.sleep(15)
     assert (site.server._streams, site.server._tasks, caplog.records) == ({}, set(), [])
+
+
+async def test_close_takes_no_more_queries(network):
+    """Those that wait end, and their places are not for those that were not read yet."""
+    asked = []
+
+    async def never(question):
+        asked.append(question.name)
+        await asyncio.sleep(1000)
+
+    site = Site(network)
+    server = await site.serve(answer=never).__aenter__()
+    async with site.connected() as talk:
+        for ident in range(3 * PIPELINE):
+            talk.send(f"n{ident}.test")
+        await asyncio.sleep(1)
+        await server.close()
+        assert len(asked) == PIPELINE
+        assert not server._tasks
