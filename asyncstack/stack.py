@@ -334,6 +334,7 @@ class Stack(Interfaces, Calls):
 
     async def close(self) -> None:
         """Close listeners and connections, in order within `config.close_timeout` seconds, then by RST; then all.
+        What DHCP has lent is given back in between, within as many seconds again.
 
         Cancelled, it waits no longer but gives back everything all the same. Whoever else calls it waits for the end.
         """

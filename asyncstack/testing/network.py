@@ -5,6 +5,9 @@
         link = net.link(a, b, delay=0.010, loss=0.01, rate=100e6)
         reader, writer = await a.open_connection("b", 80)
 
+        lan = net.lan("office", c, delay=0.0005)  # a switch, for as many hosts as there are
+        await net.host("pc").add_interface(lan.port(), ["dhcp4", "slaac"])  # if c runs the servers
+
 It needs no privileges, and runs in real time or, on a `VirtualTimeLoop`, in virtual time; there the same seed gives the
 same run, packet for packet.
 """
