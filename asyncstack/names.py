@@ -180,10 +180,11 @@ def of_family(addresses: list[bytes], host: Host, family: int) -> list[bytes]:
         raise socket.gaierror(socket.EAI_FAMILY, f"ai_family not supported: {family!r}")
     found = [address for address in addresses if len(address) in sizes]
     if not found:
+        name = socket.AddressFamily(family).name
         if host is not None and parse_literal(host.decode() if isinstance(host, bytes) else str(host)):
-            text = f"Address family for hostname not supported: {host!r} is no address of {family!r}"
+            text = f"Address family for hostname not supported: {host!r} is no address of {name}"
             raise socket.gaierror(socket.EAI_ADDRFAMILY, text)
-        raise _unknown(host, f"has no address of {family!r}")
+        raise _unknown(host, f"has no address of {name}")
     return found
 
 

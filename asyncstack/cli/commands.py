@@ -208,6 +208,8 @@ def traceroute(host: str, interface: InterfaceOptions, family: str | None, **opt
     from asyncstack.cli.traceroute import TracerouteOptions, trace
 
     interface.check()
+    if options["first"] > options["max_hops"]:
+        raise click.UsageError("--first is beyond --max-hops")
     run(trace(interface, host, TracerouteOptions(family=family or "", **options)))
 
 

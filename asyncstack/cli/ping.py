@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 from dataclasses import dataclass, field
-from socket import AF_INET, AF_INET6, AF_UNSPEC
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from asyncstack.cli.destination import find
 from asyncstack.cli.interface import InterfaceOptions
-from asyncstack.network.addresses import format_address
 from asyncstack.network.errors import Unreachable
 from asyncstack.transport.ping import UnreachableError
 
 if TYPE_CHECKING:
     from asyncstack.stack import Stack
 
-FAMILIES: Final = {"4": AF_INET, "6": AF_INET6, "": AF_UNSPEC}
-WORDS: Final = {
-    Unreachable.NET: "Destination Net Unreachable",
-    Unreachable.HOST: "Destination Host Unreachable",
-    Unreachable.PROTOCOL: "Destination Protocol Unreachable",
-    Unreachable.PORT: "Destination Port Unreachable",
-    Unreachable.TOO_BIG: "Packet too big",
-    Unreachable.SOURCE_ROUTE: "Source Route Failed",
-    Unreachable.ADMIN: "Packet filtered",
-    Unreachable.TIME_EXCEEDED: "Time to live exceeded",
-    Unreachable.REASSEMBLY: "Frag reassembly time exceeded",
-    Unreachable.PARAMETER: "Parameter problem",
+WORDS: Final = {  # for an IPv4 and an IPv6 destination
+    Unreachable.NET: ("Destination Net Unreachable", "Destination unreachable: No route"),
+    Unreachable.HOST: ("Destination Host Unreachable", "Destination unreachable: Address unreachable"),
+    Unreachable.PROTOCOL: ("Destination Protocol Unreachable", "Parameter problem: Unknown header"),
+    Unreachable.PORT: ("Destination Port Unreachable", "Destination unreachable: Port unreachable"),
+    Unreachable.TOO_BIG: ("Frag needed and DF set (mtu = {})", "Packet too big: mtu={}"),
+    Unreachable.SOURCE_ROUTE: ("Source Route Failed", "Destination unreachable: Source route failed"),
+    Unreachable.ADMIN: ("Packet filtered", "Destination unreachable: Administratively prohibited"),
+    Unreachable.TIME_EXCEEDED: ("Time to live exceeded", "Time exceeded: Hop limit"),
+    Unreachable.REASSEMBLY: ("Frag reassembly time exceeded", "Time exceeded: Defragmentation failure"),
+    Unreachable.PARAMETER: ("Parameter problem", "Parameter problem: Wrong header field"),
+    Unreachable.OPTION: ("Parameter problem", "Parameter problem: Unknown option"),
+    Unreachable.HEADERS: ("Parameter problem", "Parameter problem: Incomplete header chain"),
 }
 
 
@@ -52,24 +54,33 @@ class _Tally:
     begin: float = field(default_factory=time.monotonic)
     sent: int = 0
     errors: int = 0
-    times: list[float] = field(default_factory=list)
+    received: int = 0
+    least: float = math.inf  # seconds, as the others
+    most: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def count(self, rtt: float) -> None:
+        """A reply came after `rtt` seconds."""
+        self.received += 1
+        self.least, self.most = min(self.least, rtt), max(self.most, rtt)
+        self.total += rtt
+        self.squares += rtt * rtt
 
     def summary(self) -> str:
         """What ping(8) says at the end."""
-        received, sent = len(self.times), self.sent
+        received, sent = self.received, self.sent
         lost = 100 * (sent - received) / sent if sent else 0.0
         errors = f", +{self.errors} errors" if self.errors else ""
         took = (time.monotonic() - self.begin) * 1000
         lines = [
             f"\n--- {self.host} ping statistics ---",
-            f"{sent} packets transmitted, {received} received{errors}, {lost:.4g}% packet loss, time {took:.0f}ms",
+            f"{sent} packets transmitted, {received} received{errors}, {lost:g}% packet loss, time {took:.0f}ms",
         ]
-        if self.times:
-            mean = sum(self.times) / received
-            deviation = (sum((one - mean) ** 2 for one in self.times) / received) ** 0.5
-            numbers = "/".join(
-                f"{one * 1000:.3f}" for one in (min(self.times), mean, max(self.times), deviation)
-            )
+        if received:
+            mean = self.total / received
+            deviation = max(self.squares / received - mean * mean, 0.0) ** 0.5
+            numbers = "/".join(f"{one * 1000:.3f}" for one in (self.least, mean, self.most, deviation))
             lines.append(f"rtt min/avg/max/mdev = {numbers} ms")
         return "\n".join(lines)
 
@@ -77,21 +88,23 @@ class _Tally:
 async def ping(interface: InterfaceOptions, host: str, options: PingOptions) -> None:
     """Ping `host`. Ends with status 1 when no reply came."""
     async with interface.stack() as stack:
-        found = format_address((await stack.names.lookup(host, FAMILIES[options.family]))[0])
-        address = host if "%" in host else found
-        header = options.size + 8 + (40 if ":" in address else 20)
-        click.echo(f"PING {host} ({address}) {options.size}({header}) bytes of data.")
+        address = await find(stack, host, options.source, options.family)
+        size = f"{options.size} data bytes"
+        if ":" not in address:
+            size = f"{options.size}({options.size + 28}) bytes of data."
+        click.echo(f"PING {host} ({address}) {size}")
         tally = _Tally(host)
-        try:
+        with contextlib.suppress(
+            asyncio.CancelledError
+        ):  # Ctrl-C ends it, and does not take the summary away
             while options.count == 0 or tally.sent < options.count:
                 tally.sent += 1
                 due = time.monotonic() + options.interval
                 await _one(stack, address, options, tally)
                 if options.count == 0 or tally.sent < options.count:
                     await asyncio.sleep(due - time.monotonic())
-        finally:
-            click.echo(tally.summary())
-    if not tally.times:
+        click.echo(tally.summary())
+    if not tally.received:
         raise SystemExit(1)
 
 
@@ -110,11 +123,19 @@ async def _one(stack: Stack, address: str, options: PingOptions, tally: _Tally) 
         click.echo(f"no answer yet for icmp_seq={number}")
     except UnreachableError as exc:
         tally.errors += 1
-        click.echo(f"From {exc.reporter} icmp_seq={number} {WORDS[exc.kind]}")
+        words = WORDS[exc.kind][":" in address].format(exc.mtu)
+        click.echo(f"From {exc.reporter} icmp_seq={number} {words}")
     except OSError as exc:
         tally.errors += 1
         click.echo(f"icmp_seq={number} {exc.strerror or exc}")
     else:
-        tally.times.append(reply.rtt)
+        tally.count(reply.rtt)
         where = f"{reply.size + 8} bytes from {reply.source}"
-        click.echo(f"{where}: icmp_seq={number} ttl={reply.ttl} time={reply.rtt * 1000:.3f} ms")
+        click.echo(f"{where}: icmp_seq={number} ttl={reply.ttl} time={_milliseconds(reply.rtt)} ms")
+
+
+def _milliseconds(seconds: float) -> str:
+    """In three digits or more, as ping(8) has it."""
+    value = seconds * 1000
+    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2 if value >= 0.9995 else 3
+    return f"{value:.{digits}f}"

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from asyncstack.cli.destination import find
 from asyncstack.cli.interface import InterfaceOptions
-from asyncstack.cli.ping import FAMILIES
-from asyncstack.network.addresses import format_address
 from asyncstack.network.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ MARKS: Final = {
     Unreachable.SOURCE_ROUTE: " !S",
     Unreachable.ADMIN: " !X",
 }
+SYN_SIZE: Final = 24  # with its header, as the next
+DATA_SIZE: Final = 40  # of UDP and ICMP
 NAME_SECONDS: Final = 2.0  # for a name; without one the address stands alone
 
 
@@ -48,9 +49,9 @@ class TracerouteOptions:
 async def trace(interface: InterfaceOptions, host: str, options: TracerouteOptions) -> None:
     """Show the way to `host`. Ends with status 1 when it was not reached."""
     async with interface.stack() as stack:
-        found = format_address((await stack.names.lookup(host, FAMILIES[options.family]))[0])
-        address = host if "%" in host else found
-        size = 40 if options.method == "tcp" else (80 if ":" in address else 60)
+        address = await find(stack, host, options.source, options.family)
+        size = SYN_SIZE if options.method == "tcp" else DATA_SIZE
+        size += 40 if ":" in address else 20
         click.echo(f"traceroute to {host} ({address}), {options.max_hops} hops max, {size} byte packets")
         hop = None
         async for hop in stack.traceroute(

@@ -41,12 +41,13 @@ class PingReply:
 class UnreachableError(OSError):
     """An ICMP error came instead of an answer, from `reporter`, which is our own address if the neighbour is silent.
 
-    `errno` is what Linux has for it; `kind` says it in ICMP's words.
+    `errno` is what Linux has for it; `kind` says it in ICMP's words. `mtu`: bytes, if that is what was too small.
     """
 
     def __init__(self, error: IcmpError) -> None:
         self.reporter = format_address(error.reporter)
         self.kind: Unreachable = error.kind
+        self.mtu = error.mtu
         where = format_address(error.quoted.dst)
         said = f"{error.kind.value}, says {self.reporter}, about {where}"
         super().__init__(error.errno, f"{os.strerror(error.errno)}: {said}")

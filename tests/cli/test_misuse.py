@@ -76,6 +76,10 @@ MISTAKES = {
         "no/such: No such file",
     ),
     "nobody to ping": (("ping",), "HOST"),
+    "hops that end before they begin": (
+        ("traceroute", "10.9.0.1", *TUN, "-f", "9", "-m", "8"),
+        "--first is beyond",
+    ),
     "less than no pings": (("ping", "10.9.0.1", *TUN, "--count", "-1"), "--count"),
 }
 

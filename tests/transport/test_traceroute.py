@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from asyncstack import Hop, ProbeReply, UnreachableError
+from asyncstack.cli.traceroute import DATA_SIZE, SYN_SIZE
 from asyncstack.link.frame import OutgoingFrame
 from asyncstack.network.addresses import parse_address
 from asyncstack.network.errors import Unreachable
@@ -32,6 +33,7 @@ class Way:
         self.a = network.host("a", ours + length)
         self.b = network.host("b", theirs + length)
         self.seen = []  # TTLs
+        self.sizes = set()
         self.link = network.link(self.a, self.b, delay=0.005)
         self.link.forward.set(rule=self.pass_routers)
         self.back = self.b.interfaces[-1]
@@ -40,6 +42,7 @@ class Way:
         data = bytes(passing.data)
         ttl = data[8] if self.version == 4 else data[7]
         self.seen.append(ttl)
+        self.sizes.add(len(data))
         if ttl > len(self.routers):
             return Verdict.PASS
         router = self.routers[ttl - 1]
@@ -76,6 +79,14 @@ async def test_every_hop_and_then_the_host(network, version, method):
     assert {reply.error for reply in hops[3].replies} == {None}
     assert not way.a._probes
     assert not way.a.tcp.connections and not way.b.tcp.connections
+
+
+@BOTH
+@EVERY
+async def test_probes_are_as_large_as_the_command_says(network, version, method):
+    way = Way(network, version)
+    await way.trace(method=method, max_hops=3)
+    assert way.sizes == {(SYN_SIZE if method == "tcp" else DATA_SIZE) + (20 if version == 4 else 40)}
 
 
 @EVERY
