@@ -5,6 +5,7 @@ import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     except OSError as exc:
         reason = f"neither root nor a user namespace: {exc}"
     session.config.stash[_unavailable] = reason
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: object) -> None:
+    """The processes of `-n 2` have threads from the start, so that it is too late for them: they inherit it."""
+    if os.geteuid() != 0:
+        with suppress(OSError):
+            enter_user_namespace()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """WebSocket, both sides ours, and against hand-made frames."""
 
 import asyncio
+import itertools
 
 import pytest
 from hypothesis import given
@@ -336,7 +337,7 @@ async def test_a_handler_that_fails(dial, caplog):
         (b"\x09\x80\0\0\0\0", 1002),
         (b"\x89\xfe\0\x7e" + bytes(4 + 126), 1002),
     ],
-    ids=str,
+    ids=itertools.count(),  # the masks are random
 )
 async def test_violations(network_pair, sent, code):
     """Too large, no UTF-8, a fragment out of place, a bad close, an unknown opcode, no mask, a reserved bit,
