@@ -43,8 +43,8 @@ Other people's programs. A library calls its event loop, and `loop/routing` asks
 belongs to none goes to the loop below, unchanged. Sockets that a library has made itself are adopted where the loop
 meets them: the object stays, a socket of the stack takes its place behind it.
 
-Addresses that come by themselves. A word among the addresses of an interface starts a source (`sources.py`): DHCP, router
-advertisements, a link-local choice. An address is in the table of ours only once it may be used; while it is being
+Addresses that come by themselves. A word among the addresses of an interface starts a source (`sources.py`): DHCP,
+router advertisements, a link-local choice. An address is in the table of ours only once it may be used; while it is being
 checked, only the machine that checks knows it. Who lends an address takes it back; its connections end with it.
 
 Super-segments. TCP builds segments of up to 64 KiB, with only the pseudo-header's part of the checksum. A TUN
