@@ -12,8 +12,8 @@ The folders are the layers, and an import never points upward::
     wire  <-  link  <-  network  <-  transport  <-  application
     headers   devices    IP, ICMP     TCP, UDP       HTTP, DNS, DHCP
 
-`stack.py` puts one of each together, `interfaces.py` what comes and goes with an interface. `loop/` has event loops that
-send asyncio's calls to a stack or to the kernel, by address; `autoconf/` the ways in which interfaces configure
+`stack.py` puts one of each together, `interfaces.py` what comes and goes with an interface. `loop/` has event loops
+that send asyncio's calls to a stack or to the kernel, by address; `autoconf/` the ways in which interfaces configure
 themselves; `workers/` several processes on one interface; `testing/` virtual time and simulated networks; `cli/` the
 commands.
 
@@ -44,8 +44,8 @@ belongs to none goes to the loop below, unchanged. Sockets that a library has ma
 meets them: the object stays, a socket of the stack takes its place behind it.
 
 Addresses that come by themselves. A word among the addresses of an interface starts a source (`sources.py`): DHCP,
-router advertisements, a link-local choice. An address is in the table of ours only once it may be used; while it is being
-checked, only the machine that checks knows it. Who lends an address takes it back; its connections end with it.
+router advertisements, a link-local choice. An address is in the table of ours only once it may be used; while it is
+being checked, only the machine that checks knows it. Who lends an address takes it back; its connections end with it.
 
 Super-segments. TCP builds segments of up to 64 KiB, with only the pseudo-header's part of the checksum. A TUN
 with virtio-net offload takes and gives them whole; for every other device `link/segmentation.py` cuts them.
