@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from asyncstack.link import neighbors
 from asyncstack.link.reachability import State
 from asyncstack.wire.ethernet import ETHERTYPE_ARP
 from tests.interop.kernel import run
+from tests.interop.loops import on_uvloop
 from tests.interop.medium import OURS, PEER, TAP, host
 from tests.interop.test_icmp import Talker
 
@@ -53,12 +55,13 @@ async def made(netns):
         await made.stack.create_datagram_endpoint(
             Talker, (OURS, 9999)
         )  # no error comes back: that would confirm us
-        setting("base_reachable_time_ms", 2500)
+        setting("base_reachable_time_ms", 2200)  # at least 1.1 s: shorter than DELAY it would skip STALE
         setting("retrans_time_ms", 300)
         setting("delay_first_probe_time", 1)
         yield made
 
 
+@on_uvloop
 async def test_the_kernel_sees_us_come_stay_and_die(made):
     look = kernel_state
     await run("ip", "neigh", "flush", "dev", "as0")
@@ -84,9 +87,11 @@ async def test_the_kernel_does_not_find_who_is_not_there(made):
     await pass_through(["INCOMPLETE", "FAILED"], lambda: kernel_state(NOBODY))
 
 
-async def test_we_see_the_kernel_come_stay_and_die(made):
+@on_uvloop
+async def test_we_see_the_kernel_come_stay_and_die(made, monkeypatch):
+    monkeypatch.setattr(neighbors, "DELAY_FIRST_PROBE_TIME", 0.5)
     table = made.interface.link.neighbors4
-    table.reachable_time = 0.4
+    table.reachable_time, table.retrans = 0.4, 0.3
     address = socket.inet_aton(PEER)
 
     async def look() -> State | None:

@@ -39,8 +39,14 @@ class Dhcp4Client:
     (RFC 4361). request: an address to ask for first, as after a restart. timeout: seconds that `start` waits.
     first_retry: seconds until the first question is repeated. release: whether `stop` gives the address back.
 
+    The first question goes out at once. RFC 2131 4.4.1 would have a client wait 1 to 10 seconds for its turn, after a
+    power cut; as most clients do, this one leaves that out: somebody waits, and repetitions are spread at random.
+
     `lease` is what it holds. It goes on without end: an address whose time runs out, or that a server takes away, is
     removed from the stack with an error that says so, and another one asked for.
+
+    Raises OSError EOPNOTSUPP if there is no Ethernet, ValueError for a `client_id`, `request` or `first_retry` that can
+    not be.
     """
 
     def __init__(
@@ -60,8 +66,12 @@ class Dhcp4Client:
         if client_id is not None and not 2 <= len(client_id) <= 255:
             raise ValueError(f"client_id of {len(client_id)} bytes: give 2 to 255")
         name = stack.name if hostname is None else hostname
+        if first_retry <= 0:
+            raise ValueError(f"first_retry={first_retry}: give seconds, more than 0")
         mac = interface.device.address
         known = b"" if request is None else parse_address(request)
+        if len(known) not in (0, 4):
+            raise ValueError(f"request={request!r} is no IPv4 address")
         asking = Asking(mac, client_id or client_id_of(mac), _as_hostname(name), min(interface.mtu, 65535))
         self.interface = interface
         self.timeout = timeout
@@ -112,17 +122,20 @@ class Dhcp4Client:
         try:
             return await self._wait()
         finally:
+            self._machine.stop(self._stack.clock(), release=False)
             self._close()
 
     async def stop(self) -> None:
         """Give the address back to the server, and what belongs to it to the stack. Safe to call twice."""
         lease = self.lease
-        if self._port is not None and lease is not None and self._release:
-            await resolved(self._stack, self.interface, lease.server, lease.address, RELEASE_SECONDS)
-        self._machine.stop(self._stack.clock(), release=self._release)
-        self._serve()
-        self._close()
-        self._installed.remove(None)
+        try:
+            if self._port is not None and lease is not None and self._release:
+                await resolved(self._stack, self.interface, lease.server, lease.address, RELEASE_SECONDS)
+        finally:
+            self._machine.stop(self._stack.clock(), release=self._release)
+            self._serve()
+            self._close()
+            self._installed.remove(None)
 
     def link_down(self) -> None:
         """The link is cut: the lease stays valid until its time is up."""
@@ -174,7 +187,8 @@ class Dhcp4Client:
             raise TimeoutError(self._why_none()) from None
 
     def _why_none(self) -> str:
-        where = f"no address by DHCP on {self.interface.name} within {self.timeout:g} s"
+        what = "parameters" if self.state is State.INFORMING else "address"
+        where = f"no {what} by DHCP on {self.interface.name} within {self.timeout:g} s"
         if self._trouble:
             return f"{where}: {self._trouble}"
         if self.state is State.CHECKING:

@@ -66,9 +66,11 @@ class Keeping:
 
     async def close(self) -> None:
         """Return when nothing waits."""
-        if self._work is not None:
-            await self._work
-        await self._file.close()
+        try:
+            if self._work is not None:
+                await self._work
+        finally:
+            await self._file.close()
 
 
 def worth_keeping(bindings: Bindings) -> list[Binding]:

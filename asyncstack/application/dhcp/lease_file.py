@@ -2,12 +2,15 @@
 
 A file of lines, each one binding as JSON behind the CRC-32 of it; of several for one address the last counts. Lines are
 appended and synced; now and then, and at each start, the file is written anew beside and put into place by an atomic
-rename. A crash leaves at most a torn last line, which its CRC gives away.
+rename. A crash leaves at most a torn last line, which its CRC gives away. Whoever keeps the file has a lock on it
+(`flock`), which goes with the process; the new file is locked before it takes the old one's place.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
 import zlib
@@ -18,6 +21,7 @@ import aiofiles
 import aiofiles.os
 
 from asyncstack.application.dhcp.bindings import Binding, Phase
+from asyncstack.errors import os_error
 from asyncstack.network.addresses import format_address, parse_address
 
 SLACK: Final = 1000  # lines that say what is not true any more, beyond as many as do
@@ -41,18 +45,33 @@ class LeaseFile:
         self._lines = 0
 
     async def open(self) -> list[Binding]:
-        """What the file holds; none, if there is no file. Raises OSError."""
+        """What the file holds; none, if there is no file. Raises OSError, EBUSY if another `LeaseFile` has it."""
         found: dict[bytes, Binding] = {}
+        self._file = file = await aiofiles.open(self.path, "a+b")
         try:
-            async with aiofiles.open(self.path, "rb") as file:
-                async for line in file:
-                    binding = self._read(line)
-                    if binding is not None:
-                        found[binding.address] = binding
-        except FileNotFoundError:
-            pass
-        await self.rewrite(found.values())
+            self._lock(file)
+            await file.seek(0)
+            async for line in file:
+                binding = self._read(line)
+                if binding is not None:
+                    found[binding.address] = binding
+            await self.rewrite(found.values())
+        except BaseException:
+            await self.close()
+            raise
         return list(found.values())
+
+    def _lock(self, file: Any) -> None:
+        """Have the file to ourselves; not one that somebody has just put another in the place of."""
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = os.path.samestat(os.fstat(file.fileno()), os.stat(self.path))
+        except BlockingIOError:
+            ours = False
+        if not ours:
+            raise os_error(
+                errno.EBUSY, f"{self.path} is in use by another DHCP server: give each its own file"
+            )
 
     def _read(self, line: bytes) -> Binding | None:
         check, _, text = line.rstrip(b"\n").partition(b" ")
@@ -97,20 +116,20 @@ class LeaseFile:
         return self._lines > 2 * alive + SLACK
 
     async def rewrite(self, bindings: Iterable[Binding]) -> None:
-        """Have `bindings` on the disk, and nothing else. Raises OSError; the file is as it was then."""
+        """Have `bindings` on the disk, and nothing else. Raises OSError; then the file is whole, the old or the new."""
         lines = [self._line(binding) for binding in bindings]
         beside = f"{self.path}.new"
         file = await aiofiles.open(beside, "wb")
         try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             await self._write(file, b"".join(lines))
             await aiofiles.os.replace(beside, self.path)
-            await _in_thread(_sync_folder, os.path.dirname(self.path) or ".")
         except BaseException:
             await file.close()
             raise
         former, self._file, self._lines = self._file, file, len(lines)
-        if former is not None:
-            await former.close()
+        await former.close()
+        await _in_thread(_sync_folder, os.path.dirname(self.path) or ".")
 
     @staticmethod
     async def _write(file: Any, data: bytes) -> None:

@@ -39,7 +39,7 @@ class ClientMachine:
         self.lease: Lease | None = None
         self.known = known
         self.deadline = math.inf
-        self.asked = 0  # DISCOVERs since the start, for error messages
+        self.asked = 0  # DISCOVERs or INFORMs since the start, for error messages
         self._asking = asking
         self._rng = rng
         self._backoff = Backoff(rng, first_retry)
@@ -64,7 +64,7 @@ class ClientMachine:
     def inform(self, address: bytes, now: float) -> None:
         """Ask for what belongs to `address`, which is ours already (RFC 2131 3.4)."""
         self._move(Input.INFORM)
-        self.known = address
+        self.known, self.asked = address, 0
         self._begin(now)
         self._ask(now)
 
@@ -253,6 +253,7 @@ class ClientMachine:
             self._next_try = now + self._backoff.next()
             if state is State.INFORMING:
                 message, source = self._asking.inform(self._xid, self.known), self.known
+                self.asked += 1
             elif state is State.REQUESTING and self._offer is not None:
                 message = self._asking.request(self._xid, self._offer)
             elif state is State.REBOOTING:

@@ -14,6 +14,9 @@ from asyncstack.wire import dhcp_options as options
 
 POOL_LIMIT: Final = 65536  # addresses of one pool
 FAVOURITES: Final = 8
+_NOT_TO_GIVE: Final = frozenset(
+    (options.OVERLOAD, options.MESSAGE_TYPE, options.SERVER_ID, options.RELAY_AGENT)
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +70,14 @@ class Pool:
         self._range = range(first, last + 1)
         if not 1 <= self.lease_time <= options.FOREVER:
             raise ValueError(f"lease_time={self.lease_time}: give seconds, {options.FOREVER} for no end")
+        for name, seconds in (("t1", self.t1), ("t2", self.t2)):
+            if seconds is not None and not 1 <= seconds <= options.FOREVER:
+                raise ValueError(f"{name}={seconds}: give seconds, {options.FOREVER} at most")
+        if self.mtu and not 68 <= self.mtu <= 65535:
+            raise ValueError(f"mtu={self.mtu} is not between 68 and 65535 bytes")
+        for code in self.options:
+            if not 1 <= code <= 254 or code in _NOT_TO_GIVE:
+                raise ValueError(f"option {code} is no option, or one that the server gives by itself")
         self.reserved = {_client(who): parse_address(text) for who, text in self.reservations.items()}
         self.keepers = {address: who for who, address in self.reserved.items()}
         for address in self.keepers:

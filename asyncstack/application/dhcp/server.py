@@ -41,7 +41,8 @@ class DhcpServer:
     the file.
 
     Raises OSError EOPNOTSUPP if there is no Ethernet, ValueError for pools that overlap; at `async with` EADDRNOTAVAIL
-    if the interface has no IPv4 address, EADDRINUSE if there is a server already, and what opening the file does.
+    if the interface has no IPv4 address, EADDRINUSE if there is a server already, EBUSY if another one keeps its leases
+    in the file, and what else opening it does.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class DhcpServer:
         own = self._stack.addresses.of(self.interface, 4)
         if not own:
             raise os_error(errno.EADDRNOTAVAIL, f"{self.interface.name} has no IPv4 address to serve from")
-        self._machine = machine = ServerMachine(
+        machine = ServerMachine(
             own[0].address,
             self.pools,
             self.interface.rng,
@@ -100,8 +101,9 @@ class DhcpServer:
             if self._leases is not None:
                 await self._restore(machine, self._leases)
         except BaseException:
-            self._port.close()
+            self._down(None)
             raise
+        self._machine = machine  # who asked before has got no answer that the file would not have allowed
         self._serve()
         return self
 

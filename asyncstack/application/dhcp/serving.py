@@ -152,6 +152,8 @@ class ServerMachine:
             address = self.bindings.find(pool, client)
         if address is None:
             return None
+        if known is not None:
+            self._end(known, "the client's address is another one now")
         binding = self._made(message, client, address, Phase.OFFERED, now + OFFER_SECONDS)
         self.bindings.set(pool, binding)
         return binding

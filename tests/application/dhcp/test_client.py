@@ -379,3 +379,44 @@ async def test_two_clients_on_one_interface_are_one_too_many():
         with pytest.raises(OSError) as raised:
             await second.start()
         assert raised.value.errno == errno.EADDRINUSE
+
+
+async def test_a_stop_that_is_cancelled_has_stopped_all_the_same():
+    async with client_world() as (client, wire):
+        await lease(client, wire)
+        wire.owners.clear()  # the server is gone, and looking for it takes a second
+        client.interface.link.neighbors4.clear()
+        stopping = asyncio.create_task(client.stop())
+        await asyncio.sleep(0.1)
+        assert not stopping.done()
+        stopping.cancel()
+        await asyncio.wait([stopping])
+        assert (client.state, addresses(client)) == (State.STOPPED, [])
+        assert not client.stack.udp.interface_ports
+
+
+async def test_parameters_can_be_asked_for_again_after_nobody_answered():
+    async with client_world(timeout=10) as (client, wire):
+        client.stack.add_address(client.interface, inet_aton("10.0.0.7"), 24)
+        with pytest.raises(TimeoutError, match=r"no parameters .* no server answered \(2 times asked\)"):
+            await client.inform()
+        assert client.state is State.STOPPED
+        wire.seen.clear()
+        asking = asyncio.create_task(client.inform())
+        answer = {54: SERVER, 6: inet_aton("10.0.0.53")}
+        wire.answer(await wire.next(Type.INFORM), Type.ACK, NOBODY, to=inet_aton("10.0.0.7"), options=answer)
+        assert (await asking).nameservers == (inet_aton("10.0.0.53"),)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"request": "fd00::1"}, "no IPv4 address"),
+        ({"first_retry": 0}, "seconds"),
+        ({"client_id": b"x"}, "2 to"),
+    ],
+)
+async def test_what_can_not_be_asked_for_is_said(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        async with client_world(**wrong):
+            pass

@@ -1,6 +1,7 @@
 """What a crash leaves: whatever a client was told of is there, and nothing that nobody said."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -10,11 +11,11 @@ from socket import inet_aton
 
 import pytest
 
-from asyncstack.application.dhcp import lease_file
+from asyncstack.application.dhcp import BindingRemoved, DhcpServer, Pool, lease_file
 from asyncstack.application.dhcp.bindings import Binding, Phase
 from asyncstack.application.dhcp.lease_file import LeaseFile
 from asyncstack.wire.dhcp import Type
-from tests.application.dhcp.offices import POOL, US, Pool, mac, office
+from tests.application.dhcp.offices import POOL, US, mac, office
 
 pytestmark = pytest.mark.virtual_time(limit=200_000)
 
@@ -211,6 +212,68 @@ async def test_a_disk_that_refuses_costs_the_replies_and_nothing_else(tmp_path, 
         assert (await wire.ask(Type.REQUEST, mac(1), request)).kind is Type.ACK
     found, damaged = await read(tmp_path / "leases")
     assert [one.address for one in found] == [offer.message.yiaddr] and damaged == 0
+
+
+async def test_two_servers_do_not_keep_one_file(tmp_path):
+    path = tmp_path / "leases"
+    async with office(leases=path) as wire:
+        ours = (await wire.lease()).message.yiaddr
+        for _ in range(2):
+            with pytest.raises(OSError, match=f"{path} .* another DHCP server") as raised:
+                async with office(leases=path):
+                    pass
+            assert raised.value.errno == errno.EBUSY
+            await wire.server._keeping._file.rewrite([binding(100)])  # as it does now and then
+        assert (await wire.lease(mac(2))).message.yiaddr != ours
+    async with office(leases=path) as wire:
+        assert len(wire.server.bindings) == 2
+
+
+async def test_who_stops_waiting_for_the_disk_lets_go_of_the_file(tmp_path, monkeypatch):
+    async with office(leases=tmp_path / "leases") as wire:
+        offer = await wire.ask(Type.DISCOVER)
+
+        async def stuck(file, data):
+            await asyncio.sleep(1000)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LeaseFile, "_write", staticmethod(stuck))
+            wire.say(wire.message(Type.REQUEST, mac(1), {50: offer.message.yiaddr, 54: US}))
+            await asyncio.sleep(1)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await wire.server.__aexit__(None, None, None)
+    assert await read(tmp_path / "leases") == ([], 0)
+
+
+async def test_nobody_is_answered_before_the_file_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "leases"
+    opened = LeaseFile.open
+
+    async def slowly(file):
+        await asyncio.sleep(5)
+        return await opened(file)
+
+    async with office(check=0) as wire:
+        await wire.server.__aexit__(None, None, None)
+        monkeypatch.setattr(LeaseFile, "open", slowly)
+        server = DhcpServer(wire.server.stack, wire.server.interface, Pool(**POOL), leases=path, check=0)
+        starting = asyncio.create_task(server.__aenter__())
+        await asyncio.sleep(1)
+        await wire.silence(Type.DISCOVER, seconds=3)
+        await starting
+        assert (await wire.ask(Type.DISCOVER)).kind is Type.OFFER
+        await server.__aexit__(None, None, None)
+
+
+async def test_a_lease_that_a_reservation_replaces_has_ended(tmp_path):
+    path = tmp_path / "leases"
+    async with office(leases=path) as wire:
+        former = (await wire.lease()).message.yiaddr
+    async with office(Pool(**POOL, reservations={mac(1).hex(":"): "10.0.0.9"}), leases=path) as wire:
+        assert (await wire.lease()).message.yiaddr == inet_aton("10.0.0.9")
+    events = [event async for event in wire.server]
+    assert [event.binding.address for event in events if isinstance(event, BindingRemoved)] == [former]
 
 
 CHILD = """

@@ -249,6 +249,12 @@ async def test_what_is_wrong_is_said():
         Pool(network="10.0.0.0/8")
     with pytest.raises(ValueError, match="reservations"):
         Pool(network="10.0.0.0/24", reservations={"02:00:00:00:00:01": "10.0.1.1"})
+    for wrong in ({"t1": 0}, {"t2": -1}, {"t1": 1 << 32}, {"mtu": 70000}, {"mtu": 20}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Pool(network="10.0.0.0/24", **wrong)
+    for code in (0, 52, 53, 255, 300):
+        with pytest.raises(ValueError, match=f"option {code}"):
+            Pool(network="10.0.0.0/24", options={code: b"x"})
     async with office() as wire:
         with pytest.raises(ValueError, match=r"10\.0\.0\.0/24 and 10\.0\.0\.0/16 overlap"):
             DhcpServer(wire.server.stack, wire.server.interface, [Pool(**POOL), Pool(network="10.0.0.0/16")])
