@@ -199,7 +199,11 @@ class EthernetLink:
         self, address: bytes, probes: int, now: float, done: Callable[[bytes | None], None]
     ) -> None:
         """Ask `probes` times whether somebody has `address`, of IPv4 (RFC 5227 2.1), and call `done` with the MAC of
-        who does, b"" if nobody, None if the link was closed. Raises OSError EALREADY while that is going on."""
+        who does, b"" if nobody, None if the link was closed. If it becomes ours meanwhile that ends, with b"". Raises
+        OSError EALREADY while that is going on."""
+        if self._closed:
+            done(None)
+            return
         if address in self._checked:
             raise os_error(errno.EALREADY, f"{ip_text(address)} is being checked on {self._interface.name}")
         self._checked[address] = done
@@ -219,6 +223,9 @@ class EthernetLink:
         self.addresses[address] = None
         if len(address) == 4:
             self._claims.use(address, now, yielding=yielding)
+            checked = self._checked.pop(address, None)
+            if checked is not None:
+                checked(b"")
         if announce:
             self.announce(address, now)
 

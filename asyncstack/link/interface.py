@@ -29,6 +29,7 @@ from asyncstack.timing import Clock, LoopTimer, interrupt
 QUANTUM: Final = 128 << 10  # bytes one sender may send per turn
 FLUSH_SECONDS: Final = 0.001  # after this long the rest of the senders wait for the next loop turn
 LARGEST_PACKET: Final = 65535
+LEAST_MTU: Final = 68  # RFC 791 3.2: less is no link of the Internet, and cutting would never end
 BLOCKED_SECONDS: Final = 1.0  # after this long without room the senders that wait for their turn are told
 
 Handler = Callable[[memoryview, Frame, "Interface"], Awaitable[None]]
@@ -51,7 +52,8 @@ class Sender(Protocol):
 
 
 class Interface:
-    """A device with its framing, neighbours and ready queue. Made by `Stack.add_interface`."""
+    """A device with its framing, neighbours and ready queue. Made by `Stack.add_interface`. Raises ValueError for an MTU
+    below 68 bytes."""
 
     def __init__(
         self,
@@ -65,6 +67,8 @@ class Interface:
         rng: random.Random,
         neighbor_limit: int = 1024,
     ) -> None:
+        if device.mtu < LEAST_MTU:
+            raise ValueError(f"{name}: mtu {device.mtu} is less than {LEAST_MTU} bytes, which every link takes")
         self.name = name
         self.index = index
         self.device = device

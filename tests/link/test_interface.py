@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 
+import pytest
+
 from asyncstack import Stack, memory_pair
 
 
@@ -51,3 +53,13 @@ async def test_retransmissions_are_not_needed_on_a_full_device():
         assert b.counters["device.no_room"] == 0
         assert all(info.total_retrans == 0 for info in b.connections())
         writer.close()
+
+
+async def test_a_link_that_takes_less_than_every_link_has_to_is_refused():
+    """There would be no end to cutting a datagram into pieces of nothing."""
+    async with Stack() as stack:
+        device, _ = memory_pair(mtu=67)
+        before = list(stack.interfaces)
+        with pytest.raises(ValueError, match="mtu 67"):
+            stack.attach(device, ["10.0.0.1/24"])
+        assert stack.interfaces == before

@@ -110,3 +110,17 @@ async def test_connections_on_a_lost_address_end(pair):
         pair.interface(pair.b).link.announce(WANTED, pair.b.clock())
     assert (await reason).errno == errno.EADDRINUSE
     assert WANTED not in link.addresses
+
+
+async def test_a_check_ends_where_somebody_makes_the_address_ours_meanwhile(pair):
+    checking = asyncio.create_task(pair.check(pair.a))
+    await asyncio.sleep(2)
+    pair.add(pair.a, Origin.STATIC)
+    await asyncio.wait_for(checking, 1)
+
+
+async def test_on_an_interface_that_is_gone_nothing_is_checked(pair):
+    interface = pair.interface(pair.a)
+    await pair.a.remove_interface(interface)
+    with fails(errno.ENETDOWN):
+        await asyncio.wait_for(pair.a.check_address(interface, WANTED), 10)
