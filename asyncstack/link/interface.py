@@ -52,8 +52,8 @@ class Sender(Protocol):
 
 
 class Interface:
-    """A device with its framing, neighbours and ready queue. Made by `Stack.add_interface`. Raises ValueError for an MTU
-    below 68 bytes."""
+    """A device with its framing, neighbours and ready queue. Made by `Stack.add_interface`. Raises ValueError for an
+    MTU below 68 bytes."""
 
     def __init__(
         self,
@@ -68,7 +68,9 @@ class Interface:
         neighbor_limit: int = 1024,
     ) -> None:
         if device.mtu < LEAST_MTU:
-            raise ValueError(f"{name}: mtu {device.mtu} is less than {LEAST_MTU} bytes, which every link takes")
+            raise ValueError(
+                f"{name}: mtu {device.mtu} is less than {LEAST_MTU} bytes, which every link takes"
+            )
         self.name = name
         self.index = index
         self.device = device

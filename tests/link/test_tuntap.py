@@ -31,7 +31,7 @@ class SocketDevice(TunDevice):
         self.ours.setblocking(False)
 
     def _attach(self) -> Attachment:
-        return Attachment(self.ours.detach(), "fake", True, False)
+        return Attachment(self.ours.detach(), "lo", True, False)  # whose carrier there is to watch
 
     async def _configure(self, attachment: Attachment) -> None:
         pass
@@ -252,7 +252,7 @@ def test_mtu_that_can_not_be(mtu):
 
 
 async def test_open_twice(device):
-    with pytest.raises(OSError, match="fake is open already") as info:
+    with pytest.raises(OSError, match="lo is open already") as info:
         await device.open(asyncio.get_running_loop())
     assert info.value.errno == errno.EALREADY
     assert device.send(OutgoingFrame([b"still there"]))
