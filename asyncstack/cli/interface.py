@@ -180,7 +180,7 @@ _OPTIONS = (
         "--gateway",
         multiple=True,
         metavar="A",
-        help="The default route, one of each family; `serve` and `ping` take --peer where there is none.",
+        help="The default route, one of each family; without, all commands but `run` take --peer.",
     ),
     click.option(
         "--mtu",

@@ -21,7 +21,6 @@ MARKS: Final = {
     Unreachable.NET: " !N",
     Unreachable.HOST: " !H",
     Unreachable.PROTOCOL: " !P",
-    Unreachable.PORT: " !",
     Unreachable.TOO_BIG: " !F",
     Unreachable.SOURCE_ROUTE: " !S",
     Unreachable.ADMIN: " !X",

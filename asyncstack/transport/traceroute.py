@@ -78,16 +78,7 @@ class Traceroute:
         timeout: float = 5.0,
     ) -> AsyncGenerator[Hop, None]:
         """The hops in order, each once it is known, up to the last: `Stack.traceroute`."""
-        if method not in METHODS:
-            raise ValueError(f"method={method!r}: give one of {', '.join(METHODS)}")
-        if not 1 <= first_ttl <= max_hops <= 255:
-            raise ValueError(f"first_ttl={first_ttl}, max_hops={max_hops}: 1 to 255, in this order")
-        if not 1 <= queries <= MOST_QUERIES:
-            raise ValueError(f"queries={queries}: 1 to {MOST_QUERIES} probes for a hop")
-        if not 0 <= port <= 0xFFFF:
-            raise ValueError(f"port={port}: 1 to 65535, or 0 for the usual one")
-        if method == "udp" and (port or FIRST_PORT) + queries * max_hops > 0xFFFF:
-            raise ValueError(f"port={port}: each probe has the next one, and there is none beyond 65535")
+        _check(method, port, first_ttl, max_hops, queries)
         turns = asyncio.Semaphore(AT_ONCE)
         last = max_hops  # or less, once the end is known: later hops may answer before earlier ones
 
@@ -154,6 +145,20 @@ class Traceroute:
             )
 
         return choose_ephemeral(self._context.rng, self._context.config.ephemeral_ports, in_use)
+
+
+def _check(method: str, port: int, first_ttl: int, max_hops: int, queries: int) -> None:
+    """Raises ValueError for what can not be."""
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}: give one of {', '.join(METHODS)}")
+    if not 1 <= first_ttl <= max_hops <= 255:
+        raise ValueError(f"first_ttl={first_ttl}, max_hops={max_hops}: 1 to 255, in this order")
+    if not 1 <= queries <= MOST_QUERIES:
+        raise ValueError(f"queries={queries}: 1 to {MOST_QUERIES} probes for a hop")
+    if not 0 <= port <= 0xFFFF:
+        raise ValueError(f"port={port}: 1 to 65535, or 0 for the usual one")
+    if method == "udp" and (port or FIRST_PORT) + queries * max_hops > 0xFFFF:
+        raise ValueError(f"port={port}: each probe has the next one, and there is none beyond 65535")
 
 
 def _reply(answer: Answer) -> ProbeReply:

@@ -142,10 +142,6 @@ class Zone:
                     del self._names[one]
         self._changed = True
 
-    def has(self, name: Name) -> bool:
-        """Whether there are records of `name` itself."""
-        return name in self._nodes
-
     def all_of(self, name: Name) -> list[Rdata]:
         """The records of `name` itself."""
         return [rdata for rrset in self._nodes.get(name, {}).values() for rdata in rrset]

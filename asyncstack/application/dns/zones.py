@@ -18,7 +18,7 @@ from dns.rdatatype import RdataType
 from dns.rrset import RRset
 
 from asyncstack.application.dns.rdata import Entry, Rdata, name_of
-from asyncstack.application.dns.zone import AAAA, NS, A, Found, Zone, cut_to
+from asyncstack.application.dns.zone import AAAA, NS, SOA, A, Found, Zone, cut_to
 from asyncstack.errors import os_error
 from asyncstack.names import Hosts, parse_literal
 from asyncstack.network.addresses import format_address
@@ -92,7 +92,7 @@ class Zones:
         if key in self._registered:
             return
         zone = self.zone_of(owner)
-        if zone is not None and zone.has(owner) and not self._is_registered(owner, zone):
+        if zone is not None and not self._is_registered(owner, zone):
             raise os_error(errno.EEXIST, f"{name} has records in {zone!r}")
         if len(self._registered) >= self._limit:
             raise os_error(errno.ENOSPC, f"{name}: {self._limit} names are registered")
@@ -105,8 +105,12 @@ class Zones:
         self._registered.add(key)
 
     def _is_registered(self, owner: Name, zone: Zone) -> bool:
-        """Whether all that `owner` has was registered."""
-        return all((owner, _address(rdata)) in self._registered for rdata in zone.all_of(owner))
+        """Whether all that `owner` has was registered, but for an SOA, which zones make when they need one."""
+        return all(
+            (owner, _address(rdata)) in self._registered
+            for rdata in zone.all_of(owner)
+            if rdata.rdtype != SOA
+        )
 
     def unregister(self, name: str, address: str) -> None:
         """Undo `register`; nothing happens if it was not done."""

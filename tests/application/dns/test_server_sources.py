@@ -64,6 +64,15 @@ async def test_hosts_whose_names_dns_can_not_say(site):
 # names that come and go
 
 
+async def test_a_zone_is_registered_after_it_has_said_what_is_not_there(site):
+    """For that it needs an SOA, which is in nobody's way."""
+    async with site.serve() as server:
+        server.register("a.site.test", "10.5.0.1")
+        assert (await site.ask("none.site.test")).rcode() == dns.rcode.NXDOMAIN
+        server.register("site.test", "10.5.0.2")
+        assert summary(await site.ask("site.test"))[2] == ["site.test. 60 IN A 10.5.0.2"]
+
+
 async def test_registered_names(site):
     async with site.serve({"www.site.test": "10.0.0.80"}) as server:
         server.register("h1.site.test", "10.5.0.1")
