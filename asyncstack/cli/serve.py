@@ -92,19 +92,21 @@ async def serve_on_interface(service: Service, interface: InterfaceOptions) -> N
 
 
 async def serve_published(service: Service, publish: tuple[str, int], options: InterfaceOptions) -> None:
-    """Serve in a simulated network and publish it on a kernel socket, until cancelled. Needs no privileges."""
+    """Serve in a simulated network and publish it on a kernel socket, until cancelled; both are of one family. Needs no
+    privileges."""
     from asyncstack.application.forwarder import Forwarder
     from asyncstack.testing.network import Network
 
     async with AsyncExitStack() as closing:
         network = await closing.enter_async_context(Network())
-        client, server = network.host("client", "10.9.0.1/24"), network.host("server", "10.9.0.2/24")
+        prefix = "fd09::{}/64" if ":" in publish[0] else "10.9.0.{}/24"
+        client, server = (network.host(name, prefix.format(n)) for n, name in ((1, "client"), (2, "server")))
         network.link(client, server, mtu=options.mtu)
         if options.capture is not None:
             await closing.enter_async_context(network.capture(options.capture))
 
         async def listening(port: int) -> None:
-            forwarder = Forwarder(client, "10.9.0.2", port, *publish, scheme=service.scheme)
+            forwarder = Forwarder(client, "server", port, *publish, scheme=service.scheme)
             await closing.enter_async_context(forwarder)
             click.echo(f"asyncstack: serving {forwarder.url} (Ctrl-C ends it)")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from asyncstack import TcpInfo
 from demos.site.transfer import PORT
-from demos.site.world import SERVER, World
+from demos.site.world import World
 
 UNLIMITED = 0x7FFFFFFF  # segments: no loss yet
 
@@ -14,17 +14,17 @@ def connections(world: World) -> list[TcpInfo]:
     return world.server.connections()
 
 
-def watched(found: list[TcpInfo]) -> TcpInfo | None:
+def watched(world: World, found: list[TcpInfo]) -> TcpInfo | None:
     """The newest connection of the transfer."""
-    return next((info for info in reversed(found) if info.local[:2] == (SERVER, PORT)), None)
+    return next((info for info in reversed(found) if info.local[:2] == (world.address, PORT)), None)
 
 
-def row(info: TcpInfo) -> dict[str, Any]:
+def row(world: World, info: TcpInfo) -> dict[str, Any]:
     """Bytes, seconds and segments, for JSON."""
     return {
         "local": name(info.local),
         "remote": name(info.remote),
-        "link": "faulty" if info.local[0] == SERVER else "clean",
+        "link": "faulty" if info.local[0] == world.address else "clean",
         "state": info.state.name.replace("_", "-"),
         "phase": info.ca_state,
         "cwnd": info.snd_cwnd_bytes,
@@ -37,5 +37,6 @@ def row(info: TcpInfo) -> dict[str, Any]:
 
 
 def name(address: tuple[Any, ...]) -> str:
-    """One end as "192.0.2.2:5001"."""
-    return f"{address[0]}:{address[1]}"
+    """One end as "192.0.2.2:5001", or "[2001:db8:1::2]:5001"."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,7 +18,7 @@ from demos.site.world import build
 async def serve(options: Options) -> None:
     """Until cancelled."""
     async with AsyncExitStack() as closing:
-        world = build(await closing.enter_async_context(asyncstack.Network(options.seed)))
+        world = build(await closing.enter_async_context(asyncstack.Network(options.seed)), options.version)
         monotonic, epoch = world.server.clock, time.time() - world.server.clock()
         telemetry, transfer = Telemetry(world, lambda: epoch + monotonic()), Transfer(world)
         live = Live(telemetry, transfer)

@@ -40,15 +40,15 @@ class Telemetry:
         """Add the sample that ends now."""
         found = connections(self.world)
         t0, self._last = self._last, self.clock()
-        self.rows = [row(one) for one in found]
-        info = watched(found)
+        self.rows = [row(self.world, one) for one in found]
+        info = watched(self.world, found)
         link = self.world.faulty
         sample = {"t0": t0, "t1": self._last, "loss": link.loss, "delay": link.delay, "rate": link.rate}
         if info is not None:
             ends = info.local, info.remote
             acked, again = self._before[1:] if ends == self._before[0] else (0, 0)
             self._before = ends, info.bytes_acked, info.total_retrans
-            sample |= row(info)
+            sample |= row(self.world, info)
             sample["goodput"] = (info.bytes_acked - acked) / (self._last - t0)
             sample["retransmitted"] = info.total_retrans - again
         self.samples.append(sample)

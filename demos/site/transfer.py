@@ -3,7 +3,7 @@
 import asyncio
 
 from demos.site.endless import Sink, Source
-from demos.site.world import SERVER, World
+from demos.site.world import World
 
 PORT = 5001
 
@@ -23,11 +23,11 @@ class Transfer:
         return self.wanted.is_set()
 
     async def run(self) -> None:
-        await self.world.server.create_server(self.new_source, SERVER, PORT)
+        await self.world.server.create_server(self.new_source, self.world.address, PORT)
         while True:
             await self.wanted.wait()
             try:
-                _, sink = await self.world.client.create_connection(Sink, SERVER, PORT)
+                _, sink = await self.world.client.create_connection(Sink, self.world.address, PORT)
                 await sink.gone.wait()
             except OSError:
                 await asyncio.sleep(0.5)  # a link that loses everything: try for ever

@@ -17,8 +17,9 @@ def add_route(network: str, router: str) -> None:
     """Have the kernel send what is for `network` to `router`, a name or an address. Needs CAP_NET_ADMIN."""
     from pyroute2 import IPRoute
 
+    found = socket.getaddrinfo(router, None, socket.AF_INET6 if ":" in network else socket.AF_INET)
     with IPRoute() as route:
-        route.route("replace", dst=network, gateway=socket.gethostbyname(router))
+        route.route("replace", dst=network, gateway=found[0][4][0])
 
 
 async def goodput(url: str) -> float:
@@ -33,12 +34,11 @@ async def goodput(url: str) -> float:
 
 def visit(url: str, seconds: float = 30.0) -> str:
     """What was found. Tries for `seconds`, as the site may be starting. Raises OSError, ValueError."""
-    until = time.monotonic() + seconds
-    while True:
+    until, page = time.monotonic() + seconds, None
+    while page is None:
         try:
             with urllib.request.urlopen(url, timeout=5) as response:
                 page = response.read().decode()
-            break
         except OSError:
             if time.monotonic() > until:
                 raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from asyncstack.application.forwarder import Forwarder
 from asyncstack.cli.interface import InterfaceOptions
-from demos.site.world import CLEAN_SERVER, World
+from demos.site.world import World
 
 
 @dataclass(slots=True)
@@ -17,6 +17,7 @@ class Options:
     port: int
     seed: int | None
     capture: str | None
+    version: int  # of IP, in the simulated network
 
 
 async def open_ways(closing: AsyncExitStack, world: World, options: Options, port: int) -> list[str]:
@@ -27,6 +28,6 @@ async def open_ways(closing: AsyncExitStack, world: World, options: Options, por
         await world.server.add_interface(interface.device(), interface.address, interface.gateways)
         urls += interface.urls(port)
     if options.publish is not None:
-        forwarder = Forwarder(world.client, CLEAN_SERVER, port, *options.publish)
+        forwarder = Forwarder(world.client, world.clean_address, port, *options.publish)
         urls.append((await closing.enter_async_context(forwarder)).url)
     return urls

@@ -21,15 +21,24 @@ def run(request):
     return request.param
 
 
+Inside = tuple[str, str, str]  # addresses of client and server, and the kernel's
+IPV4: Inside = "10.0.0.1/24", "10.0.0.2/24", "127.0.0.1"
+IPV6: Inside = "fd00::1/64", "fd00::2/64", "::1"
+both_families = pytest.mark.parametrize("family", [IPV4, IPV6], ids=["IPv4", "IPv6"])
+
+
 @asynccontextmanager
-async def published(handler: Handler | None, **link: float) -> AsyncIterator[Forwarder]:
+async def published(
+    handler: Handler | None, family: Inside = IPV4, **link: float
+) -> AsyncIterator[Forwarder]:
     """A server in the network (none: nobody listens) and the forwarder that leads to it."""
+    ours, theirs, outside = family
     async with asyncio.timeout(20), Network(seed=1) as net:
-        client, server = net.host("client", "10.0.0.1/24"), net.host("server", "10.0.0.2/24")
+        client, server = net.host("client", ours), net.host("server", theirs)
         net.link(client, server, **link)
         if handler is not None:
-            await server.start_server(handler, "10.0.0.2", 80)
-        async with Forwarder(client, "10.0.0.2", 80) as forwarder:
+            await server.start_server(handler, "server", 80)
+        async with Forwarder(client, theirs.partition("/")[0], 80, outside) as forwarder:
             yield forwarder
 
 
@@ -40,11 +49,12 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-def test_every_connection_gets_what_it_sends(run):
+@both_families
+def test_every_connection_gets_what_it_sends(run, family):
     """The request is there as soon as the connection: some loops read it before the way inward is open."""
 
     async def main() -> None:
-        async with published(echo, delay=0.002) as forwarder:
+        async with published(echo, family, delay=0.002) as forwarder:
 
             async def ask(number: int) -> bytes:
                 with socket.create_connection((forwarder.host, forwarder.port)) as raw:
@@ -76,14 +86,15 @@ def test_a_server_that_speaks_first_and_leaves(run):
     run(main())
 
 
-def test_half_close_each_way(run):
+@both_families
+def test_half_close_each_way(run, family):
     async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         data = await reader.read()  # until the client's FIN
         writer.write(b"%d" % len(data))
         writer.close()
 
     async def main() -> None:
-        async with published(count, delay=0.002) as forwarder:
+        async with published(count, family, delay=0.002) as forwarder:
             reader, writer = await asyncio.open_connection(forwarder.host, forwarder.port)
             writer.write(bytes(300_000))
             writer.write_eof()
@@ -93,9 +104,10 @@ def test_half_close_each_way(run):
     run(main())
 
 
-def test_nobody_listens(run):
+@both_families
+def test_nobody_listens(run, family):
     async def main() -> None:
-        async with published(None) as forwarder:
+        async with published(None, family) as forwarder:
             reader, writer = await asyncio.open_connection(forwarder.host, forwarder.port)
             with pytest.raises(ConnectionResetError):
                 await reader.read()
@@ -104,7 +116,8 @@ def test_nobody_listens(run):
     run(main())
 
 
-def test_a_reset_is_passed_on(run):
+@both_families
+def test_a_reset_is_passed_on(run, family):
     async def main() -> None:
         raised: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
 
@@ -116,7 +129,7 @@ def test_a_reset_is_passed_on(run):
                 raised.set_result(error)
             writer.close()
 
-        async with published(wait) as forwarder:
+        async with published(wait, family) as forwarder:
             with socket.create_connection((forwarder.host, forwarder.port)) as raw:
                 await asyncio.sleep(0.05)
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -15,6 +15,7 @@ from tests.programs import require_program
 from tests.running import Running, cli, run
 
 ANY_PORT = ("--publish", "127.0.0.1:0")
+ANY_PORT6 = ("--publish", "[::1]:0")
 
 APPLICATION = """
 from asyncstack.application.http import Application
@@ -51,11 +52,14 @@ def get(url: str) -> bytes:
         return response.read()
 
 
-def test_a_folder_fetched_by_curl(folder):
+@pytest.mark.parametrize(
+    "publish, host", [(ANY_PORT, "127.0.0.1"), (ANY_PORT6, "[::1]")], ids=["IPv4", "IPv6"]
+)
+def test_a_folder_fetched_by_curl(folder, publish, host):
     curl = require_program("curl")
-    with Running(*cli("serve", str(folder), *ANY_PORT)) as server:
+    with Running(*cli("serve", str(folder), *publish)) as server:
         url = server.url()
-        assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*/", url)
+        assert re.fullmatch(re.escape(f"http://{host}:") + r"[1-9]\d*/", url)
         assert run(curl, "-s", "--max-time", "10", url).stdout == "<p>hello</p>"
         assert get(url + "large") == (folder / "large").read_bytes()
         assert server.end() == (0, "", "")
@@ -102,15 +106,18 @@ def is_over(client: socket.socket) -> bool:
         return True
 
 
-def test_the_packets_in_a_file(folder):
+@pytest.mark.parametrize(
+    "publish, parse", [(ANY_PORT, dpkt.ip.IP), (ANY_PORT6, dpkt.ip6.IP6)], ids=["IPv4", "IPv6"]
+)
+def test_the_packets_in_a_file(folder, publish, parse):
+    """The network inside is of the family outside."""
     capture = folder / "all.pcapng"
-    with Running(
-        *cli("serve", str(folder), *ANY_PORT, "--capture", str(capture), "--port", "8000")
-    ) as server:
+    with Running(*cli("serve", str(folder), *publish, "--capture", str(capture), "--port", "8000")) as server:
         get(server.url())
         assert server.end()[0] == 0
     with capture.open("rb") as file:
-        packets = [dpkt.ip.IP(data) for _, data in dpkt.pcapng.Reader(file)]
+        packets = [parse(data) for _, data in dpkt.pcapng.Reader(file)]
+    assert {packet.v for packet in packets} == {6 if parse is dpkt.ip6.IP6 else 4}
     assert packets[0].data.flags == dpkt.tcp.TH_SYN
     assert packets[0].data.dport == 8000
     assert any(b"<p>hello</p>" in bytes(packet) for packet in packets)

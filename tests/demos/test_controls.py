@@ -13,11 +13,14 @@ from asyncstack.application import websocket
 from asyncstack.application.websocket import ConnectionClosed, WebSocket
 from tests.running import Running
 
+IPV6 = ("[::1]:0", "-6")
+
 
 @pytest.fixture
-async def page() -> AsyncIterator[WebSocket]:
+async def page(request: pytest.FixtureRequest) -> AsyncIterator[WebSocket]:
     """The WebSocket of a page, as the browser opens it."""
-    with Running(sys.executable, "-m", "demos.site", "--publish", "127.0.0.1:0", "--seed", "1") as site:
+    where = getattr(request, "param", ("127.0.0.1:0",))
+    with Running(sys.executable, "-m", "demos.site", "--seed", "1", "--publish", *where) as site:
         url = (await asyncio.to_thread(site.url)).replace("http", "ws", 1) + "live"
         async with asyncio.timeout(30), websocket.connect(url) as page:
             yield page
@@ -46,6 +49,7 @@ def no_transfer(told: dict[str, Any]) -> bool:
     return not told["running"] and all(row["link"] == "clean" for row in told["connections"])
 
 
+@pytest.mark.parametrize("page", [("127.0.0.1:0",), IPV6], ids=["IPv4", "IPv6"], indirect=True)
 async def test_stop_start_restart(page):
     first = await news(page, client_of_the_transfer)
     await ask(page, transfer="stop")
