@@ -7,7 +7,7 @@ import pytest
 
 from asyncstack import StackConfig, TcpConfig
 from asyncstack.wire.tcp import ACK, SYN, Segment
-from tests.abuse.field import BATCH, MASK, Field
+from tests.abuse.field import BATCH, FAMILIES, MASK, VICTIM, Field
 
 pytestmark = pytest.mark.virtual_time(limit=100_000)
 COUNT = 5_000  # of each half
@@ -26,11 +26,11 @@ class Abandoned(asyncio.Protocol):
 
 
 async def open_all(field, port, count):
-    """`count` handshakes of a client that is never heard of again."""
+    """`count` handshakes of clients that are never heard of again, of one family and the other in turns."""
     uplink = field.uplink
     for start in range(0, count, BATCH):
         opened = range(start, min(start + BATCH, count))
-        client = field.stranger()
+        client = field.stranger(FAMILIES[start // BATCH % 2])
         for number in opened:
             uplink.vouched(client, Segment(10_000 + number, port, 1, 0, SYN, 65535, mss=1460))
         await asyncio.sleep(0.001)
@@ -49,8 +49,8 @@ async def test_10_000_connections_abandoned(network):
     timers = field.loop.timers
     silent, owing = [], []
     servers = [
-        await field.victim.create_server(lambda: Abandoned(0, silent), "10.0.0.1", 80, keep_alive=True),
-        await field.victim.create_server(lambda: Abandoned(2000, owing), "10.0.0.1", 81),
+        await field.victim.create_server(lambda: Abandoned(0, silent), VICTIM.values(), 80, keep_alive=True),
+        await field.victim.create_server(lambda: Abandoned(2000, owing), VICTIM.values(), 81),
     ]
     for port in (80, 81):
         await open_all(field, port, COUNT)

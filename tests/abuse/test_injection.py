@@ -9,10 +9,15 @@ import asyncio
 import pytest
 
 from asyncstack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment
-from tests.abuse.field import HONEST, MASK, Field, Transfer, quote
+from tests.abuse.field import FAMILIES, HONEST, MASK, Field, Transfer, packed, quote
 
 pytestmark = pytest.mark.virtual_time
-TRIES = 4000
+TRIES = {4: 4000, 6: 1500}
+TOO_BIG = {4: (3, 4), 6: (2, 0)}
+ERRORS = {
+    4: [(3, 0), (3, 1), (3, 2), (3, 3), (3, 13), (4, 0), (5, 1), (11, 0), (12, 0)],
+    6: [(1, 0), (1, 1), (1, 3), (1, 4), (3, 0), (4, 0), (4, 1), (137, 0)],
+}
 
 
 def window(conn, rng):
@@ -106,14 +111,14 @@ SEGMENTS = [
 ]  # fmt: skip
 
 
-async def attack(field, make):
+async def attack(field, make, version):
     """`make` once every quarter of a millisecond, TRIES times, while a transfer runs both ways."""
-    transfer = Transfer(field, 1)
+    transfer = Transfer(field, 1, version)
     await transfer.start()
     await asyncio.sleep(0.1)
     conn = transfer.connection
     before = sum(transfer.bytes)
-    for _ in range(TRIES):
+    for _ in range(TRIES[version]):
         make(conn, conn.remote_port, conn.local_port)
         await asyncio.sleep(0.00025)
     assert conn.state.name == "ESTABLISHED"
@@ -123,72 +128,78 @@ async def attack(field, make):
     return moved
 
 
+@pytest.mark.parametrize("version", FAMILIES)
 @pytest.mark.parametrize("make", SEGMENTS, ids=lambda make: make.__name__)
-async def test_segments(network, make):
+async def test_segments(network, make, version):
     """Nothing is killed, nothing corrupted, and the answers are few (RFC 5961 7)."""
     field = Field(network)
     clean = field.victim.counters["tcp.reset_sent"]
 
     def inject(conn, remote, local):
         fields = {"ack": 0, "window": 1000, **make(conn, field.rng)}
-        field.uplink.segment(HONEST, Segment(remote, local, **fields))
+        field.uplink.segment(packed(HONEST[version]), Segment(remote, local, **fields))
 
-    await attack(field, inject)
+    await attack(field, inject, version)
     assert field.victim.counters["tcp.reset_sent"] == clean
     await field.gone(130)
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=("beside what is in flight", "in flight"))
 @pytest.mark.parametrize(
-    ("kind", "code"), [(3, 0), (3, 1), (3, 2), (3, 3), (3, 13), (4, 0), (5, 1), (11, 0), (12, 0)]
+    ("version", "kind", "code"), [(version, *one) for version in FAMILIES for one in ERRORS[version]]
 )
-async def test_rfc5461_icmp_errors_end_no_open_connection(network, kind, code, inside):
+async def test_rfc5461_icmp_errors_end_no_open_connection(network, version, kind, code, inside):
     field = Field(network)
 
     def inject(conn, remote, local):
         at = conn.sender.una + field.rng.randrange(max(conn.sender.nxt - conn.sender.una, 1))
         seq = at if inside else at + field.rng.randrange(1 << 24, 1 << 31)
-        src = field.rng.choice((HONEST, field.stranger()))
-        field.uplink.icmp(kind, code, quote(Segment(local, remote, seq & MASK, 0, ACK, 0)), src)
+        src = field.rng.choice((packed(HONEST[version]), field.stranger(version)))
+        field.uplink.icmp(kind, code, quote(Segment(local, remote, seq & MASK, 0, ACK, 0), version), src)
 
-    await attack(field, inject)
+    await attack(field, inject, version)
 
 
-async def test_rfc5927_packet_too_big_beside_what_is_in_flight_changes_nothing(network):
+@pytest.mark.parametrize("version", FAMILIES)
+async def test_rfc5927_packet_too_big_beside_what_is_in_flight_changes_nothing(network, version):
     field = Field(network)
 
     def inject(conn, remote, local):
         seq = conn.sender.nxt + field.rng.randrange(1 << 24, 1 << 31)
-        quoted = quote(Segment(local, remote, seq & MASK, 0, ACK, 0))
-        field.uplink.icmp(3, 4, quoted, field.stranger(), mtu=field.rng.choice((68, 552, 576, 1300)))
+        quoted = quote(Segment(local, remote, seq & MASK, 0, ACK, 0), version)
+        mtu = field.rng.choice((68, 552, 576, 1300))
+        field.uplink.icmp(*TOO_BIG[version], quoted, field.stranger(version), mtu)
 
-    await attack(field, inject)
-    assert not field.victim.routes.pmtu.get(HONEST)
+    await attack(field, inject, version)
+    assert not field.victim.routes.pmtu.get(packed(HONEST[version]))
 
 
-async def test_rfc1191_packet_too_big_that_guesses_right_makes_it_slower_at_worst(network):
-    """Whoever can guess a number in flight may lower the path MTU; never below the least (RFC 1191 3)."""
+@pytest.mark.parametrize("version", FAMILIES)
+async def test_rfc1191_packet_too_big_that_guesses_right_makes_it_slower_at_worst(network, version):
+    """Whoever can guess a number in flight may lower the path MTU; never below the least (RFC 1191 3, RFC 8201 4)."""
     field = Field(network)
 
     def inject(conn, remote, local):
         at = conn.sender.una + field.rng.randrange(max(conn.sender.nxt - conn.sender.una, 1))
-        quoted = quote(Segment(local, remote, at & MASK, 0, ACK, 0))
-        field.uplink.icmp(3, 4, quoted, field.stranger(), mtu=field.rng.choice((0, 68, 100, 1300)))
+        quoted = quote(Segment(local, remote, at & MASK, 0, ACK, 0), version)
+        mtu = field.rng.choice((0, 68, 100, 1300))
+        field.uplink.icmp(*TOO_BIG[version], quoted, field.stranger(version), mtu)
 
-    await attack(field, inject)
+    await attack(field, inject, version)
 
 
-async def test_rfc5961_3_2_the_one_number_that_does(network):
+@pytest.mark.parametrize("version", FAMILIES)
+async def test_rfc5961_3_2_the_one_number_that_does(network, version):
     """So that the tests above could fail: a RST at RCV.NXT ends the connection."""
     field = Field(network)
-    transfer = Transfer(field, 1)
+    transfer = Transfer(field, 1, version)
     await transfer.start()
     await asyncio.sleep(0.1)
     conn = transfer.connection
     for job in transfer.jobs:
         job.add_done_callback(lambda job: job.exception())
     seq = conn.receiver.nxt & MASK
-    field.uplink.segment(HONEST, Segment(conn.remote_port, conn.local_port, seq, 0, RST, 0))
+    field.uplink.segment(packed(HONEST[version]), Segment(conn.remote_port, conn.local_port, seq, 0, RST, 0))
     await asyncio.sleep(1e-6)
     assert conn.state.name == "CLOSED"
     transfer.ending = True

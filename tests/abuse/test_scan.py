@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from asyncstack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment
-from tests.abuse.field import BATCH, Field
+from tests.abuse.field import BATCH, FAMILIES, VICTIM, Field
 
 pytestmark = pytest.mark.virtual_time
 SCANS = {"SYN": SYN, "FIN": FIN, "NULL": 0, "XMAS": FIN | PSH | URG, "ACK": ACK, "Maimon": FIN | ACK}
@@ -16,13 +16,14 @@ PORTS = 10_000
 
 @pytest.mark.parametrize("kind", SCANS)
 @pytest.mark.parametrize("polite", [True, False], ids=("resets", "says no more"))
-async def test_scan(network, kind, polite):
+@pytest.mark.parametrize("version", FAMILIES)
+async def test_scan(network, version, kind, polite):
     field = Field(network)
     layer, uplink = field.victim.tcp, field.uplink
     servers = [
-        await field.victim.start_server(lambda reader, writer: None, "10.0.0.1", port) for port in OPEN
+        await field.victim.start_server(lambda reader, writer: None, VICTIM[version], port) for port in OPEN
     ]
-    scanner = field.stranger()
+    scanner = field.stranger(version)
     before = len(field.victim.counters), sys.getallocatedblocks(), field.loop.timers
     found, closed = set(), set()
     for start in range(1, PORTS + 1, BATCH):
@@ -59,10 +60,11 @@ async def test_scan(network, kind, polite):
         server.close()
 
 
-async def test_a_scan_as_fast_as_it_gets_is_answered_at_a_limited_rate(network):
+@pytest.mark.parametrize("version", FAMILIES)
+async def test_a_scan_as_fast_as_it_gets_is_answered_at_a_limited_rate(network, version):
     field = Field(network)
     for number in range(20_000):
-        field.uplink.vouched(field.stranger(), Segment(50_000, 1 + number, 7, 0, SYN, 1024))
+        field.uplink.vouched(field.stranger(version), Segment(50_000, 1 + number, 7, 0, SYN, 1024))
         if not number % BATCH:
             await asyncio.sleep(0.0001)
     await asyncio.sleep(0.1)

@@ -52,6 +52,7 @@ def no_transfer(told: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("page", [("127.0.0.1:0",), IPV6], ids=["IPv4", "IPv6"], indirect=True)
 async def test_stop_start_restart(page):
     first = await news(page, client_of_the_transfer)
+    assert first.rpartition(":")[0] in ("192.0.2.1", "[2001:db8:1::1]")
     await ask(page, transfer="stop")
     await news(page, no_transfer)
     await ask(page, transfer="start")
