@@ -68,7 +68,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     command = [require_program("openssl"), "req", "-x509", "-nodes", "-days", "36500", "-subj", "/CN=server"]
     command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command += ["-addext", "subjectAltName=DNS:server,IP:127.0.0.1,IP:10.0.0.2"]
+    command += ["-addext", "subjectAltName=DNS:server,IP:127.0.0.1,IP:10.0.0.2,IP:fd00::2"]
     subprocess.run(
         [*command, "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=30
     )

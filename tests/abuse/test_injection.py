@@ -14,6 +14,7 @@ from tests.abuse.field import FAMILIES, HONEST, MASK, Field, Transfer, packed, q
 pytestmark = pytest.mark.virtual_time
 TRIES = {4: 4000, 6: 1500}
 TOO_BIG = {4: (3, 4), 6: (2, 0)}
+ALLOWED = {4: (552,), 6: (1280, 1300)}
 ERRORS = {
     4: [(3, 0), (3, 1), (3, 2), (3, 3), (3, 13), (4, 0), (5, 1), (11, 0), (12, 0)],
     6: [(1, 0), (1, 1), (1, 3), (1, 4), (3, 0), (4, 0), (4, 1), (137, 0)],
@@ -186,6 +187,7 @@ async def test_rfc1191_packet_too_big_that_guesses_right_makes_it_slower_at_wors
         field.uplink.icmp(*TOO_BIG[version], quoted, field.stranger(version), mtu)
 
     await attack(field, inject, version)
+    assert field.victim.routes.pmtu.get(packed(HONEST[version])) in ALLOWED[version]
 
 
 @pytest.mark.parametrize("version", FAMILIES)

@@ -66,7 +66,9 @@ class Adversary:
         elif what == CUT:
             self._arrive(data[: int(fate.share * len(data))], 0.0)
         elif what == MARKED:
-            if data[1] & CE:
+            if data[0] >> 4 == 6:
+                data[1] |= CE << 4 if data[1] & CE << 4 else 0
+            elif data[1] & CE:
                 data[1] |= CE
                 data[10:12] = bytes(2)
                 data[10:12] = checksum.checksum(data[:IP_HEADER]).to_bytes(2, "big")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from asyncstack.errors import WireError
-from asyncstack.wire import ipv4, tcp
+from asyncstack.wire import ipv4, ipv6, tcp
 from asyncstack.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, Segment
 
 FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "U": URG, ".": ACK}
@@ -47,7 +47,8 @@ class Record:
 def in_words(data: bytes, first: dict[tuple[int, int], int]) -> str:
     """A packet; numbers relative to the first seen of that stream."""
     try:
-        segment = tcp.parse(ipv4.parse(memoryview(data)).payload)
+        parse = ipv4.parse if data[0] >> 4 == 4 else ipv6.parse
+        segment = tcp.parse(parse(memoryview(data)).payload)
     except WireError as exc:
         return f"{len(data)} bytes: {exc}"
     there, back = (segment.src_port, segment.dst_port), (segment.dst_port, segment.src_port)

@@ -52,21 +52,22 @@ class Fate:
 
 @dataclass(frozen=True)
 class Script:
-    """An example. `client` and `server` are settings of `TcpConfig`; `delay` is one way, in seconds;
-    `memory` is what the connections of a stack may hold, in bytes."""
+    """An example. `client` and `server` are settings of `TcpConfig`; `version` is IP's; `delay` is one way, in
+    seconds; `memory` is what the connections of a stack may hold, in bytes."""
 
     steps: tuple[Step, ...] = ()
     fates: tuple[Fate, ...] = ()
     client: tuple[tuple[str, Any], ...] = ()
     server: tuple[tuple[str, Any], ...] = ()
+    version: int = 4
     mtu: int = 1500
     delay: float = 0.01
     memory: int = 512 << 20
 
     def __repr__(self) -> str:
         lines = [
-            f"client={self.client!r}, server={self.server!r}, mtu={self.mtu}, delay={self.delay},",
-            f"memory={self.memory},",
+            f"client={self.client!r}, server={self.server!r},",
+            f"version={self.version}, mtu={self.mtu}, delay={self.delay}, memory={self.memory},",
         ]
         for name, entries in (("steps", self.steps), ("fates", self.fates)):
             inside = "".join(f"        {entry!r},\n" for entry in entries)
@@ -143,6 +144,7 @@ def scripts() -> st.SearchStrategy[Script]:
         st.lists(_fates(), max_size=16).map(tuple),
         _settings(),
         _settings(),
+        st.sampled_from([4, 6]),
         st.sampled_from([1500, 1500, 576, 296, 9000]),
         st.sampled_from([0.01, 0.0, 0.0002, 0.2]),
         st.sampled_from([512 << 20, 512 << 20, 150_000, 40_000, 15_000]),

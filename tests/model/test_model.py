@@ -34,8 +34,9 @@ def test_tcp_keeps_its_promises_in_ten_thousand_scripts(script):
     play(script)
 
 
-def test_a_script_without_steps_is_two_handshakes():
-    lines = str(play(Script())).splitlines()
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_script_without_steps_is_two_handshakes(version):
+    lines = str(play(Script(version=version))).splitlines()
     assert [line.split()[3] for line in lines[:3]] == ["S", "S.", "."]
     assert sum("F." in line for line in lines) == 2
 

@@ -17,7 +17,7 @@ from asyncstack.testing import run
 from asyncstack.testing.links import LinkEnd
 from asyncstack.transport.tcp.connection import Connection
 from asyncstack.transport.tcp.endpoint import CHECKSUM_OFFSET
-from asyncstack.wire import checksum, ipv4, tcp
+from asyncstack.wire import checksum, ipv4, ipv6, tcp
 from asyncstack.wire.checksum import pseudo_header_sum
 from tests.model.adversary import Adversary
 from tests.model.dialogue import Record
@@ -26,7 +26,11 @@ from tests.model.script import CLIENT, ENDS, HELD_BACK, SERVER, Script, Step
 from tests.model.strays import STRAYS
 
 PORT: Final = 80
-ADDRESSES: Final = {CLIENT: "10.0.0.1", SERVER: "10.0.0.2"}
+ADDRESSES: Final = {
+    4: {CLIENT: "10.0.0.1/24", SERVER: "10.0.0.2/24"},
+    6: {CLIENT: "fd00::1/64", SERVER: "fd00::2/64"},
+}
+LEAST_MTU: Final = {4: 68, 6: 1280}
 HEALED_BY: Final = 36.0  # seconds: the link is good again, before anybody gives up
 HEALED_AFTER: Final = 20.0  # seconds after the last step, if that is sooner; then both ends finish
 SMALLEST_BUFFER: Final = 2304
@@ -64,8 +68,10 @@ class World:
             for name, settings in ((CLIENT, script.client), (SERVER, script.server)):
                 tcp_config = TcpConfig(**{**COMMON, **dict(settings)})
                 config = StackConfig(tcp=tcp_config, close_timeout=0.0, memory=script.memory)
-                self.stacks[name] = net.host(name, f"{ADDRESSES[name]}/24", config=config)
-            link = net.link(self.stacks[CLIENT], self.stacks[SERVER], mtu=script.mtu)
+                self.stacks[name] = net.host(name, ADDRESSES[script.version][name], config=config)
+            link = net.link(
+                self.stacks[CLIENT], self.stacks[SERVER], mtu=max(script.mtu, LEAST_MTU[script.version])
+            )
             self._occupy(link.ends)
             server = await self.stacks[SERVER].create_server(self._accept, SERVER, PORT)
             before = self._left()
@@ -149,7 +155,8 @@ class World:
         pseudo = pseudo_header_sum(remote, local, tcp.PROTOCOL, 0)
         body = bytearray(tcp.build_partial(segment, pseudo) + segment.payload)
         checksum.complete(body, 0, CHECKSUM_OFFSET)
-        packet = ipv4.build(remote, local, tcp.PROTOCOL, len(body)) + bytes(body)
+        build = ipv4.build if self.script.version == 4 else ipv6.build
+        packet = build(remote, local, tcp.PROTOCOL, len(body)) + bytes(body)
         self.record.step(self.loop.time(), who, f"gets {make.__name__}: flags {segment.flags:#x}")
         self.devices[who].arrive([Frame(memoryview(packet))])
         self.look()
