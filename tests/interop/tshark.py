@@ -37,15 +37,45 @@ async def faults(path: Path) -> list[str]:
 
 # Packets of many tests in one file belong to no common streams or datagrams.
 APART = ("-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE", "-d", "tcp.port==1-65535,data")
+# What tests send to any port they like is none of the thousand other protocols that have some port.
+KNOWN = {
+    "eth",
+    "ethertype",
+    "arp",
+    "ip",
+    "ipv6",
+    "ipv6.hopopts",
+    "ipv6.dstopts",
+    "ipv6.routing",
+    "ipv6.fraghdr",
+}
+KNOWN |= {
+    "icmp",
+    "icmpv6",
+    "igmp",
+    "udp",
+    "tcp",
+    "dhcp",
+    "dhcpv6",
+    "dns",
+    "mdns",
+    "ntp",
+    "tftp",
+    "data",
+    "raw",
+}
 
 
 async def faults_by_interface(path: Path) -> dict[str, list[str]]:
     """As `faults`, for a file with an interface for each of many tests: their names and lines."""
-    fields = ("-T", "fields", "-e", "frame.interface_name", "-e", "frame.number", "-e", "_ws.col.Info")
+    names = ("frame.interface_name", "frame.protocols", "frame.number", "_ws.col.Info")
+    fields = [word for name in names for word in ("-e", name)]
     found: dict[str, list[str]] = {}
-    for line in (await tshark(path, *APART, "-Y", f"{WRONG} || {WRONG_ERROR}", *fields)).splitlines():
-        name, _, rest = line.partition("\t")
-        found.setdefault(name, []).append(rest)
+    text = await tshark(path, *APART, "-Y", f"{WRONG} || {WRONG_ERROR}", "-T", "fields", *fields)
+    for line in text.splitlines():
+        name, protocols, rest = line.split("\t", 2)
+        if KNOWN.issuperset(protocols.removesuffix(":_ws.malformed").split(":")):
+            found.setdefault(name, []).append(rest)
     return found
 
 

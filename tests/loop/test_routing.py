@@ -137,7 +137,7 @@ async def _datagrams(a: Stack, b: Stack) -> None:
     server.close()
 
 
-test_datagrams = on_every_loop(_datagrams)
+test_datagrams = pytest.mark.forges(on_every_loop(_datagrams))
 
 
 async def _several(a: Stack, b: Stack) -> None:

@@ -33,6 +33,7 @@ class Site:
         return InterfacePort(stack.udp, interface, 68, receive, self.downs.append)
 
 
+@pytest.mark.forges
 async def test_without_any_address_it_is_heard_by_all_and_by_one():
     async with Stack(seed=1) as a, Stack(seed=2) as b:
         site = Site(a, b)
@@ -50,6 +51,7 @@ async def test_without_any_address_it_is_heard_by_all_and_by_one():
         assert len(site.heard) == 2 and b.udp.interface_ports == {}
 
 
+@pytest.mark.forges
 async def test_an_endpoint_comes_first_and_broadcasts_are_for_both():
     async with Stack(seed=1) as a, Stack(seed=2) as b:
         site = Site(a, b)

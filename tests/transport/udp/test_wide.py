@@ -62,6 +62,7 @@ async def ask(client, host, port, data=b"x"):
     ("network_", "place"),
     [("192.0.2.0/24", "192.0.2.77"), ("2001:db8::/32", "2001:db8::77"), ("0.0.0.0/0", "8.8.8.8")],
 )
+@pytest.mark.forges
 async def test_in_the_place_of_other_hosts(network, network_, place):
     client, middle = await routed(network)
     server = await wide(middle, network_, 53)
@@ -136,6 +137,7 @@ async def test_what_excludes_what(network):
     assert len(middle.udp.reaches.all()) == 2
 
 
+@pytest.mark.forges
 async def test_a_broadcast_is_for_no_network(network):
     client, middle = await routed(network)
     server = await wide(middle, "0.0.0.0/0", 53)
