@@ -62,7 +62,7 @@ class DnsServer:
     for what it does not know, or raises `DnsError`; then, if the client wants it, to the `upstreams`, addresses of
     nameservers; and is refused else. Answers of upstreams are remembered.
 
-    host, port: where it listens, None: on all addresses. An answer leaves from the address that was asked.
+    host, port: where it listens, None or "::": on all addresses. An answer leaves from the address that was asked.
     """
 
     def __init__(
@@ -82,7 +82,10 @@ class DnsServer:
         self._stack = stack
         self._upstreams = DnsConfig(nameservers=upstreams)
         self._answer = answer
-        self._where = host, port
+        if not 1 <= port <= 0xFFFF:
+            raise ValueError(f"port={port}: clients go to one from 1 to 65535, by UDP and TCP")
+        # asyncio takes "::" for both families with datagrams, and for IPv6 alone with connections
+        self._where = None if str(host) == "::" else host, port
         self._streams: dict[Stream, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolver: Resolver | None = None

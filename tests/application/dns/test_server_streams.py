@@ -3,13 +3,14 @@
 import asyncio
 import random
 
+import dns.flags
 import dns.message
 import dns.rcode
 import pytest
 
 from asyncstack.application.dns import ServerLimits
 from asyncstack.application.dns.streams import PIPELINE
-from tests.application.dns.serving import Site, summary
+from tests.application.dns.serving import Site, Talk, summary
 
 pytestmark = pytest.mark.virtual_time
 
@@ -199,3 +200,23 @@ async def test_close_takes_no_more_queries(network):
         await server.close()
         assert len(asked) == PIPELINE
         assert not server._tasks
+
+
+@pytest.mark.parametrize("host", [None, "::"])
+async def test_all_addresses_are_of_both_families(network, host):
+    """As with datagrams: what did not fit one of IPv4 is asked for again by TCP."""
+    site = Site(network)
+    async with site.serve({"many.test": MANY}, host=host):
+        for server in ("10.0.0.53", "fd00::53"):
+            assert (await site.ask("many.test", server=server)).flags & dns.flags.TC
+            reader, writer = await site.client.open_connection(server, 53)
+            talk = Talk(reader, writer)
+            talk.send("many.test")
+            assert len((await talk.receive()).answer[0]) == len(MANY)
+            writer.close()
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+async def test_ports_that_nobody_would_find(network, port):
+    with pytest.raises(ValueError, match=f"port={port}"):
+        Site(network).serve(port=port)
