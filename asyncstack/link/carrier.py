@@ -35,14 +35,15 @@ class Carrier:
     def __init__(self, name: str, on_change: Callable[[bool], None]) -> None:
         self.up = True
         self._on_change = on_change
-        self._index = socket.if_nametoindex(name)
+        self._index = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
         try:
             kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
             self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
             self._socket.bind((0, RTMGRP_LINK))
-        except OSError:
+            self._index = socket.if_nametoindex(name)
+        except OSError:  # also where the device was opened elsewhere and its interface is in another namespace
             self.close()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
