@@ -26,7 +26,6 @@ _LISTENERS: Final = frozenset(
     (icmpv6.LISTENER_QUERY, icmpv6.LISTENER_REPORT, icmpv6.LISTENER_DONE, icmpv6.LISTENER_REPORT_2)
 )
 _TOLD_OF_GROUPS: Final = (Unreachable.TOO_BIG, Unreachable.OPTION)  # RFC 4443 2.4 (e.3)
-_DISCOVERY: Final = range(icmpv6.ROUTER_SOLICITATION, icmpv6.REDIRECT + 1)
 
 
 class NeighborDiscovery(Protocol):
@@ -73,7 +72,7 @@ class Icmpv6:
             self._counters["icmpv6.malformed"] += 1
             return
         kind = message.type
-        if kind in _DISCOVERY:
+        if kind in icmpv6.DISCOVERY:
             if self.ndp is not None:
                 self.ndp.receive(packet, message)
         elif kind in _LISTENERS:

@@ -36,7 +36,6 @@ _PROBLEMS: Final = {
     ipv6.UNKNOWN_NEXT_HEADER: Unreachable.PROTOCOL,
     ipv6.UNKNOWN_OPTION: Unreachable.OPTION,
 }
-_DISCOVERY: Final = range(icmpv6.ROUTER_SOLICITATION, icmpv6.REDIRECT + 1)
 
 
 class Ipv6(NetworkLayer):
@@ -140,7 +139,7 @@ class Ipv6(NetworkLayer):
         if whole.more_fragments or whole.fragment_offset:
             self.counters["ipv6.fragment_nested"] += 1
             return None
-        if whole.protocol == icmpv6.PROTOCOL and whole.payload and whole.payload[0] in _DISCOVERY:
+        if whole.protocol == icmpv6.PROTOCOL and whole.payload and whole.payload[0] in icmpv6.DISCOVERY:
             self.counters["ipv6.fragmented_discovery"] += 1  # RFC 6980: it would slip past a switch's guard
             return None
         return whole

@@ -104,7 +104,7 @@ class Dhcp4Client:
 
     async def start(self) -> None:
         """Return when there is an address. Raises TimeoutError after `timeout` seconds without one (and goes on trying
-        until `stop`); OSError EADDRINUSE if there is a client already, ENETDOWN if the interface goes."""
+        until `stop`); OSError EADDRINUSE if there is a client already, ENETDOWN if the interface is gone, or goes."""
         self._open()
         self._machine.start(self._stack.clock())
         self._serve()
@@ -150,6 +150,8 @@ class Dhcp4Client:
     def _open(self) -> None:
         if self._port is not None:
             raise RuntimeError(f"{self!r} runs already")
+        if not self.interface.up:
+            raise os_error(errno.ENETDOWN, f"{self.interface.name} is down: no DHCP there")
         self._port = InterfacePort(
             self._stack.udp, self.interface, dhcp.CLIENT_PORT, self._received, self._down
         )

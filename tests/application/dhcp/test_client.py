@@ -420,3 +420,12 @@ async def test_what_can_not_be_asked_for_is_said(wrong, said):
     with pytest.raises(ValueError, match=said):
         async with client_world(**wrong):
             pass
+
+
+async def test_on_an_interface_that_is_gone_nobody_is_asked():
+    async with client_world() as (client, wire):
+        await client.stack.remove_interface(client.interface)
+        with pytest.raises(OSError, match="eth0") as raised:
+            await client.start()
+        assert raised.value.errno == errno.ENETDOWN
+        assert not client.stack.udp.interface_ports and client.state is State.STOPPED
