@@ -423,7 +423,7 @@ async def test_what_can_not_be_asked_for_is_said(wrong, said):
 
 
 async def test_on_an_interface_that_is_gone_nobody_is_asked():
-    async with client_world() as (client, wire):
+    async with client_world() as (client, _wire):
         await client.stack.remove_interface(client.interface)
         with pytest.raises(OSError, match="eth0") as raised:
             await client.start()
