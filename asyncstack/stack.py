@@ -279,7 +279,8 @@ class Stack(Interfaces, Calls):
         ttl: int = 0,
     ) -> PingReply:
         """One ICMP echo of `size` bytes to `host`, with a `ttl` if it is not 0. Raises TimeoutError after `timeout`
-        seconds, or UnreachableError, an OSError, for what came back instead."""
+        seconds, or UnreachableError, an OSError, for what came back instead; ValueError for numbers that no packet has.
+        """
         path = await self._path_to(host, source)
         return await self._ping.ping(path, sequence=sequence, timeout=timeout, size=size, ttl=ttl)
 
@@ -296,7 +297,7 @@ class Stack(Interfaces, Calls):
         timeout: float = 5.0,
     ) -> AsyncIterator[Hop]:
         """The routers on the way to `host`, for `async for`: a `Hop` for each TTL, the last one's `last` is true unless
-        `max_hops` was too few. `queries` probes each; an answer that takes longer than `timeout` seconds is None.
+        `max_hops` was too few. `queries` probes each, 1 to 10; an answer later than `timeout` seconds is None.
 
         method: "udp" (to `port`, 33434, and on), "icmp" (echo requests) or "tcp" (SYNs to `port`, 80). Up to 16 probes
         are out at a time. Raises OSError without a way there, ValueError.
