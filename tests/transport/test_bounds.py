@@ -9,7 +9,7 @@ from asyncstack import StackConfig, TcpConfig
 from asyncstack.wire import tcp
 from asyncstack.wire.tcp import ACK, RST, SYN
 from tests.transport.asyncio_contract.recorders import PausedReader, Recorder
-from tests.transport.wire import OURS, PEER, wire
+from tests.transport.wire import OURS6, PEER6, wire
 
 __all__ = ["wire"]
 
@@ -18,11 +18,31 @@ pytestmark = pytest.mark.virtual_time
 MB = 1_000_000
 
 
+@pytest.fixture(params=[4, 6], autouse=True)
+def version(request):
+    """Every test goes over both families."""
+    if "wire" in request.fixturenames and request.param == 6:
+        wire = request.getfixturevalue("wire")
+        wire.peer, wire.ours = PEER6, OURS6
+    return request.param
+
+
+def join(network, version, **configs):
+    """Hosts a and b, and a link of one family."""
+    prefix = "10.0.0.{}/24" if version == 4 else "fd00::{}/64"
+    a, b = (
+        network.host(name, prefix.format(number), config=configs.get(name))
+        for number, name in enumerate("ab", 1)
+    )
+    network.link(a, b, delay=0.001)
+    return a, b
+
+
 @pytest.mark.parametrize("cookies", ["off", "when full"])
 async def test_half_open_connections_are_bounded(wire, cookies):
     wire.stack.config.tcp.syn_cookies = cookies
     backlog = wire.stack.config.tcp.syn_backlog
-    await wire.stack.create_server(wire.accept, OURS, 80)
+    await wire.stack.create_server(wire.accept, wire.ours, 80)
     for number in range(3 * backlog):
         wire.send((1024 + number, 80), SYN)
         if number % 50 == 0:
@@ -47,7 +67,7 @@ async def test_half_open_connections_are_bounded(wire, cookies):
 
 async def test_data_that_comes_with_the_handshake_s_last_segment(wire):
     """All in one batch: the data, and the end, are there before the protocol is made."""
-    await wire.stack.create_server(wire.accept, OURS, 80)
+    await wire.stack.create_server(wire.accept, wire.ours, 80)
     wire.send((5, 80), SYN)
     await asyncio.sleep(0.001)
     (answer,) = wire.answers()
@@ -62,7 +82,7 @@ async def test_data_that_comes_with_the_handshake_s_last_segment(wire):
 
 
 async def test_closing_the_listener_resets_what_is_half_open(wire):
-    server = await wire.stack.create_server(wire.accept, OURS, 80)
+    server = await wire.stack.create_server(wire.accept, wire.ours, 80)
     for port in range(1, 31):
         wire.send((port, 80), SYN)
     await asyncio.sleep(0.001)
@@ -76,7 +96,7 @@ async def test_closing_the_listener_resets_what_is_half_open(wire):
 async def test_more_handshakes_in_one_turn_than_the_backlog(wire):
     """The application has no turn between them: as on Linux ACKs beyond the backlog are dropped, those connections
     stay SYN-RECEIVED and get in with the answer to the next SYN-ACK. The rest is for the peers to repeat."""
-    await wire.stack.create_server(wire.accept, OURS, 80, backlog=5)
+    await wire.stack.create_server(wire.accept, wire.ours, 80, backlog=5)
     for port in range(1, 11):
         wire.send((port, 80), SYN)
     await asyncio.sleep(0.001)
@@ -105,40 +125,39 @@ async def test_more_handshakes_in_one_turn_than_the_backlog(wire):
 
 @pytest.mark.parametrize("wire", [StackConfig(connection_limit=10)], indirect=True)
 async def test_the_limit_on_connections(wire):
-    await wire.stack.create_server(wire.accept, OURS, 80)
+    await wire.stack.create_server(wire.accept, wire.ours, 80)
     for port in range(1, 31):
         wire.send((port, 80), SYN)
     await asyncio.sleep(0.001)
     assert len(wire.stack.tcp.connections) == 10
     assert wire.stack.counters["tcp.connection_limit"] == 20
     with pytest.raises(OSError, match="limit of 10 connections") as caught:
-        await wire.stack.create_connection(Recorder, PEER, 80)
+        await wire.stack.create_connection(Recorder, wire.peer, 80)
     assert caught.value.errno == errno.ENOBUFS
 
 
 @pytest.mark.parametrize("flags", [SYN, ACK, tcp.FIN, RST, 0, SYN | ACK, tcp.FIN | tcp.PSH | tcp.URG])
-async def test_a_scan_leaves_no_trace(wire, flags):
+async def test_a_scan_leaves_no_trace(wire, version, flags):
     """20,000 segments for closed ports, from as many places."""
-    await wire.stack.create_server(wire.accept, OURS, 80)
+    await wire.stack.create_server(wire.accept, wire.ours, 80)
     tables = (wire.stack.tcp.connections, wire.stack.tcp.lingering, wire.stack.tcp._time_wait)
     for number in range(20_000):
-        source = f"10.0.{number // 250 % 250}.{1 + number % 250}"
-        wire.send((number % 60_000 + 1, 81 + number % 60_000), flags, src=source if source != OURS else PEER)
+        source = f"10.0.{number // 250 % 250}.{1 + number % 250}" if version == 4 else f"fd00::1:{number:x}"
+        source = source if source != wire.ours else wire.peer
+        wire.send((number % 60_000 + 1, 81 + number % 60_000), flags, src=source)
         if number % 60 == 0:
             await asyncio.sleep(0.0001)
             if number % 6000 == 0:
                 wire.answers()
     assert [len(table) for table in tables] == [0, 0, 0]
-    assert [one.sockname for one in wire.stack.tcp.listeners] == [("10.0.0.2", 80)]
+    assert [one.sockname[:2] for one in wire.stack.tcp.listeners] == [(wire.ours, 80)]
     assert len(wire.stack.counters) < 20
 
 
-async def test_a_writer_that_ignores_pause_writing_meets_a_limit(network):
+async def test_a_writer_that_ignores_pause_writing_meets_a_limit(network, version):
     """All transports of a stack share it, but those that obey do not meet it."""
     config = StackConfig(memory=16 * MB)
-    a = network.host("a", "10.0.0.1/24", config=config)
-    b = network.host("b", "10.0.0.2/24")
-    network.link(a, b, delay=0.001)
+    a, b = join(network, version, a=config)
     accepted = []
     await b.create_server(lambda: accepted.append(PausedReader()) or accepted[-1], "b", 80)
     clients = [(await a.create_connection(Recorder, "b", 80))[1] for _ in range(2)]
@@ -157,12 +176,10 @@ async def test_a_writer_that_ignores_pause_writing_meets_a_limit(network):
     assert a.tcp.memory.held == 0
 
 
-async def test_many_that_obey_meet_a_limit_too(network):
+async def test_many_that_obey_meet_a_limit_too(network, version):
     """Each fills its send buffer; memory is bounded all the same."""
     config = StackConfig(memory=2 * MB)
-    a = network.host("a", "10.0.0.1/24", config=config)
-    b = network.host("b", "10.0.0.2/24")
-    network.link(a, b, delay=0.001)
+    a, b = join(network, version, a=config)
     await b.create_server(PausedReader, "b", 80)
     clients = [(await a.create_connection(Recorder, "b", 80))[1] for _ in range(200)]
     with pytest.raises(OSError, match="obey pause_writing") as caught:
@@ -173,9 +190,8 @@ async def test_many_that_obey_meet_a_limit_too(network):
 
 
 @pytest.mark.parametrize("end", ["close", "abort", "reset by the peer"])
-async def test_the_count_of_buffered_bytes_returns_to_zero(network, end):
-    a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
-    network.link(a, b, delay=0.001)
+async def test_the_count_of_buffered_bytes_returns_to_zero(network, version, end):
+    a, b = join(network, version)
     accepted = []
     await b.create_server(lambda: accepted.append(PausedReader()) or accepted[-1], "b", 80)
     _, client = await a.create_connection(Recorder, "b", 80)
@@ -193,11 +209,9 @@ async def test_the_count_of_buffered_bytes_returns_to_zero(network, end):
     assert a.tcp.memory.held == 0
 
 
-async def test_a_reader_that_never_reads_holds_no_more_than_its_buffer(network):
+async def test_a_reader_that_never_reads_holds_no_more_than_its_buffer(network, version):
     settings = TcpConfig(receive_buffer=200_000, tune_receive_buffer=False)
-    a = network.host("a", "10.0.0.1/24")
-    b = network.host("b", "10.0.0.2/24", config=StackConfig(tcp=settings))
-    network.link(a, b, delay=0.001)
+    a, b = join(network, version, b=StackConfig(tcp=settings))
     accepted = []
     await b.create_server(lambda: accepted.append(PausedReader()) or accepted[-1], "b", 80)
     _, client = await a.create_connection(Recorder, "b", 80)
@@ -209,9 +223,8 @@ async def test_a_reader_that_never_reads_holds_no_more_than_its_buffer(network):
     await accepted[0].received(10 * MB)
 
 
-async def test_a_stream_reader_that_never_reads_holds_its_limit(network):
-    a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
-    network.link(a, b, delay=0.001)
+async def test_a_stream_reader_that_never_reads_holds_its_limit(network, version):
+    a, b = join(network, version)
     readers = []
 
     async def handler(reader, writer):
@@ -228,11 +241,11 @@ async def test_a_stream_reader_that_never_reads_holds_its_limit(network):
 
 
 @pytest.mark.parametrize("wire", [StackConfig(time_wait_limit=100)], indirect=True)
-async def test_time_wait_is_bounded(wire):
-    stack = wire.stack
-    server = await stack.create_server(Recorder, "127.0.0.1", 80)
+async def test_time_wait_is_bounded(wire, version):
+    stack, loopback = wire.stack, "127.0.0.1" if version == 4 else "::1"
+    server = await stack.create_server(Recorder, loopback, 80)
     for _ in range(300):
-        _, client = await stack.create_connection(Recorder, "127.0.0.1", 80)
+        _, client = await stack.create_connection(Recorder, loopback, 80)
         client.transport.close()
         await client.called("connection_lost")
     await asyncio.sleep(0.1)

@@ -14,9 +14,10 @@ PEER6, OURS6 = "fd00::1", "fd00::2"
 
 
 class Wire:
-    """What the test sends arrives at the stack in the order it was sent."""
+    """What the test sends arrives at the stack in the order it was sent; from `peer` to `ours` unless it says else."""
 
     def __init__(self, stack, device):
+        self.peer, self.ours = PEER, OURS
         self.stack = stack
         self.device = device
         self.receiver = Receiver(device)
@@ -27,10 +28,10 @@ class Wire:
         self.accepted.append(Recorder())
         return self.accepted[-1]
 
-    def send(self, ports, flags, seq=1000, ack=0, src=PEER, payload=b"", dst=OURS, **options):
+    def send(self, ports, flags, seq=1000, ack=0, src=None, payload=b"", dst=None, **options):
         """A segment from `src` to `dst`; `ports` are the peer's and ours."""
         segment = Segment(*ports, seq, ack, flags, options.pop("window", 65535), payload, **options)
-        if not self.device.send(tcp_frame(src, dst, segment)):
+        if not self.device.send(tcp_frame(src or self.peer, dst or self.ours, segment)):
             raise BufferError("the wire is full")
 
     def answers(self):
