@@ -1,6 +1,7 @@
 """Flows of the same congestion control share a link fairly: Jain's index of their goodputs is at least 0.9."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -21,11 +22,12 @@ def jain(shares):
     return sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares))
 
 
-async def share(name, flows, seed, seconds):
+async def share(name, flows, seed, seconds, version):
     """Bit/s of each flow, in the last two thirds of that time."""
     loop = asyncio.get_running_loop()
     async with Network(seed, config=StackConfig(tcp=TcpConfig(congestion=name))) as net:
-        a, b = net.host("a", "10.0.0.1/24"), net.host("b", "10.0.0.2/24")
+        prefix = "10.0.0.{}/24" if version == 4 else "fd00::{}/64"
+        a, b = net.host("a", prefix.format(1)), net.host("b", prefix.format(2))
         net.link(a, b, delay=TRIP / 2, rate=RATE, queue=QUEUE)
         opened = [loop.create_future() for _ in range(flows)]
         waiting = iter(opened)
@@ -44,8 +46,8 @@ async def share(name, flows, seed, seconds):
     return shares
 
 
-def check(name, flows, seed, seconds=SECONDS):
-    shares = run(share(name, flows, seed, seconds), seed=seed)
+def check(name, flows, seed, seconds=SECONDS, version=4):
+    shares = run(share(name, flows, seed, seconds, version), seed=seed)
     told = f"{name}, {flows} flows, seed {seed}: {[round(share / 1e6, 2) for share in shares]} Mbit/s"
     assert jain(shares) >= 0.9, f"{told}: {jain(shares):.3f}"
     assert sum(shares) > 0.8 * RATE, told
@@ -56,9 +58,9 @@ def test_jains_index():
     assert jain([5.0, 0.0]) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("name", controllers())
-def test_two_flows_share_a_link(name):
-    check(name, 2, 1, SECONDS / 2)
+@pytest.mark.parametrize("name, version", list(zip(controllers(), itertools.cycle((6, 4)), strict=False)))
+def test_two_flows_share_a_link(name, version):
+    check(name, 2, 1, SECONDS / 2, version)
 
 
 @pytest.mark.long
@@ -67,4 +69,4 @@ def test_two_flows_share_a_link(name):
 @pytest.mark.parametrize("flows", [2, 4, 8])
 @pytest.mark.parametrize("name", controllers())
 def test_flows_share_a_link(name, flows, seed):
-    check(name, flows, seed)
+    check(name, flows, seed, version=6 if seed == 2 else 4)

@@ -11,6 +11,13 @@ from tests.transport.asyncio_contract.recorders import reset
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("nothing_left")]
 
 MB = 1_000_000
+both_versions = pytest.mark.parametrize("version", [4, 6])
+
+
+def hosts(network, version, config=None):
+    """The two ends of a link; `config` is that of the first."""
+    prefix = "10.0.0.{}/24" if version == 4 else "fd00::{}/64"
+    return network.host("a", prefix.format(1), config=config), network.host("b", prefix.format(2))
 
 
 def buffered(stack):
@@ -95,9 +102,10 @@ async def test_link_down_for_a_while_only_delays(pair, stream, digest_of):
     await writer.wait_closed()
 
 
-async def test_link_down_for_good_ends_the_sender(network):
+@both_versions
+async def test_link_down_for_good_ends_the_sender(network, version):
     config = StackConfig(tcp=TcpConfig(user_timeout=120.0))
-    a, b = network.host("a", "10.0.0.1/24", config=config), network.host("b", "10.0.0.2/24")
+    a, b = hosts(network, version, config)
     link = network.link(a, b, delay=0.01)
 
     async def serve(reader, writer):
@@ -142,11 +150,12 @@ async def test_half_open_peer_is_found_out_by_data(pair):
         await writer.wait_closed()
 
 
-async def test_half_open_peer_is_found_out_by_keepalive(network):
+@both_versions
+async def test_half_open_peer_is_found_out_by_keepalive(network, version):
     config = StackConfig(
         tcp=TcpConfig(keepalive=True, keepalive_idle=60, keepalive_interval=10, keepalive_count=3)
     )
-    a, b = network.host("a", "10.0.0.1/24", config=config), network.host("b", "10.0.0.2/24")
+    a, b = hosts(network, version, config)
     link = network.link(a, b, delay=0.01)
 
     async def serve(reader, writer):
@@ -174,17 +183,19 @@ async def test_nobody_listens(pair):
     assert asyncio.get_running_loop().time() == pytest.approx(0.02)
 
 
-async def test_nobody_is_there(network):
+@both_versions
+async def test_nobody_is_there(network, version):
     config = StackConfig(tcp=TcpConfig(syn_retries=3))
-    a, b = network.host("a", "10.0.0.1/24", config=config), network.host("b", "10.0.0.2/24")
+    a, b = hosts(network, version, config)
     network.link(a, b, delay=0.01, loss=1.0)
     with pytest.raises(TimeoutError):
         await a.open_connection("b", 80)
     assert asyncio.get_running_loop().time() == pytest.approx(15.0)  # 1 + 2 + 4 + 8
 
 
-async def test_closing_the_network_under_a_transfer_tells_both(network):
-    a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
+@both_versions
+async def test_closing_the_network_under_a_transfer_tells_both(network, version):
+    a, b = hosts(network, version)
     network.link(a, b, delay=0.01, rate=10e6)
     ended = []
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ import asyncstack
 from asyncstack.events import InterfaceDown
 from tests.interop.applications import Exchange, echo
 from tests.interop.kernel import peer, run, until
-from tests.interop.medium import ADDRESSES, OURS, PEER, TAP, TUN, host
+from tests.interop.medium import ADDRESSES, OURS, PEER, PEER6, TAP, TUN, TWO_OF_THEM, host
 from tests.interop.peers import digest
 from tests.stack.census import back_to, census
 
@@ -42,17 +43,17 @@ async def busy_seconds(seconds: float) -> float:
 
 
 @MEDIA
-@pytest.mark.parametrize("way", ["idle", "up", "down"])
-async def test_device_is_deleted(medium, way):
+@pytest.mark.parametrize("way, theirs", [("idle", PEER), ("up", PEER6), ("down", PEER)])
+async def test_device_is_deleted(medium, way, theirs):
     size = 1 << 30
     async with host(medium) as here:
         stack, events = here.stack, Events(here.stack)
         await stack.start_server(echo, None, 7000)
         other_end = "idle_server" if way == "idle" else "server"
-        async with peer(other_end, host=PEER, size=size if way == "down" else 0) as program:
+        async with peer(other_end, host=theirs, size=size if way == "down" else 0) as program:
             port = (await program.said())["port"]
             _, protocol = await stack.create_connection(
-                lambda: Exchange(size if way == "up" else 0), PEER, port
+                lambda: Exchange(size if way == "up" else 0), theirs, port
             )
             if way != "idle":
                 await until(
@@ -82,8 +83,9 @@ async def test_deleted_again_and_again_leaks_nothing(medium):
         events = Events(stack)
         before = census()
         for _ in range(4):
-            await stack.add_interface(medium.device(), ADDRESSES, PEER)
-            await stack.ping(PEER, timeout=5)
+            await stack.add_interface(medium.device(), ADDRESSES, [PEER, PEER6])
+            for address in (PEER, PEER6):
+                await stack.ping(address, timeout=5)
             await run("ip", "link", "delete", "as0")
             await events.down()
             await back_to(before)
@@ -104,15 +106,15 @@ async def test_the_other_interface_does_not_notice():
         assert await program.ended() == {"size": size, "digest": digest(size, 2)}
 
 
-@MEDIA
-async def test_stack_is_left_while_the_device_dies(medium):
+@pytest.mark.parametrize("medium, ours, _", TWO_OF_THEM, ids=["tun", "tap, IPv6"])
+async def test_stack_is_left_while_the_device_dies(medium, ours, _):
     await run("true")
     await asyncio.to_thread(int)
     before = census()
     loop = asyncio.get_running_loop()
     async with host(medium) as here:
         await here.stack.start_server(echo, None, 7000)
-        async with peer("holder", host=OURS, port=7000) as holding:
+        async with peer("holder", host=ours, port=7000) as holding:
             await holding.said()
             await until(here.stack.connections)
             await run("ip", "link", "delete", "as0")
@@ -122,13 +124,14 @@ async def test_stack_is_left_while_the_device_dies(medium):
     await back_to(before)
 
 
-@MEDIA
-async def test_the_cable_is_pulled_and_put_back(medium):
-    """Down is not gone: connections outlive it."""
+@pytest.mark.parametrize("medium, _, theirs", TWO_OF_THEM, ids=["tun", "tap, IPv6"])
+async def test_the_cable_is_pulled_and_put_back(medium, _, theirs):
+    """Down is not gone: connections outlive it, if the kernel does not drop its end's addresses as it does in IPv6."""
     size = 3 * MB
-    async with host(medium) as here, peer("server", host=PEER, size=size, seed=1) as program:
+    async with host(medium) as here, peer("server", host=theirs, size=size, seed=1) as program:
+        Path("/proc/sys/net/ipv6/conf/as0/keep_addr_on_down").write_text("1")
         port = (await program.said())["port"]
-        _, protocol = await here.stack.create_connection(lambda: Exchange(size, seed=2), PEER, port)
+        _, protocol = await here.stack.create_connection(lambda: Exchange(size, seed=2), theirs, port)
         await run("ip", "link", "set", "as0", "down")
         assert await busy_seconds(0.3) < 0.15
         await run("ip", "link", "set", "as0", "up")

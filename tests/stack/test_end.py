@@ -14,7 +14,7 @@ from asyncstack.wire import ipv4
 from tests.interop.applications import echo
 from tests.interop.kernel import peer, run, until
 from tests.interop.loops import on_uvloop
-from tests.interop.medium import ADDRESSES, OURS, PEER, PEERS, PLAIN_TAP, TUN, host
+from tests.interop.medium import ADDRESSES, OURS, OURS6, PEER, PEERS, PLAIN_TAP, TUN, host
 from tests.interop.peers import digest, pieces
 from tests.stack.census import back_to, census
 
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.tun
 
 MB = 1000 * 1000
 OURS_TAP = "10.8.0.2"
+BOTH = pytest.mark.parametrize("ours", [OURS, OURS6])
 
 
 class Recorder(asyncio.Protocol):
@@ -106,8 +107,8 @@ async def test_nothing_is_left():
     assert alive() is None, "something refers to the stack: a timer, a reader, a task"
 
 
-@pytest.mark.parametrize("medium", [TUN, PLAIN_TAP], ids=["tun", "plain_tap"])
-async def test_what_was_written_is_delivered(medium):
+@pytest.mark.parametrize("medium, ours", [(TUN, OURS), (PLAIN_TAP, OURS6)], ids=["tun", "plain_tap, IPv6"])
+async def test_what_was_written_is_delivered(medium, ours):
     """The transfer is under way when the stack is left; the reader is slow, but fast enough."""
     size = 3 * MB
 
@@ -117,8 +118,8 @@ async def test_what_was_written_is_delivered(medium):
         writer.close()
 
     async with host(medium, asyncstack.StackConfig(close_timeout=20)) as here:
-        await here.stack.start_server(serve, OURS, 7000)
-        reading = peer("slow_reader", host=OURS, port=7000, receive_buffer=65536, piece=100_000, pause=0.005)
+        await here.stack.start_server(serve, ours, 7000)
+        reading = peer("slow_reader", host=ours, port=7000, receive_buffer=65536, piece=100_000, pause=0.005)
         async with reading as program:
             assert await program.said() == {"connected": True}
             await until(lambda: any(info.bytes_acked for info in here.stack.connections()))
@@ -127,7 +128,8 @@ async def test_what_was_written_is_delivered(medium):
             assert await program.ended() == {"size": size, "digest": digest(size, 1)}
 
 
-async def test_open_connections_end_with_fin():
+@BOTH
+async def test_open_connections_end_with_fin(ours):
     """An idle client sees the end of the stream, not a reset; and our transports are told."""
     async with host(TUN) as here:
         made = []
@@ -136,8 +138,8 @@ async def test_open_connections_end_with_fin():
             made.append(Recorder())
             return made[-1]
 
-        await here.stack.create_server(factory, OURS, 7000)
-        async with peer("client", host=OURS, port=7000) as program:
+        await here.stack.create_server(factory, ours, 7000)
+        async with peer("client", host=ours, port=7000) as program:
             await until(lambda: made)
             loop = asyncio.get_running_loop()
             start = loop.time()
@@ -151,8 +153,8 @@ async def test_open_connections_end_with_fin():
 async def test_a_thousand_connections_end_with_fin():
     count = 1000
     async with host(TUN, asyncstack.StackConfig(close_timeout=20)) as here:
-        await here.stack.start_server(echo, OURS, 7000, backlog=count)
-        async with peer("many", host=OURS, port=7000, count=count, rounds=1, watch_end=True) as program:
+        await here.stack.start_server(echo, OURS6, 7000, backlog=count)
+        async with peer("many", host=OURS6, port=7000, count=count, rounds=1, watch_end=True) as program:
             assert await program.said() == {"done": count}
             closing = asyncio.create_task(here.stack.close())
             program.tell()
@@ -202,7 +204,8 @@ async def test_flooded_to_the_last():
     await back_to(before)
 
 
-async def test_who_does_not_answer_is_reset_in_time():
+@BOTH
+async def test_who_does_not_answer_is_reset_in_time(ours):
     made = []
 
     def factory():
@@ -211,8 +214,8 @@ async def test_who_does_not_answer_is_reset_in_time():
 
     loop = asyncio.get_running_loop()
     async with host(TUN, asyncstack.StackConfig(close_timeout=0.3)) as here:
-        await here.stack.create_server(factory, OURS, 7000)
-        async with peer("reset_watcher", host=OURS, port=7000, receive_buffer=8192) as program:
+        await here.stack.create_server(factory, ours, 7000)
+        async with peer("reset_watcher", host=ours, port=7000, receive_buffer=8192) as program:
             assert await program.said() == {"connected": True}
             await until(lambda: made)
             made[0].transport.write(bytes(2 * MB))
