@@ -28,10 +28,14 @@ OPTIONS = {  # code: (how likely, values); None: some address
 }
 
 
-def message(rng):
-    """Of one of a few clients, about a few addresses."""
+def message(rng, table):
+    """Of one of a few clients, about a few addresses, most often its own."""
+    who = rng.choice([mac(rng.randint(1, 9))] * 8 + [b"", b"\1" * 16])
+    own = [one.address for one in table.by_address.values() if one.mac == who]
 
     def address():
+        if own and rng.random() < 0.7:
+            return own[0]
         near = [f"10.0.0.{rng.randint(0, 8)}", f"10.1.0.{rng.randint(0, 4)}"]
         return inet_aton(rng.choice([*near, "10.0.0.50", "192.168.1.1", "0.0.0.0"]))
 
@@ -41,7 +45,6 @@ def message(rng):
         if rng.random() < likely
     }
     fields = {name: address() for name, likely in (("ciaddr", 0.3), ("giaddr", 0.1)) if rng.random() < likely}
-    who = rng.choice([mac(rng.randint(1, 9))] * 8 + [b"", b"\1" * 16])
     hardware = rng.choice([1, 1, 1, 6])
     return Message(
         REQUEST, b"1234", who, {53: bytes([rng.choice(KINDS)])} | given, hardware=hardware, **fields
@@ -57,7 +60,9 @@ def pools():
 def check(machine, bound):
     table = machine.bindings
     assert {one.address for one in table.by_address.values() if one.phase is Phase.BOUND} == bound
-    assert all(table.by_address.get(one.address) is one for one in table._by_client.values())
+    for one in table._by_client.values():
+        assert table.by_address.get(one.address) is one
+        assert one.phase is not Phase.DECLINED or one.address == US
     for pool in machine.pools:
         without = {address for address in pool.addresses() if address not in table.by_address}
         assert set(table._fresh[id(pool)]) == without
@@ -73,7 +78,7 @@ def test_a_few_clients_that_say_anything(seed):
     for _ in range(150):
         what = rng.random()
         if what < 0.75:
-            machine.receive_message(message(rng), now)
+            machine.receive_message(message(rng, machine.bindings), now)
         elif what < 0.9:
             for address in list(machine._checking):
                 machine.checked(address, rng.random() < 0.7, now)
