@@ -14,7 +14,7 @@ from asyncstack.wire import dhcp_options as options
 from asyncstack.wire.dhcp import REPLY, Message, Type
 
 _REPEATED: Final = (options.CLIENT_ID, options.SUBNET_SELECTION, options.RELAY_AGENT)
-_LARGEST: Final = 1500  # bytes of IP packet
+LARGEST: Final = 1500  # bytes of IP packet
 
 
 @dataclass(slots=True)
@@ -36,9 +36,11 @@ def answer(
     pool: Pool,
     address: bytes = bytes(4),
     binding: Binding | None = None,
+    *,
+    largest: int = LARGEST,
 ) -> Reply:
-    """The answer of the server at `own` to `asked`. What does not fit of the options is left out, the least wanted
-    first."""
+    """The answer of the server at `own` to `asked`, an IP packet of `largest` bytes at most. What does not fit of the
+    options is left out, the least wanted first."""
     given = {options.MESSAGE_TYPE: bytes([kind]), options.SERVER_ID: own}
     given |= {code: asked.options[code] for code in _REPEATED if code in asked.options}
     reply = Message(
@@ -63,15 +65,15 @@ def answer(
         if kind is Type.ACK:
             reply.ciaddr = asked.ciaddr
     to, port, mac = _destination(asked, kind, address)
-    return Reply(_build(reply, asked), to, port, mac, binding)
+    return Reply(_build(reply, asked, largest), to, port, mac, binding)
 
 
 _TIMES: Final = (options.LEASE_TIME, options.RENEWAL_TIME, options.REBINDING_TIME)
 
 
-def _build(reply: Message, asked: Message) -> bytes:
+def _build(reply: Message, asked: Message, largest: int) -> bytes:
     size = options.read_number(asked.options.get(options.MAX_MESSAGE_SIZE), 2) or 0
-    limit = min(max(size, dhcp.LEAST_LIMIT), _LARGEST)
+    limit = max(min(size, largest), dhcp.LEAST_LIMIT)
     while True:
         try:
             return dhcp.build(reply, limit)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.application.dhcp.answering import Reply
+from asyncstack.application.dhcp.answering import LARGEST, Reply
 from asyncstack.application.dhcp.bindings import Binding, Event, Phase
 from asyncstack.application.dhcp.keeping import Keeping
 from asyncstack.application.dhcp.neighbor import is_used
@@ -93,6 +93,7 @@ class DhcpServer:
             check=self._check_seconds > 0,
             authoritative=self._authoritative,
             per_second=self._per_second,
+            largest=min(LARGEST, self.interface.mtu),
         )
         self._port = InterfacePort(
             self._stack.udp, self.interface, dhcp.SERVER_PORT, self._received, self._down

@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from asyncstack.application.dhcp.answering import Reply, answer, hostname_of
+from asyncstack.application.dhcp.answering import LARGEST, Reply, answer, hostname_of
 from asyncstack.application.dhcp.bindings import Binding, BindingAdded, BindingRemoved, Bindings, Event, Phase
 from asyncstack.application.dhcp.pool import Pool
 from asyncstack.counters import Counters
@@ -30,7 +30,7 @@ _LINK_SELECTION: Final = 5  # suboption of the relay agent's, RFC 3527
 class ServerMachine:
     """The server at `own` address for `pools`. check: whether addresses are looked for on the network before they are
     offered. authoritative: clients that it does not know are refused what they have from elsewhere, instead of being
-    left alone (RFC 2131 4.3.2)."""
+    left alone (RFC 2131 4.3.2). largest: IP packet to send, bytes."""
 
     def __init__(
         self,
@@ -42,8 +42,10 @@ class ServerMachine:
         check: bool = True,
         authoritative: bool = False,
         per_second: float = 500.0,
+        largest: int = LARGEST,
     ) -> None:
         self.own = own
+        self._largest = largest
         self.pools = pools
         self.bindings = Bindings(pools)
         pool = self._pool_of(own)
@@ -98,7 +100,7 @@ class ServerMachine:
             case Type.RELEASE:
                 self._release(pool, message, client, now)
             case Type.INFORM if any(message.ciaddr):
-                self._replies.append(answer(message, Type.ACK, self.own, pool))
+                self._answer(pool, message, Type.ACK)
 
     def _pool_of(self, address: bytes) -> Pool | None:
         return next((pool for pool in self.pools if address in pool), None)
@@ -173,7 +175,7 @@ class ServerMachine:
         self._discover(pool, message, client_of(message), now)
 
     def _offer(self, pool: Pool, message: Message, binding: Binding) -> None:
-        self._replies.append(answer(message, Type.OFFER, self.own, pool, binding.address))
+        self._answer(pool, message, Type.OFFER, binding.address)
 
     # REQUEST
 
@@ -217,12 +219,12 @@ class ServerMachine:
         binding.hostname, binding.mac = hostname, message.chaddr
         expires = math.inf if lease == options.FOREVER else now + lease
         self.bindings.change(pool, binding, Phase.BOUND, expires)
-        self._replies.append(answer(message, Type.ACK, self.own, pool, binding.address, binding))
+        self._answer(pool, message, Type.ACK, binding.address, binding)
         if new:
             self._events.append(BindingAdded(binding))
 
     def _refuse(self, pool: Pool, message: Message) -> None:
-        self._replies.append(answer(message, Type.NAK, self.own, pool))
+        self._answer(pool, message, Type.NAK)
 
     # DECLINE, RELEASE, time
 
@@ -264,6 +266,17 @@ class ServerMachine:
     def _end(self, binding: Binding, reason: str) -> None:
         if binding.phase is Phase.BOUND:
             self._events.append(BindingRemoved(binding, reason))
+
+    def _answer(
+        self,
+        pool: Pool,
+        message: Message,
+        kind: Type,
+        address: bytes = bytes(4),
+        binding: Binding | None = None,
+    ) -> None:
+        reply = answer(message, kind, self.own, pool, address, binding, largest=self._largest)
+        self._replies.append(reply)
 
     # who may have what
 

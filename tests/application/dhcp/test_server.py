@@ -324,3 +324,10 @@ async def test_where_it_can_not_serve_it_says_so():
             async with DhcpServer(stack, interface, Pool(**POOL)):
                 pass
         assert raised.value.errno == errno.EADDRNOTAVAIL
+
+
+async def test_an_answer_is_no_larger_than_the_link_takes():
+    many = {224: bytes(200), 225: bytes(200), 226: bytes(200)}
+    async with office(Pool(**POOL, options=many), mtu=600) as wire:
+        offer = await wire.ask(Type.DISCOVER, options={57: b"\x05\xdc", 55: bytes(many)})
+        assert offer.kind is Type.OFFER and any(code in offer.message.options for code in many)
