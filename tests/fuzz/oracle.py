@@ -23,7 +23,7 @@ RECEIVING = {"ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2"}
 
 # RFC 1122 3.2.2.1, RFC 4443 and Linux: the errors that may end a connection that is not open yet
 HARD4 = {(3, code) for code in (2, 3, 6, 7, 8, 9, 10, 13, 14, 15)} | {(12, 0), (12, 1), (12, 2)}
-HARD6 = {(1, 1), (1, 4), (1, 5), (1, 6), (4, 0), (4, 1), (4, 2)}
+HARD6 = {(1, 1), (1, 4), (1, 5), (1, 6), (4, 0), (4, 1), (4, 2), (4, 3)}
 
 
 @dataclass(slots=True)

@@ -69,6 +69,8 @@ def _join_ipv6(holder: Any, value: bytes) -> None:
 def _leave_ipv6(holder: Any, value: bytes) -> None:
     """IPV6_LEAVE_GROUP. Raises OSError EINVAL, EADDRNOTAVAIL."""
     group, index = _request6(value)
+    if not is_multicast(group):
+        raise os_error(errno.EINVAL, f"{format_address(group)} is no group")
     _leave(holder, group, b"", index)
 
 
