@@ -157,7 +157,9 @@ class Program:
 
     def refuse(self, what: str, where: tuple[Any, ...], advice: str) -> RuntimeError:
         """The error for a call that only a socket of the kernel can do. No OSError: of those, programs try again."""
-        return RuntimeError(f"{what} {where[0]}:{where[1]}, an address of the stack: {advice}")
+        host, port = where[:2]
+        host = f"[{host}]" if ":" in host else host
+        return RuntimeError(f"{what} {host}:{port}, an address of the stack: {advice}")
 
 
 class LeasedOpening(Opening):

@@ -442,6 +442,7 @@ async def test_headers_can_not_be_smuggled(client, base):
         ("http://a", ("http", "a", 80), "/"),
         ("HTTPS://A:444/x y?q=1 2#f", ("https", "a", 444), "/x%20y?q=1%202"),
         ("http://[::1]:8080/%41", ("http", "::1", 8080), "/%41"),
+        ("http://[fe80::1%25lan]:81/", ("http", "fe80::1%lan", 81), "/"),
         ("http://bücher.example/ü", ("http", "xn--bcher-kva.example", 80), "/%C3%BC"),
     ],
 )
@@ -450,6 +451,10 @@ def test_urls(text, origin, target):
     assert (url.origin.scheme, url.origin.host, url.origin.port) == origin
     assert url.target == target
     assert parse_url(str(url)) == url
+
+
+def test_rfc6874_4_the_zone_is_nothing_to_the_server():
+    assert parse_url("http://[fe80::1%25lan]/").origin.authority == "[fe80::1]"
 
 
 def test_following():

@@ -142,3 +142,10 @@ def test_sources_chosen_in_the_kernel_go_for_the_stack(exclude):
 
     with asyncio.Runner(loop_factory=SelectorEventLoop) as runner:
         assert runner.run(main()) == SourceFilter(exclude, frozenset([A(THEIRS)]))
+
+
+@pytest.mark.parametrize(
+    "where, told", [(("10.0.0.2", 7), " 10.0.0.2:7,"), (("fd00::2", 7, 0, 0), " [fd00::2]:7,")]
+)
+def test_a_refusal_names_the_address(where, told):
+    assert told in str(Program(SETTINGS).refuse("connect() to", where, "wait"))

@@ -13,7 +13,8 @@ QUERY_SAFE = PATH_SAFE + "?"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Scheme, host (a name or an address, without brackets) and port: what connections are shared by."""
+    """Scheme, host (a name or an address, without brackets; "fe80::1%lan" has a zone) and port: what connections are
+    shared by."""
 
     scheme: str
     host: str
@@ -21,8 +22,12 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        """The value of the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """The value of the Host header: zones mean nothing to others (RFC 6874 4)."""
+        return self.at(self.host.partition("%")[0])
+
+    def at(self, host: str) -> str:
+        """`host` and the port as they stand in a URL."""
+        host = f"[{host}]" if ":" in host else host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
@@ -34,7 +39,8 @@ class Url:
     target: str
 
     def __str__(self) -> str:
-        return f"{self.origin.scheme}://{self.origin.authority}{self.target}"
+        authority = self.origin.at(self.origin.host.replace("%", "%25"))
+        return f"{self.origin.scheme}://{authority}{self.target}"
 
 
 def parse_url(text: str) -> Url:
@@ -55,8 +61,10 @@ def parse_url(text: str) -> Url:
         host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
     except UnicodeError:
         raise ValueError(f"{text!r}: {parts.hostname!r} is no host name") from None
-    if any(character <= " " or character in "/?#@\\%" for character in host):
+    address, percent, zone = host.partition("%25" if ":" in host else "\0")  # RFC 6874
+    if any(character <= " " or character in "/?#@\\%" for character in address + zone):
         raise ValueError(f"{text!r}: {host!r} is no host name")
+    host = f"{address}%{zone}" if percent else address
     target = quote(parts.path or "/", safe=PATH_SAFE)
     if parts.query:
         target += "?" + quote(parts.query, safe=QUERY_SAFE)
