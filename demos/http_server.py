@@ -26,9 +26,10 @@ async def length(request: Request) -> Response:
 
 async def main() -> None:
     async with asyncstack.Network(seed=1) as net:
-        client, server = net.host("client", "10.0.0.1/24"), net.host("server", "10.0.0.2/24")
+        client = net.host("client", "10.0.0.1/24", "fd00::1/64")
+        server = net.host("server", "10.0.0.2/24", "fd00::2/64")
         net.link(client, server, delay=0.010, rate=50e6)
-        await server.start_server(app.handle, "10.0.0.2", 80)
+        await server.start_server(app.handle, None, 80)
         async with HttpClient(client.open_connection) as http:
             for path in ("/hello/world", "/hello", "/nothing"):
                 response = await http.get(f"http://server{path}")

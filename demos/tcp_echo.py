@@ -17,9 +17,10 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 async def main() -> None:
     async with asyncstack.Network(seed=1) as net:
-        client, server = net.host("client", "10.0.0.1/24"), net.host("server", "10.0.0.2/24")
+        client = net.host("client", "10.0.0.1/24", "fd00::1/64")
+        server = net.host("server", "10.0.0.2/24", "fd00::2/64")
         net.link(client, server, delay=0.010, loss=0.05)
-        await server.start_server(echo, "10.0.0.2", 7)
+        await server.start_server(echo, None, 7)
 
         reader, writer = await client.open_connection("server", 7)
         for line in (b"every byte arrives,\n", b"though the link loses\n", b"a packet in twenty\n"):

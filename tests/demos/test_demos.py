@@ -15,7 +15,7 @@ EXPECTED = {
     "tcp_echo.py": ["every byte arrives,", "though the link loses", "a packet in twenty"],
     "udp_echo.py": ["port 7: is anybody there?", "port 8: [Errno 111] Connection refused"],
     "http_server.py": [
-        '/hello/world 200 {"hello":"world","from":"10.0.0.1"}',
+        '/hello/world 200 {"hello":"world","from":"fd00::1"}',
         "/hello 404",
         "/nothing 404",
         "/length 200 1000000 bytes",
