@@ -17,10 +17,22 @@ from tests.sampling import SAMPLING, Sampling
 _unavailable = pytest.StashKey[str]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--sent",
+        metavar="FOLDER",
+        help="Where what the stacks send is left, for tests/test_sent.py to judge.",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    folder = tempfile.TemporaryDirectory(prefix="asyncstack-sent-")
-    config.add_cleanup(folder.cleanup)
-    config.stash[SAMPLING] = sampling = Sampling(Path(folder.name) / "sent.pcapng")
+    folder = config.option.sent
+    if folder is None:
+        temporary = tempfile.TemporaryDirectory(prefix="asyncstack-sent-")
+        config.add_cleanup(temporary.cleanup)
+        folder = temporary.name
+    config.stash[SAMPLING] = sampling = Sampling(Path(folder), os.environ.get("PYTEST_XDIST_WORKER", ""))
+    sampling.begin(config)
     config.pluginmanager.register(sampling)
 
 

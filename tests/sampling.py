@@ -25,21 +25,42 @@ MOST: Final = 200  # until there are so many
 LONGEST: Final = 2048  # bytes of one; longer ones are not taken
 CUT: Final = 4  # super-segments of a test
 
+WHOLE: Final = "whole"  # a file that says so
+
 SAMPLING: Final = pytest.StashKey["Sampling"]()
 
 
 class Sampling:
-    """The sample of a run, in `path`, which the caller removes. Registered as a plugin."""
+    """The sample of a run, in `folder`, which the caller removes; each `worker` of `-n` has a file there, and the run
+    that judges them is another. Registered as a plugin."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.tests: list[str] = []
-        self.frames = 0
+    def __init__(self, folder: Path, worker: str = "") -> None:
+        self.folder = folder
+        self._worker = worker
+        self._path = folder / f"{worker or 'sent'}.pcapng"
         self._process = os.getpid()
         self._current: _OfOneTest | None = None
         self._interfaces = 0  # that the file has
-        path.write_bytes(pcapng.section_header())
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path.write_bytes(pcapng.section_header())
         self._install()
+
+    def begin(self, config: pytest.Config) -> None:
+        """Note whether all tests will run."""
+        whole = config.args == config.getini("testpaths") and not config.option.keyword
+        if whole and config.option.markexpr == "not long":
+            (self.folder / WHOLE).touch()
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is of a run of all tests."""
+        return (self.folder / WHOLE).exists()
+
+    def joined(self) -> Path:
+        """All files of the sample as one."""
+        path = self.folder / "all"
+        path.write_bytes(b"".join(one.read_bytes() for one in sorted(self.folder.glob("*.pcapng"))))
+        return path
 
     def _install(self) -> None:
         """Have every interface made from here on say what it sends."""
@@ -69,7 +90,9 @@ class Sampling:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """The judgement is last."""
+        """The judgement is last, and not for one of several workers."""
+        if self._worker:
+            items[:] = [item for item in items if item.get_closest_marker("after_all") is None]
         items.sort(key=lambda item: item.get_closest_marker("after_all") is not None)
 
     def _write(self, name: str, sample: "_OfOneTest") -> None:
@@ -84,10 +107,8 @@ class Sampling:
                 blocks.append(pcapng.interface_description(name, kind))
             head, tail = pcapng.packet(numbers[ethernet], now, len(data), pcapng.OUTBOUND)
             blocks += head, data, tail
-            self.frames += 1
         if blocks:
-            self.tests.append(name)
-            with self.path.open("ab") as file:
+            with self._path.open("ab") as file:
                 file.writelines(blocks)
 
 

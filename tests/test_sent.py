@@ -1,4 +1,4 @@
-"""What the stacks of all tests of this run have sent, judged by tshark. It runs last, see sampling.py."""
+"""What the stacks of all tests have sent, judged by tshark: at the end of a run, or of what `--sent` has of one."""
 
 import shutil
 from pathlib import Path
@@ -35,26 +35,28 @@ PROTOCOLS = {
 }
 
 
-@pytest.mark.after_all
-@pytest.mark.timeout(120)
-async def test_tshark_finds_no_fault_in_what_was_sent(request):
-    sampling = request.config.stash[SAMPLING]
-    if not sampling.frames:
+pytestmark = [pytest.mark.after_all, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def sent(request: pytest.FixtureRequest) -> Path:
+    path = request.config.stash[SAMPLING].joined()
+    if path.stat().st_size < 1000:
         pytest.skip("no test that sends anything ran before this one")
-    found = await faults_by_interface(sampling.path)
+    return path
+
+
+async def test_tshark_finds_no_fault_in_what_was_sent(sent):
+    found = await faults_by_interface(sent)
     if found:
         LEFT.parent.mkdir(exist_ok=True)
-        shutil.copy(sampling.path, LEFT)
+        shutil.copy(sent, LEFT)
         lines = [f"{test}: packet {lines[0]}" for test, lines in found.items()]
         pytest.fail("\n".join([f"tshark -r {LEFT}:", *lines]), pytrace=False)
 
 
-@pytest.mark.after_all
-@pytest.mark.timeout(120)
-async def test_every_protocol_was_among_it(request):
-    config = request.config
-    whole = config.args == config.getini("testpaths") and not config.option.keyword
-    if not whole or config.option.markexpr != "not long":
-        pytest.skip("not all tests run")
-    counts = await how_many(config.stash[SAMPLING].path, PROTOCOLS)
+async def test_every_protocol_was_among_it(request, sent):
+    if not request.config.stash[SAMPLING].whole:
+        pytest.skip("not all tests ran")
+    counts = await how_many(sent, PROTOCOLS)
     assert not [name for name, count in counts.items() if not count], counts
