@@ -17,16 +17,8 @@ from tests.sampling import SAMPLING, Sampling
 _unavailable = pytest.StashKey[str]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--sent",
-        metavar="FOLDER",
-        help="Where what the stacks send is left, for tests/test_sent.py to judge.",
-    )
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    folder = config.option.sent
+    folder = os.environ.get("ASYNCSTACK_SENT")  # no option: the processes of `-n` would not know it
     if folder is None:
         temporary = tempfile.TemporaryDirectory(prefix="asyncstack-sent-")
         config.add_cleanup(temporary.cleanup)

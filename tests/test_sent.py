@@ -1,4 +1,4 @@
-"""What the stacks of all tests have sent, judged by tshark: at the end of a run, or of what `--sent` has of one."""
+"""What the stacks of all tests have sent, judged by tshark: at the end of a run, or of what one has left in ASYNCSTACK_SENT."""
 
 import shutil
 from pathlib import Path
