@@ -27,8 +27,8 @@ demo: $(VENV)/demo ## serve the demo site from a simulated network on http://127
 
 test: $(VENV)/dev ## run every test (TUN/TAP tests in network namespaces of their own)
 	rm -rf build/sent
-	ASYNCSTACK_SENT=build/sent $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
-	ASYNCSTACK_SENT=build/sent $(BIN)/python -m pytest -q tests/test_sent.py
+	SENT_PACKETS=build/sent $(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+	SENT_PACKETS=build/sent $(BIN)/python -m pytest -q tests/test_sent.py
 
 test-long: $(VENV)/dev ## the tests that take minutes: 10,000 examples of the model check, the whole golden table, fairness
 	$(BIN)/python -m pytest -m long $(TESTS)

@@ -18,7 +18,7 @@ _unavailable = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    folder = os.environ.get("ASYNCSTACK_SENT")  # no option: the processes of `-n` would not know it
+    folder = os.environ.get("SENT_PACKETS")  # no option: the processes of `-n` would not know it
     if folder is None:
         temporary = tempfile.TemporaryDirectory(prefix="asyncstack-sent-")
         config.add_cleanup(temporary.cleanup)

@@ -1,4 +1,4 @@
-"""What the stacks of all tests have sent, judged by tshark: of this run, or of one that left it in ASYNCSTACK_SENT."""
+"""What the stacks of all tests have sent, judged by tshark: of this run, or of one that left it in SENT_PACKETS."""
 
 import shutil
 from pathlib import Path

@@ -11,7 +11,10 @@ from contextlib import ExitStack
 from tests.netns import NetworkNamespace
 
 FAR, FAR6 = "10.7.0.2", "fd07::2"
-FORWARD = "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
+FORWARD = """
+echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+echo 0 > /proc/sys/net/ipv4/icmp_ratelimit; echo 0 > /proc/sys/net/ipv6/icmp/ratelimit
+"""  # and errors as often as there is a reason
 
 
 def join(one: NetworkNamespace, other: NetworkNamespace, net: str, name: str, mtu: int) -> None:
