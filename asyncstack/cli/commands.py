@@ -131,7 +131,8 @@ def run(
     ASYNCSTACK_TUN, ASYNCSTACK_ADDRESSES and so on. `python -m pydoc asyncstack.loop.settings` shows what a FILE says.
 
     Calls of asyncio to an address of the stack, to any address ("0.0.0.0") and to where the stack has a route are
-    answered by it; loopback and all else by the kernel. There is no default route but by --gateway.
+    answered by it; loopback and all else by the kernel. There is no default route but by --gateway, DHCP or a router
+    advertisement.
 
     What is replaced, in this process alone: the loop classes of asyncio and uvloop, with which all their factories and
     policies make loops that have the stack, one loop at a time; and socket.socket, by a subclass that records what is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6, AF_UNSPEC
 from typing import TYPE_CHECKING, Final
 
+from asyncstack.cli.running import beginning
 from asyncstack.network.addresses import format_address
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ async def find(stack: Stack, host: str, source: str | None, family: str) -> str:
 
     Raises OSError without a name, an address or a way there, and if `source` is none of the stack's addresses.
     """
-    local = b"" if source is None else (await stack.names.lookup(source, FAMILIES[family]))[0]
-    wanted = {4: AF_INET, 16: AF_INET6}.get(len(local), FAMILIES[family])
-    remote = (await stack.names.lookup(host, wanted))[0]
+    with beginning():
+        local = b"" if source is None else (await stack.names.lookup(source, FAMILIES[family]))[0]
+        wanted = {4: AF_INET, 16: AF_INET6}.get(len(local), FAMILIES[family])
+        remote = (await stack.names.lookup(host, wanted))[0]
     stack.routes.lookup(remote, local)
     return host if "%" in host else format_address(remote)

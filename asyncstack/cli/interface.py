@@ -42,7 +42,9 @@ class InterfaceOptions:
         if (self.tun is None) == (self.tap is None):
             raise click.UsageError(f"say which interface: one of --tun NAME and --tap NAME{instead}")
         if not self.address:
-            raise click.UsageError("the stack needs an address of its own: --address 10.9.0.2/24")
+            raise click.UsageError(
+                "the stack needs an address of its own: --address 10.9.0.2/24, or on a TAP --address dhcp4"
+            )
         for address in self.address:
             try:
                 check_own(address, ethernet=self.tap is not None)
@@ -116,7 +118,9 @@ class InterfaceOptions:
         self, device: Device | None = None, config: StackConfig | None = None
     ) -> AsyncIterator[Stack]:
         """A stack with that interface; `device` instead of one of its own."""
+        from asyncstack.cli.running import beginning, say
         from asyncstack.link.capture import Capture
+        from asyncstack.loop.waiting import telling
         from asyncstack.stack import Stack
 
         async with AsyncExitStack() as closing:
@@ -124,7 +128,8 @@ class InterfaceOptions:
             if self.capture is not None:
                 capture = await closing.enter_async_context(Capture(self.capture))
                 stack.subscribe(partial(_capture, capture))
-            await stack.add_interface(device or self.device(), self.address, self.gateways)
+            with beginning(), telling(self.words, self.tap or "", say):
+                await stack.add_interface(device or self.device(), self.address, self.gateways)
             yield stack
 
 
@@ -168,7 +173,8 @@ _OPTIONS = (
         "--address",
         multiple=True,
         metavar="A/LEN",
-        help="An address of the stack, IPv4 or IPv6; may be repeated.",
+        help="An address of the stack, IPv4 or IPv6, or on a TAP a word: dhcp4, slaac, dhcp6, link-local; "
+        "may be repeated.",
     ),
     click.option(
         "--peer",

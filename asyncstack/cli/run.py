@@ -5,18 +5,22 @@ from __future__ import annotations
 import importlib.util
 import os
 import runpy
+import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+import threading
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from asyncstack.cli.running import explain, fail
+from asyncstack.cli.running import explain, fail, say
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from asyncstack.cli.interface import InterfaceOptions
     from asyncstack.loop.settings import Settings
+
+LAST_SECONDS: Final = 1.0  # after the stack's close: captures are written, interfaces taken down
 
 
 class ProgramCommand(click.Command):
@@ -67,7 +71,8 @@ def run_program(settings: Settings, module: str | None, arguments: tuple[str, ..
 
     if module is None and not arguments:
         raise click.UsageError("say what to run: a script, or -m MODULE")
-    program = Program(settings)
+    program = Program(settings, say)
+    _close_at_sigterm(settings.stack.close_timeout)
     with replaced(program):
         try:
             _as_python_does(module, arguments)
@@ -78,6 +83,25 @@ def run_program(settings: Settings, module: str | None, arguments: tuple[str, ..
             sys.excepthook(type(exc), exc.with_traceback(trace), trace)
             raise SystemExit(1) from None
     raise SystemExit(0)
+
+
+def _close_at_sigterm(close_timeout: float) -> None:
+    """Have SIGTERM end the program by SystemExit, on whose way out the stack is closed, unless it gets a handler of its
+    own. Another SIGTERM, or a way out that takes too long, is the end."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+    process = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != process:  # a child that the program forked has no stack to close
+            os.kill(os.getpid(), number)
+        last = threading.Timer(close_timeout + LAST_SECONDS, os.kill, (process, number))
+        last.daemon = True
+        last.start()
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _as_python_does(module: str | None, arguments: tuple[str, ...]) -> None:

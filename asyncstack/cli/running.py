@@ -59,14 +59,35 @@ def explain(exc: OSError | ValueError) -> str:
     return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
 
 
+class NotBegunError(Exception):
+    """A signal ended a command that had done nothing yet of what it is for."""
+
+
+@contextlib.contextmanager
+def beginning() -> Iterator[None]:
+    """A signal that comes meanwhile is no good end of the command: its exit status tells of the signal."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise NotBegunError from None
+
+
 async def _until_signal(main: Coroutine[Any, Any, None]) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(main)
+    came = []
+
+    def ended(number: int) -> None:
+        came.append(number)
+        task.cancel()
+
     for number in SIGNALS:
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, ended, number)
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await task
+    except NotBegunError:
+        raise SystemExit(128 + came[0]) from None
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)

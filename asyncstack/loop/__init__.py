@@ -6,6 +6,7 @@
 - `choosing`     whose address it is
 - `adoption`     sockets of the kernel that a stack's take the place of; `adopted`, `kernel_sockets`
 - `opening`      a stack that a loop has from its first turn to its end
+- `waiting`      what happens while addresses are waited for
 - `settings`     what that stack is, in environment variables or TOML; `tables` reads them
 - `running`      `asyncstack.run`
 - `program`      a program that runs unchanged (`asyncstack run`) and its stack

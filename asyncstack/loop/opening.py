@@ -25,6 +25,7 @@ from asyncstack.link.device import Device
 from asyncstack.link.tap import TapDevice
 from asyncstack.link.tun import TunDevice
 from asyncstack.loop.settings import host_port
+from asyncstack.loop.waiting import interrupting, telling
 from asyncstack.stack import Stack
 from asyncstack.testing.network import Network
 
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 
 
 class Opening:
-    """What settings open, once. `stack` is the program's own."""
+    """What settings open, once. `stack` is the program's own. `tell` is told of what takes long."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tell: Callable[[str], object] | None = None) -> None:
         self.settings = settings
+        self._tell = tell
         self.stack: Stack | None = None
         self._network: Network | None = None
         self._devices: list[Device] = []  # open and not yet a stack's
@@ -92,7 +94,8 @@ class Opening:
         for one in self.settings.interface:
             if one.words:
                 ends = _captured(stack, self._capture(one.capture)) if one.capture is not None else None
-                await stack.add_interface(_device(one), one.addresses, one.gateway)
+                with telling(one.words, one.tap or "", self._tell):
+                    await stack.add_interface(_device(one), one.addresses, one.gateway)
                 if ends is not None:
                     ends()
 
@@ -184,7 +187,9 @@ class OpeningLoop(asyncio.AbstractEventLoop):
         del self.call_soon
         try:
             opened.open(self)
-            self.run_until_complete(opened.configure())
+            waiting = self.create_task(opened.configure())
+            with interrupting(waiting):
+                self.run_until_complete(waiting)
         finally:
             for handle in self._held:
                 self.call_soon(_run_held, handle)

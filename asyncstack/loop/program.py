@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,10 +112,12 @@ MOST_WISHES: Final = 1000  # of one socket
 
 
 class Program:
-    """The process that `asyncstack run` is. `loop` has the stack just now; `records` is what sockets were told."""
+    """The process that `asyncstack run` is. `loop` has the stack just now; `records` is what sockets were told; `tell`
+    is told of what takes long."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tell: Callable[[str], object] | None = None) -> None:
         self.settings = settings
+        self.tell = tell
         self.territory = Territory(settings)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.records: weakref.WeakKeyDictionary[socket.socket, Record] = weakref.WeakKeyDictionary()
@@ -166,7 +169,7 @@ class LeasedOpening(Opening):
     """Opens the program's stack on a loop if no other one has it."""
 
     def __init__(self, program: Program) -> None:
-        super().__init__(program.settings)
+        super().__init__(program.settings, program.tell)
         self._program = program
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -6,7 +6,8 @@
     tun = "as0"
     addresses = ["10.9.0.2/24", "fd09::2/64"]   # or, on a TAP, "dhcp4", "slaac", "dhcp6", "link-local"
     peer = "10.9.0.1/24"                    # the kernel's own address on it
-    gateway = "10.9.0.1"                    # the default route; without one all but 10.9.0.0/24 is the kernel's
+    gateway = "10.9.0.1"                    # the default route, unless DHCP or a router advertisement gives one;
+                                            # without any, all but 10.9.0.0/24 is the kernel's
     mtu = 1500
     offload = true
     capture = "as0.pcapng"
