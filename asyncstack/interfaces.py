@@ -87,8 +87,9 @@ class Interfaces:
         """Open `device`, give it `addresses`, and a default route by `gateway`; return when it has all of them.
 
         addresses: "10.9.0.2/24", also IPv6, and words for where more come from: "dhcp4", "slaac", "dhcp6", "link-local"
-        (`asyncstack.sources`), all of them at once. An address that somebody else on the link has is refused
-        (`check_address`). timeout: seconds until every word has given one.
+        (`asyncstack.sources`), all of them at once. An IPv6 address that somebody else on the link has is refused, an
+        IPv4 one if `StackConfig.ipv4_conflict_probes` says to look; else `AddressConflict` tells of it.
+        timeout: seconds until every word has given one.
         wait: False: return once the device is open; words that fail tell so (`SourceFailed`), and try on.
 
         Raises OSError with what is missing (a capability, /dev/net/tun), EADDRINUSE, TimeoutError that says which

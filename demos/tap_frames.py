@@ -1,6 +1,8 @@
 """Raw Ethernet frames: a device without any layer above it, and the kernel's ARP answered by hand.
 
-sudo python demos/tap_frames.py        (makes the TAP at0 and pings 10.8.0.2 through it; gone when it ends)
+sudo .venv/bin/python demos/tap_frames.py        (makes the TAP at0 and pings 10.8.0.2 through it; gone when it ends)
+
+Only ARP is answered, so that the pings get no reply.
 """
 
 import asyncio

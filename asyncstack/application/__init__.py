@@ -1,1 +1,1 @@
-"""Protocols on top of the transports: HTTP, WebSocket and DNS."""
+"""Protocols on top of the transports: HTTP, WebSocket, DNS, DHCP, router advertisements, TFTP, SNTP."""
