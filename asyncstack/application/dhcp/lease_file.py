@@ -3,7 +3,8 @@
 A file of lines, each one binding as JSON behind the CRC-32 of it; of several for one address the last counts. Lines are
 appended and synced; now and then, and at each start, the file is written anew beside and put into place by an atomic
 rename. A crash leaves at most a torn last line, which its CRC gives away. Whoever keeps the file has a lock on it
-(`flock`), which goes with the process; the new file is locked before it takes the old one's place.
+(`flock`), which goes with the process; the new file is locked before it takes the old one's place. A file of which no
+line can be read is somebody else's; one with damaged lines is kept beside, as FILE.damaged, before it is written anew.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import asyncio
 import errno
 import fcntl
 import json
+import logging
 import os
+import re
+import shutil
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -25,6 +29,7 @@ from asyncstack.errors import os_error
 from asyncstack.network.addresses import format_address, parse_address
 
 SLACK: Final = 1000  # lines that say what is not true any more, beyond as many as do
+_BEGUN: Final = re.compile(rb"[0-9a-f]{1,8}|[0-9a-f]{8} (\{.*)?")  # what a crash may leave of a first line
 
 
 class LeaseFile:
@@ -45,8 +50,10 @@ class LeaseFile:
         self._lines = 0
 
     async def open(self) -> list[Binding]:
-        """What the file holds; none, if there is no file. Raises OSError, EBUSY if another `LeaseFile` has it."""
+        """What the file holds; none, if there is no file. Raises OSError, EBUSY if another `LeaseFile` has it;
+        ValueError, and leaves it alone, if no line of it is a binding."""
         found: dict[bytes, Binding] = {}
+        line = b""
         self._file = file = await aiofiles.open(self.path, "a+b")
         try:
             self._lock(file)
@@ -55,6 +62,10 @@ class LeaseFile:
                 binding = self._read(line)
                 if binding is not None:
                     found[binding.address] = binding
+            if self.damaged:
+                if not found and not (self.damaged == 1 and _BEGUN.fullmatch(line)):
+                    raise ValueError(f"{self.path} is no lease file: no line of it can be read")
+                await self._keep_damaged()
             await self.rewrite(found.values())
         except BaseException:
             await self.close()
@@ -72,6 +83,16 @@ class LeaseFile:
             raise os_error(
                 errno.EBUSY, f"{self.path} is in use by another DHCP server: give each its own file"
             )
+
+    async def _keep_damaged(self) -> None:
+        beside = f"{self.path}.damaged"
+        await _in_thread(_copy, self.path, beside)
+        logging.getLogger("asyncstack.dhcp").warning(
+            "%s: lines that can not be read: %d; the file as it was is kept as %s",
+            self.path,
+            self.damaged,
+            beside,
+        )
 
     def _read(self, line: bytes) -> Binding | None:
         check, _, text = line.rstrip(b"\n").partition(b" ")
@@ -146,6 +167,10 @@ class LeaseFile:
 
 async def _in_thread(call: Callable[..., None], *arguments: Any) -> None:
     await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+
+
+def _copy(source: str, target: str) -> None:
+    shutil.copyfile(source, target)
 
 
 def _sync_folder(path: str) -> None:

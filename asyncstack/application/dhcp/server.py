@@ -42,7 +42,8 @@ class DhcpServer:
 
     Raises OSError EOPNOTSUPP if there is no Ethernet, ValueError for pools that overlap; at `async with` EADDRNOTAVAIL
     if the interface has no IPv4 address, EADDRINUSE if there is a server already, EBUSY if another one keeps its leases
-    in the file, and what else opening it does.
+    in the file, ValueError for a file of something else, and what else opening it does. A file that is damaged in part
+    is kept beside as FILE.damaged, and the log ("asyncstack.dhcp") says so.
     """
 
     def __init__(

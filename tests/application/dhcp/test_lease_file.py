@@ -80,6 +80,30 @@ async def test_a_byte_that_was_changed_costs_its_line(tmp_path):
         assert [one.address[3] for one in found] == [1, 3] and damaged
 
 
+@pytest.mark.parametrize("content", [b"buy milk\n", b"no end of line", b"\xff\0\n\n", b"{}\n{}\n"])
+async def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"notes\.txt is no lease file: no line of it can be read"):
+        async with office(leases=path):
+            pass
+    assert path.read_bytes() == content and os.listdir(tmp_path) == ["notes.txt"]
+
+
+async def test_a_damaged_file_is_kept_beside_and_said(tmp_path, caplog):
+    path = tmp_path / "leases"
+    file = file_at(path)
+    await file.open()
+    await file.append([binding(1), binding(2)])
+    await file.close()
+    assert (await read(path))[1] == 0 and os.listdir(tmp_path) == ["leases"] and not caplog.messages
+    damaged = b"rubbish\n" + path.read_bytes()
+    path.write_bytes(damaged)
+    assert await read(path) == ([binding(1), binding(2)], 1)
+    assert (tmp_path / "leases.damaged").read_bytes() == damaged
+    assert caplog.messages == [f"{path}: lines that can not be read: 1; the file as it was is kept as {path}.damaged"]
+
+
 class Crash(BaseException):
     """The machine stops here."""
 
