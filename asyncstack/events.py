@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asyncstack.link.interface import Interface
-from asyncstack.network.addresses import InterfaceAddress
+from asyncstack.network.addresses import InterfaceAddress, format_address
+
+
+def _because(error: OSError | None) -> str:
+    return "" if error is None else f": {error.strerror or error}"
 
 
 @dataclass(slots=True)
@@ -14,6 +18,9 @@ class InterfaceUp:
 
     interface: Interface
 
+    def __repr__(self) -> str:
+        return f"InterfaceUp({self.interface.name})"
+
 
 @dataclass(slots=True)
 class InterfaceDown:
@@ -21,6 +28,9 @@ class InterfaceDown:
 
     interface: Interface
     error: OSError | None
+
+    def __repr__(self) -> str:
+        return f"InterfaceDown({self.interface.name}{_because(self.error)})"
 
 
 @dataclass(slots=True)
@@ -33,6 +43,9 @@ class LinkDown:
 
     interface: Interface
 
+    def __repr__(self) -> str:
+        return f"LinkDown({self.interface.name})"
+
 
 @dataclass(slots=True)
 class LinkUp:
@@ -40,6 +53,9 @@ class LinkUp:
     holds (`AddressRemoved`)."""
 
     interface: Interface
+
+    def __repr__(self) -> str:
+        return f"LinkUp({self.interface.name})"
 
 
 @dataclass(slots=True)
@@ -51,12 +67,18 @@ class SourceFailed:
     word: str
     error: OSError
 
+    def __repr__(self) -> str:
+        return f"SourceFailed({self.word} on {self.interface.name}{_because(self.error)})"
+
 
 @dataclass(slots=True)
 class AddressAdded:
     """`address` is ours: packets to it are taken, and it may be bound."""
 
     address: InterfaceAddress
+
+    def __repr__(self) -> str:
+        return f"AddressAdded({self.address.described})"
 
 
 @dataclass(slots=True)
@@ -65,6 +87,9 @@ class AddressRemoved:
 
     address: InterfaceAddress
     error: OSError | None
+
+    def __repr__(self) -> str:
+        return f"AddressRemoved({self.address.described}{_because(self.error)})"
 
 
 @dataclass(slots=True)
@@ -78,6 +103,10 @@ class AddressConflict:
     address: bytes
     mac: bytes
     lost: bool
+
+    def __repr__(self) -> str:
+        what = f"{format_address(self.address)} on {self.interface.name}, {self.mac.hex(':')} has it"
+        return f"AddressConflict({what}{', lost' if self.lost else ''})"
 
 
 Event = (

@@ -92,10 +92,14 @@ class Interfaces:
         timeout: seconds until every word has given one.
         wait: False: return once the device is open; words that fail tell so (`SourceFailed`), and try on.
 
-        Raises OSError with what is missing (a capability, /dev/net/tun), EADDRINUSE, TimeoutError that says which
-        source waited for what; ValueError for what is neither address nor word. The interface is gone then.
+        Raises OSError with what is missing (a capability, /dev/net/tun), EADDRINUSE, EALREADY for a device that is an
+        interface already, EOPNOTSUPP for a word that needs Ethernet, TimeoutError that says which source waited for
+        what; ValueError for what is neither address nor word. The interface is gone then.
         """
         self._check_open()
+        _check_device(device)
+        if timeout <= 0:
+            raise ValueError(f"timeout={timeout}: give seconds, more than 0")
         words, own = parse_addresses(addresses)  # complain before the device is open
         hops = _parse_gateway(gateway)
         await device.open(self.loop)
@@ -131,6 +135,7 @@ class Interfaces:
         """`add_interface` for a device that is open already, or needs no opening. It waits for nothing: addresses are
         used, and announced, unchecked. Raises ValueError for a word, which needs waiting."""
         self._check_open()
+        _check_device(device)
         words, own = parse_addresses(addresses)
         if words:
             raise ValueError(f"attach() can not wait for {', '.join(words)}: use `await add_interface()`")
@@ -408,6 +413,12 @@ class _Given:
 
 def _parse_gateway(gateway: str | Iterable[str] | None) -> list[bytes]:
     return [parse_address(one) for one in ([gateway] if isinstance(gateway, str) else gateway or ())]
+
+
+def _check_device(device: Device) -> None:
+    if not isinstance(device, Device):
+        raise TypeError(f"{device!r} is no device: give one, such as TunDevice({str(device)!r})")
+    device.check_free()
 
 
 def _removed(interface: Interface) -> OSError:

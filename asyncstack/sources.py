@@ -80,12 +80,15 @@ def check_own(text: str, ethernet: bool) -> None:
 
 
 def parse_addresses(texts: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The words, and the addresses, of an `addresses=[...]`. Raises ValueError for what is neither."""
+    """The words, and the addresses, of an `addresses=[...]`. Raises ValueError for what is neither, TypeError for what
+    is no text."""
     if isinstance(texts, str):
         raise ValueError(f"addresses={texts!r}: give a list")
     words: dict[str, None] = {}
     addresses: list[str] = []
     for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"addresses=[{text!r}]: give text, such as '10.0.0.2/24' or 'dhcp4'")
         if is_word(text):
             words[check_word(text)] = None
         else:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from asyncstack import AddressAdded, AddressRemoved, Stack
+from asyncstack.events import AddressConflict, LinkDown, SourceFailed
 from asyncstack.link.memory import memory_pair
 from asyncstack.network.addresses import Origin
 from tests.transport.asyncio_contract.recorders import Datagrams, Recorder
@@ -65,3 +66,26 @@ async def test_the_route_to_a_network_lasts_as_long_as_an_address_there():
         assert len(b.routes.routes()) == len(before) - 1
         b.add_address(interface, OTHER, 24, on_link=False)
         assert len(b.routes.routes()) == len(before) - 1
+
+
+async def test_events_can_be_read():
+    async with Stack() as a, Stack() as b:
+        office, _ = neighbours(a, b)
+        told = []
+        office.name = "office"
+        a.subscribe(lambda event: told.append(repr(event)))
+        entry = a.add_address(office, OTHER, 24, origin=Origin.DHCP4)
+        a._tell(AddressConflict(office, OTHER, bytes.fromhex("02005e100001"), lost=True))
+        a.remove_address(OTHER, OSError(errno.EADDRINUSE, "another host has it"))
+        a._tell(SourceFailed(office, "dhcp4", TimeoutError("no answer")))
+        a._tell(LinkDown(office))
+        await asyncio.sleep(0)
+        assert told == [
+            "AddressAdded(10.1.0.3/24 on office, dhcp4)",
+            "AddressConflict(10.1.0.3 on office, 02:00:5e:10:00:01 has it, lost)",
+            "AddressRemoved(10.1.0.3/24 on office, dhcp4: another host has it)",
+            "SourceFailed(dhcp4 on office: no answer)",
+            "LinkDown(office)",
+        ]
+        assert repr(entry) == "<InterfaceAddress 10.1.0.3/24 on office, dhcp4>"
+        assert "<Route 10.1.0.0/24 dev office metric 0>" in map(repr, a.routes.routes())

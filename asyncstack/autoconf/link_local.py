@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from asyncstack.autoconf.conflicts import check
+from asyncstack.errors import os_error
 from asyncstack.events import AddressRemoved, Event
 from asyncstack.link.claims import MAX_CONFLICTS, RATE_LIMIT_INTERVAL
 from asyncstack.network.addresses import InterfaceAddress, Origin
@@ -34,9 +35,14 @@ def candidates(mac: bytes) -> Iterator[bytes]:
 
 
 class LinkLocal:
-    """The source "link-local": has one such address on `interface`, and another one when that is lost to a host."""
+    """The source "link-local": has one such address on `interface`, and another one when that is lost to a host.
+
+    Raises OSError EOPNOTSUPP if there is no Ethernet.
+    """
 
     def __init__(self, stack: Interfaces, interface: Interface, *, timeout: float = 30.0) -> None:
+        if not interface.device.ethernet:
+            raise os_error(errno.EOPNOTSUPP, f"link-local on {interface.name}, which is no Ethernet")
         self._stack = stack
         self._interface = interface
         self._timeout = timeout
@@ -46,7 +52,7 @@ class LinkLocal:
         self._entry: InterfaceAddress | None = None
 
     async def start(self) -> None:
-        """Return with an address, on Ethernet after 4 to 7 seconds. Raises OSError ENETDOWN, TimeoutError."""
+        """Return with an address, after 4 to 7 seconds. Raises OSError ENETDOWN, TimeoutError."""
         found: asyncio.Future[None] = self._stack.loop.create_future()
         self._task = self._stack.loop.create_task(self._keep(found))
         try:
@@ -84,8 +90,7 @@ class LinkLocal:
                 )  # 2.2.1: something is wrong here, or somebody attacks
             address = next(self._candidates)
             try:
-                if self._interface.device.ethernet:
-                    await check(self._interface, address)
+                await check(self._interface, address)
                 self._entry = self._stack.add_address(
                     self._interface, address, PREFIX_LENGTH, origin=Origin.LINK_LOCAL
                 )

@@ -9,11 +9,13 @@ suspend; `deliver` holds it to this.
 from __future__ import annotations
 
 import asyncio
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Final
 
 from asyncstack.counters import Counters
+from asyncstack.errors import os_error
 from asyncstack.link.frame import Frame, OutgoingFrame
 
 # A device hands over at most this much per loop turn, so that a flood does not stop the loop.
@@ -54,6 +56,11 @@ class Device(ABC):
         self.on_down: Callable[[OSError], None] = lambda error: None
         self.on_link: Callable[[bool], None] = lambda up: None
         self._receiver: Coroutine[Any, Sequence[Frame], None] | None = None
+
+    def check_free(self) -> None:
+        """Raises OSError EALREADY if it is an interface already, of this stack or another: what comes in goes to one."""
+        if self._receiver is not None:
+            raise os_error(errno.EALREADY, f"{self.name} is open already")
 
     @abstractmethod
     async def open(self, loop: asyncio.AbstractEventLoop) -> None:

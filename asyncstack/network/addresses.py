@@ -156,6 +156,14 @@ class InterfaceAddress:
     def __str__(self) -> str:
         return f"{format_address(self.address)}/{self.prefix_length}"
 
+    def __repr__(self) -> str:
+        return f"<InterfaceAddress {self.described}>"
+
+    @property
+    def described(self) -> str:
+        """The address, where, and who gave it: "10.0.0.1/24 on eth0, dhcp4"."""
+        return f"{self} on {self.interface.name}, {self.origin.value}"
+
     def covers(self, address: bytes) -> bool:
         """Whether `address` is on the network that this one is on."""
         return (

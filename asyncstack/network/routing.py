@@ -119,6 +119,9 @@ class Route:
         via = f" via {format_address(self.gateway)}" if self.gateway else ""
         return f"{format_address(self.prefix)}/{self.prefix_length}{via} dev {self.interface.name}"
 
+    def __repr__(self) -> str:
+        return f"<Route {self} metric {self.metric}>"
+
 
 def _stays_on_link(destination: bytes, source: bytes) -> bool:
     """Whether no router may see a packet (RFC 3927 2.6): the neighbours are asked for the destination."""

@@ -166,6 +166,20 @@ async def test_a_pulled_cable_is_noticed_at_its_host_only(network):
     assert (await b.ping("a")).rtt < 0.1
 
 
+async def test_a_port_is_one_interface_of_one_stack(network):
+    lan = network.lan("office")
+    a, b = network.host("a"), network.host("b")
+    port = lan.port("a")
+    first = await a.add_interface(port, ["10.0.0.1/24"])
+    await b.add_interface(lan.port("b"), ["10.0.0.2/24"])
+    for host in (a, b):
+        with pytest.raises(OSError, match="office is open already"):
+            await host.add_interface(port, ["10.0.0.3/24"])
+        with pytest.raises(OSError, match="office is open already"):
+            host.attach(port, ["10.0.0.3/24"])
+    assert first.up and (await b.ping("10.0.0.1")).source == "10.0.0.1"  # the first goes on
+
+
 def test_the_same_seed_gives_the_same_run():
     async def history(seed):
         async with Network(seed) as net:

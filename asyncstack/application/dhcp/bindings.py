@@ -37,6 +37,9 @@ class Binding:
     phase: Phase
     expires: float
 
+    def __repr__(self) -> str:
+        return f"<Binding {self} until {self.expires:g}>"
+
     def __str__(self) -> str:
         return (
             f"{format_address(self.address)} {self.phase.value} {self.mac.hex(':')} {self.hostname}".rstrip()

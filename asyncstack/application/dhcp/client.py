@@ -195,7 +195,8 @@ class Dhcp4Client:
             return f"{where}: {self._trouble}"
         if self.state is State.CHECKING:
             return f"{where}: still looking whether another host uses the one that was offered"
-        return f"{where}: no server answered ({self._machine.asked} times asked)"
+        asked = self._machine.asked
+        return f"{where}: no server answered (asked {'once' if asked == 1 else f'{asked} times'})"
 
     def _down(self, error: OSError) -> None:
         """The interface is gone."""

@@ -29,6 +29,8 @@ class Dhcp6Client:
 
     stateful: with addresses; False: only the nameservers and the search list. duid: what the client calls itself; made
     of the interface's MAC if not given. timeout: seconds that `start` waits.
+
+    Raises OSError EOPNOTSUPP if there is no Ethernet.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Dhcp6Client:
         duid: bytes = b"",
         timeout: float = START_TIMEOUT,
     ) -> None:
+        if not interface.device.ethernet:
+            raise os_error(errno.EOPNOTSUPP, f"DHCPv6 on {interface.name}, which is no Ethernet")
         self.machine = Dhcp6Machine(
             duid or make_duid(bytes(interface.device.address), interface.rng),
             interface.index,

@@ -29,6 +29,10 @@ def binding(number, hostname="", phase=Phase.BOUND):
     return Binding(address, b"\1" + mac(number), mac(number), hostname, phase, 3600.5 + number)
 
 
+def test_a_binding_can_be_read():
+    assert repr(binding(7, "bob")) == f"<Binding 10.0.0.7 bound {mac(7).hex(':')} bob until 3607.5>"
+
+
 async def read(path):
     file = file_at(path)
     found = await file.open()
