@@ -32,7 +32,7 @@ def test_an_unknown_word_is_told_which_there_are():
 async def test_a_word_is_refused_at_once_without_ethernet(word):
     async with Stack() as stack:
         device, _ = memory_pair()
-        with pytest.raises(OSError, match="on memory.*, which is no Ethernet") as info:
+        with pytest.raises(OSError, match=r"on memory.*, which is no Ethernet") as info:
             await stack.add_interface(device, [word])
         assert info.value.errno == errno.EOPNOTSUPP and len(stack.interfaces) == 1  # lo
 

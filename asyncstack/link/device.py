@@ -58,7 +58,7 @@ class Device(ABC):
         self._receiver: Coroutine[Any, Sequence[Frame], None] | None = None
 
     def check_free(self) -> None:
-        """Raises OSError EALREADY if it is an interface already, of this stack or another: what comes in goes to one."""
+        """Raises OSError EALREADY if it is an interface already, of this stack or of another one."""
         if self._receiver is not None:
             raise os_error(errno.EALREADY, f"{self.name} is open already")
 

@@ -105,7 +105,9 @@ async def test_a_damaged_file_is_kept_beside_and_said(tmp_path, caplog):
     path.write_bytes(damaged)
     assert await read(path) == ([binding(1), binding(2)], 1)
     assert (tmp_path / "leases.damaged").read_bytes() == damaged
-    assert caplog.messages == [f"{path}: lines that can not be read: 1; the file as it was is kept as {path}.damaged"]
+    assert caplog.messages == [
+        f"{path}: lines that can not be read: 1; the file as it was is kept as {path}.damaged"
+    ]
 
 
 class Crash(BaseException):
