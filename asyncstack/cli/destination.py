@@ -23,5 +23,10 @@ async def find(stack: Stack, host: str, source: str | None, family: str) -> str:
         local = b"" if source is None else (await stack.names.lookup(source, FAMILIES[family]))[0]
         wanted = {4: AF_INET, 16: AF_INET6}.get(len(local), FAMILIES[family])
         remote = (await stack.names.lookup(host, wanted))[0]
-    stack.routes.lookup(remote, local)
-    return host if "%" in host else format_address(remote)
+    plain = format_address(remote)
+    named = host if "%" in host else plain
+    try:
+        stack.routes.lookup(remote, local)
+    except OSError as exc:
+        raise OSError(exc.errno, (exc.strerror or "").replace(plain, named)) from None
+    return named

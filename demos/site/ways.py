@@ -1,11 +1,15 @@
 """What was asked for on the command line, and the ways to the site from outside that follow from it."""
 
+import errno
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Final
 
 from asyncstack.application.forwarder import Forwarder
 from asyncstack.cli.interface import InterfaceOptions
 from demos.site.world import World
+
+ELSEWHERE: Final = "elsewhere: make demo DEMO='--publish 127.0.0.1:8081'"
 
 
 @dataclass(slots=True)
@@ -29,5 +33,10 @@ async def open_ways(closing: AsyncExitStack, world: World, options: Options, por
         urls += interface.urls(port)
     if options.publish is not None:
         forwarder = Forwarder(world.client, world.clean_address, port, *options.publish)
-        urls.append((await closing.enter_async_context(forwarder)).url)
+        try:
+            urls.append((await closing.enter_async_context(forwarder)).url)
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                raise OSError(exc.errno, f"{exc.strerror}; {ELSEWHERE}") from None
+            raise
     return urls

@@ -89,12 +89,18 @@ def test_mistake(arguments, expected):
     assert expected in complaint(*cli(*arguments))
 
 
-@pytest.mark.parametrize("command", [cli("serve", "."), (*cli()[:1], "-m", "demos.site")])
-def test_port_in_use(command):
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (cli("serve", "."), ""),
+        ((*cli()[:1], "-m", "demos.site"), "; elsewhere: make demo DEMO='--publish 127.0.0.1:8081'"),
+    ],
+)
+def test_port_in_use(command, advice):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = complaint(*command, "--publish", f"127.0.0.1:{port}")
-    assert line == f"asyncstack: Address already in use: listen on 127.0.0.1 port {port}"
+    assert line == f"asyncstack: Address already in use: listen on 127.0.0.1 port {port}{advice}"
 
 
 @pytest.mark.tun
@@ -108,6 +114,11 @@ def test_no_permission(kind):
         assert "no permission to attach to as0" in line
         assert "CAP_NET_ADMIN" in line
         assert f"ip tuntap add dev as0 mode {kind}" in line
+
+
+@pytest.mark.tun
+def test_no_route_on_the_interface_that_was_named():
+    assert "no route to fe80::1%as0" in complaint(*cli("ping", "fe80::1%as0", *TUN))
 
 
 @pytest.mark.tun

@@ -595,7 +595,10 @@ MISTAKES = {
         "bad.toml: unknown key 'networks'; there are",
     ),
     "no network": (("run", "--network", "tun.toml", "script.py"), "tun.toml: it has no [network]"),
-    "no address": (("run", "--tun", "as0", "script.py"), "--address 10.9.0.2/24"),
+    "no address": (
+        ("run", "--tun", "as0", "script.py"),
+        "--address 10.9.0.2/24, or on a TAP --address dhcp4",
+    ),
     "an address without length": (
         ("run", "--tun", "as0", "--address", "10.9.0.2", "script.py"),
         "--address: '10.9.0.2' needs a prefix length, such as 10.9.0.2/24",
