@@ -63,6 +63,10 @@ class Pool:
         base, size = int.from_bytes(self.prefix, "big"), 1 << (32 - self.prefix_length)
         first = _number(self.first) if self.first else base + 1
         last = _number(self.last) if self.last else base + size - 2
+        if first > last:
+            raise ValueError(
+                f"{self.first or 'first'} to {self.last or 'last'}: the last is before the first"
+            )
         if not base < first <= last < base + size - 1:
             raise ValueError(f"{self.first or 'first'} to {self.last or 'last'} is no part of {self.network}")
         if last - first >= POOL_LIMIT:
@@ -75,6 +79,9 @@ class Pool:
                 raise ValueError(f"{name}={seconds}: give seconds, {options.FOREVER} at most")
         if self.mtu and not 68 <= self.mtu <= 65535:
             raise ValueError(f"mtu={self.mtu} is not between 68 and 65535 bytes")
+        for name in ("routers", "nameservers", "ntp_servers", "search", "routes"):
+            if isinstance(given := getattr(self, name), str):
+                raise ValueError(f"{name}={given!r}: give a list")
         for code in self.options:
             if not 1 <= code <= 254 or code in _NOT_TO_GIVE:
                 raise ValueError(f"option {code} is no option, or one that the server gives by itself")

@@ -44,8 +44,16 @@ def name_of(text: str) -> dns.name.Name:
 
 
 def items(entry: Entry) -> list[str | Record]:
-    """The parts of an entry: "10.0.0.1", "MX 10 mail.example.org", a `Record`, or several of these."""
-    return [entry] if isinstance(entry, (str, Record)) else list(entry)
+    """The parts of an entry: "10.0.0.1", "MX 10 mail.example.org", a `Record`, or several of these. Raises
+    TypeError for what is none."""
+    found = (
+        [entry] if isinstance(entry, (str, Record)) else list(entry) if isinstance(entry, Iterable) else None
+    )
+    if found is None or not all(isinstance(item, (str, Record)) for item in found):
+        raise TypeError(
+            f'{entry!r}: give an address, a type and its data ("MX 10 a.example.org"), or a list of these'
+        )
+    return found
 
 
 def parse_item(item: str | Record) -> Rdata:

@@ -50,6 +50,31 @@ def cut_to(name: Name, labels: int) -> Name:
     return name if len(name) <= labels else Name(name.labels[-labels:])
 
 
+def _explain(error: Exception, where: str, text: str) -> str:
+    """What is wrong, once with the file and, if one is to blame, the line. dnspython says the line that it has come to,
+    which is the next one where it had read the end of the bad one before it looked at what is in it."""
+    said = str(error) or ("nothing is in it" if isinstance(error, AssertionError) else type(error).__name__)
+    if not said.startswith(f"{where}:"):
+        return f"{where}: {said}"
+    number, _, what = said.removeprefix(f"{where}:").partition(":")
+    line = int(number)
+    if line > 1 and _is_bad(text, line - 1):
+        line -= 1
+    return f"{where}:{line}:{what}"
+
+
+def _is_bad(text: str, line: int) -> bool:
+    """Whether what there is up to the end of `line`, without the line break, is refused, too."""
+    before = "\n".join(text.splitlines()[:line])
+    try:
+        dns.zone.from_text(before, ".", relativize=False, check_origin=False)
+    except dns.exception.SyntaxError as exc:
+        return "unbalanced parentheses" not in str(exc)  # as those of a record that is not over
+    except (dns.exception.DNSException, ValueError):
+        pass
+    return False
+
+
 class Zone:
     """The names at and below `origin`. `table`: names in full, "*.example.org" is a wildcard; to each what it has: an
     address, a type with its data as in a zone file ("MX 10 mail.example.org", names in full), a `Record`, or a list of
@@ -74,21 +99,27 @@ class Zone:
     def from_file(cls, path: str | os.PathLike[str], origin: str | None = None) -> Zone:
         """The zone of a master file (RFC 1035 5), without $INCLUDE; `origin`, if the file has no $ORIGIN.
 
-        Raises OSError; ValueError with the line for what can not be read.
+        It needs an SOA and an NS record at its origin, unlike a table. Raises OSError; ValueError with the file, and
+        the line if it is one, for what can not be read.
         """
-        return cls.from_text(Path(path).read_text(), origin, where=str(path))
+        try:
+            text = Path(path).read_text("utf-8")
+        except UnicodeDecodeError as exc:
+            raise ValueError(f"{path} is no zone file: it is not UTF-8 ({exc})") from None
+        return cls.from_text(text, origin, where=str(path))
 
     @classmethod
     def from_text(cls, text: str, origin: str | None = None, *, where: str = "<text>") -> Zone:
         """`from_file` for what has been read already."""
         try:
             read = dns.zone.from_text(text, origin, relativize=False, filename=where)
-        except (dns.exception.DNSException, ValueError) as exc:
-            raise ValueError(f"{where}: {exc or type(exc).__name__}") from None
-        assert read.origin is not None
-        zone = cls(read.origin.to_text())
-        for name, ttl, rdata in read.iterate_rdatas():
-            zone._add(name, ttl, rdata)
+            if read.origin is None:
+                raise ValueError("no $ORIGIN, and no origin given")
+            zone = cls(read.origin.to_text())
+            for name, ttl, rdata in read.iterate_rdatas():
+                zone._add(name, ttl, rdata)
+        except (dns.exception.DNSException, ValueError, AssertionError) as exc:
+            raise ValueError(_explain(exc, where, text)) from None
         zone._changed = False
         return zone
 

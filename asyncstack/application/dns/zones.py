@@ -52,7 +52,12 @@ class Zones:
             for name, entry in zones.items():
                 self._place(name_of(name)).add(name, entry)
         else:
-            for zone in zones:
+            for zone in [zones] if isinstance(zones, (str, Zone)) else zones:
+                if not isinstance(zone, Zone) or zone is zones:
+                    raise TypeError(
+                        f"zones={zones!r}: give a table of names, or a list of zones, such as "
+                        "[Zone.from_file('office.zone')]"
+                    )
                 if zone.origin in self._zones:
                     raise ValueError(f"the zone {zone.origin} is there twice")
                 self._insert(zone)

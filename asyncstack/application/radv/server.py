@@ -57,6 +57,9 @@ class RouterAdvertiser:
     ) -> None:
         if not interface.device.ethernet:
             raise ValueError(f"{interface.name} is no Ethernet interface: nobody there looks for routers")
+        for name, given in (("prefixes", prefixes), ("dns", dns), ("search", search)):
+            if isinstance(given, str):
+                raise ValueError(f"{name}={given!r}: give a list")
         if not 0 <= lifetime <= LONGEST_LIFETIME:
             raise ValueError(f"lifetime={lifetime}: 0 to {LONGEST_LIFETIME} seconds (RFC 4861 6.2.1)")
         if mtu and not LEAST_MTU <= mtu <= interface.mtu:

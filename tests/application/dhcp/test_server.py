@@ -331,3 +331,14 @@ async def test_an_answer_is_no_larger_than_the_link_takes():
     async with office(Pool(**POOL, options=many), mtu=600) as wire:
         offer = await wire.ask(Type.DISCOVER, options={57: b"\x05\xdc", 55: bytes(many)})
         assert offer.kind is Type.OFFER and any(code in offer.message.options for code in many)
+
+
+@pytest.mark.parametrize("name", ["routers", "nameservers", "ntp_servers", "search"])
+def test_a_pool_wants_lists(name):
+    with pytest.raises(ValueError, match=rf"{name}='10\.0\.0\.1': give a list"):
+        Pool(network="10.0.0.0/24", **{name: "10.0.0.1"})
+
+
+def test_a_pool_whose_last_is_before_its_first():
+    with pytest.raises(ValueError, match=r"10\.0\.0\.50 to 10\.0\.0\.40: the last is before the first"):
+        Pool(network="10.0.0.0/24", first="10.0.0.50", last="10.0.0.40")

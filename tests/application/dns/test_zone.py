@@ -6,6 +6,7 @@ import dns.rdatatype
 import pytest
 
 from asyncstack.application.dns import MX, Zone
+from asyncstack.application.dns.zones import Zones
 
 TABLE = {
     "www.example.test": ["10.0.0.1", "fd00::1"],
@@ -177,6 +178,40 @@ def test_a_zone_file(tmp_path):
         "example.test. 300 IN SOA ns.example.test. root.example.test. 2026112301 7200 900 1209600 30"
     ]
     assert ask(zone, "no.example.test")[2] == [("example.test.", "SOA", 30)]  # RFC 2308 3
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["www IN A 10.0.0.300", "www IN FOO 1", "www IN A 10.0.0.1 more", "www IN MX 10", "a..b IN A 10.0.0.1"],
+)
+@pytest.mark.parametrize("behind", ["", "\n", "\n\n", "\nother IN A 10.0.0.2\n"])
+def test_the_line_to_blame_is_said_once(bad, behind):
+    with pytest.raises(ValueError, match=r"^office\.zone:10: ") as info:
+        Zone.from_text(FILE + bad + behind, "example.test", where="office.zone")
+    assert str(info.value).count("office.zone") == 1
+
+
+def test_what_is_no_zone_file_is_named(tmp_path):
+    path = tmp_path / "office.zone"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"office\.zone is no zone file: it is not UTF-8"):
+        Zone.from_file(path)
+    for text in ("", "$ORIGIN a.test.\n@ 60 NS ns\n", FILE + "ns IN CNAME other\n"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"^[^:]*office\.zone: "):
+            Zone.from_file(path)
+
+
+@pytest.mark.parametrize("zones", ["office.zone", ["office.zone"], [None]])
+def test_what_is_no_zone_is_told_how_to_be_one(zones):
+    with pytest.raises(TypeError, match=r"give a table of names, or a list of zones.*Zone\.from_file"):
+        Zones(zones, limit=1)
+
+
+@pytest.mark.parametrize("entry", [None, 5, [None]])
+def test_an_entry_that_is_none(entry):
+    with pytest.raises(TypeError, match="give an address, a type and its data"):
+        Zones({"www.example.test": entry}, limit=1)
 
 
 @pytest.mark.parametrize(

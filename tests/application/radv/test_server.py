@@ -179,6 +179,7 @@ async def test_a_router_that_loses_its_address_is_silent_until_it_has_another():
         ({"prefixes": [Prefix(PREFIX, 64, True, True, 1, 2)]}, "preferred for longer"),
         ({"dns": ["10.0.0.1"]}, "IPv6 addresses only"),
         ({"search": ["a b"]}, "no domain name"),
+        ({"prefixes": "fd00:1::/64"}, "prefixes='fd00:1::/64': give a list"),
         ({"lifetime": 9001}, "9000 seconds"),
         ({"mtu": 1279}, "1280 to the 1500"),
         ({"mtu": 1501}, "1280 to the 1500"),
