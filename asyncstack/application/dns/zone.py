@@ -50,7 +50,7 @@ def cut_to(name: Name, labels: int) -> Name:
     return name if len(name) <= labels else Name(name.labels[-labels:])
 
 
-def _explain(error: Exception, where: str, text: str) -> str:
+def _explain(error: Exception, where: str, text: str, origin: str | None) -> str:
     """What is wrong, once with the file and, if one is to blame, the line. dnspython says the line that it has come to,
     which is the next one where it had read the end of the bad one before it looked at what is in it."""
     said = str(error) or ("nothing is in it" if isinstance(error, AssertionError) else type(error).__name__)
@@ -58,16 +58,16 @@ def _explain(error: Exception, where: str, text: str) -> str:
         return f"{where}: {said}"
     number, _, what = said.removeprefix(f"{where}:").partition(":")
     line = int(number)
-    if line > 1 and _is_bad(text, line - 1):
+    if line > 1 and _is_bad(text, origin, line - 1):
         line -= 1
     return f"{where}:{line}:{what}"
 
 
-def _is_bad(text: str, line: int) -> bool:
+def _is_bad(text: str, origin: str | None, line: int) -> bool:
     """Whether what there is up to the end of `line`, without the line break, is refused, too."""
     before = "\n".join(text.splitlines()[:line])
     try:
-        dns.zone.from_text(before, ".", relativize=False, check_origin=False)
+        dns.zone.from_text(before, origin, relativize=False, check_origin=False)
     except dns.exception.SyntaxError as exc:
         return "unbalanced parentheses" not in str(exc)  # as those of a record that is not over
     except (dns.exception.DNSException, ValueError):
@@ -119,7 +119,7 @@ class Zone:
             for name, ttl, rdata in read.iterate_rdatas():
                 zone._add(name, ttl, rdata)
         except (dns.exception.DNSException, ValueError, AssertionError) as exc:
-            raise ValueError(_explain(exc, where, text)) from None
+            raise ValueError(_explain(exc, where, text, origin)) from None
         zone._changed = False
         return zone
 
