@@ -63,7 +63,7 @@ class Pool:
         base, size = int.from_bytes(self.prefix, "big"), 1 << (32 - self.prefix_length)
         first = _number(self.first) if self.first else base + 1
         last = _number(self.last) if self.last else base + size - 2
-        if first > last:
+        if self.first and self.last and first > last:
             raise ValueError(
                 f"{self.first or 'first'} to {self.last or 'last'}: the last is before the first"
             )
