@@ -52,12 +52,13 @@ class Zones:
             for name, entry in zones.items():
                 self._place(name_of(name)).add(name, entry)
         else:
-            for zone in [zones] if isinstance(zones, (str, Zone)) else zones:
-                if not isinstance(zone, Zone) or zone is zones:
-                    raise TypeError(
-                        f"zones={zones!r}: give a table of names, or a list of zones, such as "
-                        "[Zone.from_file('office.zone')]"
-                    )
+            given = [] if isinstance(zones, (str, Zone)) else list(zones)
+            if isinstance(zones, (str, Zone)) or not all(isinstance(zone, Zone) for zone in given):
+                raise TypeError(
+                    f"zones={zones!r}: give a table of names, or a list of zones, such as "
+                    "[Zone.from_file('office.zone')]"
+                )
+            for zone in given:
                 if zone.origin in self._zones:
                     raise ValueError(f"the zone {zone.origin} is there twice")
                 self._insert(zone)
