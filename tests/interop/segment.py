@@ -36,8 +36,12 @@ class Segment:
         """A device for a stack, on the bridge before anything is sent."""
         return _Plugged(self, name)
 
-    def namespace(self, *addresses: str, forwarding: bool = False) -> NetworkNamespace:
-        """A namespace whose eth0 has `addresses`, used at once."""
+    def namespace(self, *addresses: str, forwarding: bool = False, apart: bool = False) -> NetworkNamespace:
+        """A namespace whose eth0 has `addresses`, used at once. Those that are `apart` do not hear each other.
+
+        A kernel that hears a flood of neighbours would fill its table of them, which is one for all namespaces: no
+        other test could then send IPv6 (EINVAL).
+        """
         space = self._stack.enter_context(NetworkNamespace())
         self._number += 1
         name = f"port{self._number}"
@@ -47,6 +51,8 @@ class Segment:
         there = f"/proc/{os.getpid()}/fd/{space.fd}"
         self.here.run("ip", "link", "add", name, "type", "veth", "peer", "eth0", "netns", there)
         self.here.run("ip", "link", "set", name, "up", "master", "br0")
+        if apart:
+            self.here.run("ip", "link", "set", name, "type", "bridge_slave", "isolated", "on")
         space.run("ip", "link", "set", "eth0", "up")
         for address in addresses:
             space.run("ip", "address", "add", address, "dev", "eth0", "nodad")

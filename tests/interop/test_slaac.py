@@ -235,8 +235,8 @@ async def attack(space, *command):
 
 @pytest.mark.parametrize("tool", ["flood_router26", "flood_redir6", "flood_advertise6", "flood_solicitate6"])
 async def test_a_flood_leaves_what_is_there(segment, tmp_path, tool):
-    router = segment.namespace("fe80::1/64", "2001:db8:1::1/64", forwarding=True)
-    evil = segment.namespace("fe80::66/64")
+    router = segment.namespace("fe80::1/64", "2001:db8:1::1/64", forwarding=True, apart=True)
+    evil = segment.namespace("fe80::66/64", apart=True)
     config = asyncstack.StackConfig(neighbor_limit=128)
     async with radvd(router, tmp_path / "r", prefix(PREFIX)), asyncstack.Stack(config) as stack:
         complaints = []
