@@ -25,12 +25,10 @@ class TcpConfig:
     tail_loss_probe: bool = True  # RFC 8985 7; Linux: tcp_early_retrans
     frto: bool = True  # RFC 5682
     receive_buffer: int = 6 << 20  # most bytes of the receive window; Linux: tcp_rmem[2]
-    tune_receive_buffer: bool = (
-        True  # begin with 64 KiB and grow; Linux: tcp_moderate_rcvbuf, off by SO_RCVBUF
-    )
-    send_buffer: int = (
-        4 << 20
-    )  # most bytes in flight and queued below the transport's own; Linux: tcp_wmem[2]
+    # begin with 64 KiB and grow; Linux: tcp_moderate_rcvbuf, off by SO_RCVBUF
+    tune_receive_buffer: bool = True
+    # most bytes in flight and queued below the transport's own; Linux: tcp_wmem[2]
+    send_buffer: int = 4 << 20
     tune_send_buffer: bool = True  # begin with 128 KiB and grow; off by SO_SNDBUF
     nodelay: bool = True  # asyncio sets TCP_NODELAY on its sockets; False is Nagle (RFC 896)
     cork: bool = False  # TCP_CORK: only full segments leave, the rest after 0.2 s
@@ -125,16 +123,13 @@ class StackConfig:
     # what the lower half of link-local and advertised addresses comes from: a secret, so that it is the same on each
     # visit and another one on each network (RFC 7217), or the Ethernet address; Linux: addr_gen_mode
     address_generation: Literal["stable", "eui64"] = "stable"
-    stable_secret: bytes = (
-        b""  # keep it to keep the addresses; b"": each stack has its own; Linux: stable_secret
-    )
-    temporary_addresses: bool = (
-        False  # use addresses of a day for connections made (RFC 8981); Linux: use_tempaddr
-    )
+    # keep it to keep the addresses; b"": each stack has its own; Linux: stable_secret
+    stable_secret: bytes = b""
+    # use addresses of a day for connections made (RFC 8981); Linux: use_tempaddr
+    temporary_addresses: bool = False
     ipv4_conflict_probes: int = 0  # RFC 5227 has 3, which take 4 to 7 s; announced and defended in any case
-    accept_redirects: bool = (
-        True  # from the router in use, to another one on its link; Linux: accept_redirects
-    )
+    # from the router in use, to another one on its link; Linux: accept_redirects
+    accept_redirects: bool = True
     fragment_datagrams: int = 256
     fragment_bytes: int = 4 << 20
     time_wait_limit: int = 16384

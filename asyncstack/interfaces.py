@@ -190,9 +190,8 @@ class Interfaces:
         given back, for at most `StackConfig.close_timeout` seconds."""
         try:
             if interface in self.interfaces:
-                self.tcp.interface_down(
-                    interface, _removed(interface)
-                )  # not the ports that sources speak from
+                # not the ports that sources speak from
+                self.tcp.interface_down(interface, _removed(interface))
                 await self._end_sources(interface)
         finally:
             self._interface_down(interface, None)

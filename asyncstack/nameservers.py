@@ -12,9 +12,8 @@ from asyncstack.network.addresses import format_address, is_link_local
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
 
-MOST: Final = (
-    8  # servers asked, and domains searched: each one costs a question, and its timeout, for a wrong name
-)
+# servers asked, and domains searched: each one costs a question, and its timeout, for a wrong name
+MOST: Final = 8
 
 
 @dataclass(frozen=True, slots=True)

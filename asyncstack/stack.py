@@ -28,7 +28,7 @@ from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
 from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
-from asyncstack.network.membership import PROTOCOL_IGMP, Membership
+from asyncstack.network.membership import Membership
 from asyncstack.network.ndp import Ndp
 from asyncstack.network.redirects import Redirects
 from asyncstack.network.routing import Path, RoutingTable
@@ -45,6 +45,7 @@ from asyncstack.transport.tcp.congestion import CongestionControl
 from asyncstack.transport.tcp.layer import TcpLayer
 from asyncstack.transport.tcp.server import Server
 from asyncstack.transport.udp.layer import UdpLayer
+from asyncstack.wire.ipv4 import PROTOCOL_IGMP
 
 if TYPE_CHECKING:
     from asyncstack.application.dns.resolver import Resolver

@@ -205,9 +205,8 @@ class TimerQueue:
             timed.timer_expired(now)
         except (SystemExit, KeyboardInterrupt) as exc:
             self._loop.call_soon(interrupt, exc)
-        except (
-            BaseException
-        ) as exc:  # CancelledError too, as the loop has it: the others are due all the same
+        except BaseException as exc:
+            # CancelledError too, as the loop has it: the others are due all the same
             self._loop.call_exception_handler({"message": f"the timer of {timed!r}", "exception": exc})
 
 

@@ -85,9 +85,8 @@ class LinkLocal:
         """Make an address ours that nobody else has."""
         while True:
             if self._conflicts >= MAX_CONFLICTS:
-                await asyncio.sleep(
-                    RATE_LIMIT_INTERVAL
-                )  # 2.2.1: something is wrong here, or somebody attacks
+                # 2.2.1: something is wrong here, or somebody attacks
+                await asyncio.sleep(RATE_LIMIT_INTERVAL)
             address = next(self._candidates)
             try:
                 await check(self._interface, address)

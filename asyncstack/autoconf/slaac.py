@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
     from asyncstack.stack import Stack
 
-MAX_DELAY: Final = (
-    1.0  # seconds before the first packet, for hosts that begin together: RFC 4861 6.3.7, 4862 5.4.2
-)
+# seconds before the first packet, for hosts that begin together: RFC 4861 6.3.7, 4862 5.4.2
+MAX_DELAY: Final = 1.0
 START_SECONDS: Final = 12.0  # three solicitations
 ROUTER_METRIC: Final = 1024  # as Linux has it for what routers say
 PREFIX_METRIC: Final = 256

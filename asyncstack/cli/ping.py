@@ -94,9 +94,8 @@ async def ping(interface: InterfaceOptions, host: str, options: PingOptions) -> 
             size = f"{options.size}({options.size + 28}) bytes of data."
         click.echo(f"PING {host} ({address}) {size}")
         tally = _Tally(host)
-        with contextlib.suppress(
-            asyncio.CancelledError
-        ):  # Ctrl-C ends it, and does not take the summary away
+        # Ctrl-C ends it, and does not take the summary away
+        with contextlib.suppress(asyncio.CancelledError):
             while options.count == 0 or tally.sent < options.count:
                 tally.sent += 1
                 due = time.monotonic() + options.interval

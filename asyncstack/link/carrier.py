@@ -43,9 +43,8 @@ class Carrier:
             self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
             self._socket.bind((0, RTMGRP_LINK))
             self._index = socket.if_nametoindex(name)
-        except (
-            OSError
-        ):  # also where the device was opened elsewhere and its interface is in another namespace
+        except OSError:
+            # also where the device was opened elsewhere and its interface is in another namespace
             self.close()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -72,9 +72,8 @@ class ProgramLoop(Base):
 @contextmanager
 def replaced(program: Program) -> Iterator[None]:
     """In this process, loops have the stack of `program`, and sockets know its addresses."""
-    importlib.import_module(
-        "asyncstack.testing.clock"
-    )  # a loop with a clock of its own is none of the program's
+    # a loop with a clock of its own is none of the program's
+    importlib.import_module("asyncstack.testing.clock")
     fields = {"program": program}
     selector = type("SelectorEventLoop", (ProgramLoop, SelectorEventLoop), fields)
     fast = type("Loop", (ProgramLoop, EventLoop), fields)

@@ -218,9 +218,8 @@ class Reassembly:
         first = datagram.first
         assert first is not None  # nothing is missing, so offset 0 is there
         if datagram.ecn >> _CE & 1:
-            if (
-                datagram.ecn & 1
-            ):  # congestion met by a sender that can not be told: drop, as RFC 3168 5.3 says
+            # congestion met by a sender that can not be told: drop, as RFC 3168 5.3 says
+            if datagram.ecn & 1:
                 self._count("fragment_ecn_mismatch")
                 return None
             first.tos |= _CE

@@ -33,9 +33,8 @@ class Idents:
         flow = path.addresses
         slot, factor, shift = self._known.get(flow) or self._derive(flow)
         self._counters[slot] = value = (self._counters[slot] + 1) & 0xFFFF
-        value = (
-            value * factor + shift & 0xFFFF
-        )  # the factor is odd, so no two values become one; nor do they below
+        # the factor is odd, so no two values become one; nor do they below
+        value = value * factor + shift & 0xFFFF
         return value ^ value >> 8
 
     def _derive(self, flow: bytes) -> tuple[int, int, int]:

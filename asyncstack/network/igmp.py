@@ -58,6 +58,6 @@ class Igmp(Listeners):
         source = ours[0].address if ours else ANY_IPV4  # which routers accept (RFC 3376 4.2.13)
         message = igmp.build(told)
         header = ipv4.build(
-            source, dst, igmp.PROTOCOL, len(message), ttl=1, tos=_CONTROL, options=igmp.ROUTER_ALERT
+            source, dst, ipv4.PROTOCOL_IGMP, len(message), ttl=1, tos=_CONTROL, options=igmp.ROUTER_ALERT
         )
         link.send(OutgoingFrame([header, message]), multicast_mac(dst), ETHERTYPE_IPV4)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from asyncstack.wire.ipv4_options import Options
 
 _TCP: Final = 6
-_IGMP: Final = 2
 _parse = ipv4.parse
 
 # As in wire.ipv4, with both addresses as one field: a Path has them joined, and their sum.
@@ -110,7 +109,7 @@ class Ipv4(NetworkLayer):
         if packet.protocol == _TCP:
             return "ipv4.not_ours"  # RFC 9293 3.9.2: connections are between two hosts
         if self.addresses.is_broadcast(dst, interface) or self.addresses.groups.accepts(
-            dst, interface, src, packet.protocol == _IGMP
+            dst, interface, src, packet.protocol == ipv4.PROTOCOL_IGMP
         ):
             return ""
         return "ipv4.not_ours"

@@ -7,7 +7,7 @@ about it: many stacks need none.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from asyncstack.network.addresses import AddressTable
 from asyncstack.network.groups import SourceFilter
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from asyncstack.network.listeners import Listeners
     from asyncstack.network.mld import Mld
     from asyncstack.wire import icmpv6
-
-PROTOCOL_IGMP: Final = 2
 
 
 class Membership:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asyncstack.errors import os_error
+from asyncstack.link.interface import LARGEST_PACKET
 from asyncstack.network.addresses import (
     ANY_IPV4,
     ANY_IPV6,
@@ -31,7 +32,6 @@ from asyncstack.network.selection import sort_destinations
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
 
-LARGEST_PACKET = 65535
 HOP_LIMIT = 64  # of IPv6 packets, where neither the configuration nor a router has another one
 IPV6_VERSION = 6 << 28  # in the first word of a header
 KNOWN_PATHS = 1024  # kept for who asks again

@@ -37,9 +37,8 @@ _Ts = TypeVarTuple("_Ts")
 
 DAY: Final = 86400.0
 _SELF_PIPE: Final = 1  # file descriptors of the loop's own
-_POLL_TURNS: Final = (
-    256  # files, and signals, which come through the self pipe, are polled this often under load
-)
+# files, and signals, which come through the self pipe, are polled this often under load
+_POLL_TURNS: Final = 256
 _PATIENCE_TURNS: Final = 16384  # turns a thread's result waits for the loop to come to rest
 _CLEANUP_SECONDS: Final = 600.0  # of virtual time past the limit, for `finally` blocks
 _STALE_TIMERS: Final = 128

@@ -23,9 +23,8 @@ from asyncstack.timing import LoopTimer, clock_of
 from asyncstack.wire import checksum
 
 SMALLEST_QUEUE: Final = 256 << 10  # bytes
-PIPE_BYTES: Final = (
-    64 << 20
-)  # most that is on its way at once: a flood into a long delay must not eat the memory
+# most that is on its way at once: a flood into a long delay must not eat the memory
+PIPE_BYTES: Final = 64 << 20
 ETHERNET_HEADER: Final = 14
 
 Tap = Callable[[Any, Frame | OutgoingFrame], None]

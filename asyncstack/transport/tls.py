@@ -46,9 +46,8 @@ class Tls(NamedTuple):
 async def handshake(transport: asyncio.Transport, done: asyncio.Future[None]) -> asyncio.Transport:
     """The transport that encrypts, once `done`. Aborts `transport` and raises what the handshake failed of."""
     protocol: Any = transport.get_protocol()  # None if the end was told already
-    secured = (
-        None if protocol is None else protocol._get_app_transport()
-    )  # the protocol forgets it at the end
+    # the protocol forgets it at the end
+    secured = None if protocol is None else protocol._get_app_transport()
     try:
         await done
         if secured is None or protocol._app_state is asyncio.sslproto.AppProtocolState.STATE_INIT:

@@ -166,7 +166,6 @@ def _reply(answer: Answer) -> ProbeReply:
         assert answer.packet is not None
         return ProbeReply(format_address(answer.packet.src), answer.rtt, None)
     error = answer.error
-    arrived = (
-        error.kind is Unreachable.PORT and error.reporter == error.quoted.dst
-    )  # what UDP's probes are after
+    # what UDP's probes are after
+    arrived = error.kind is Unreachable.PORT and error.reporter == error.quoted.dst
     return ProbeReply(format_address(error.reporter), answer.rtt, None if arrived else error.kind)

@@ -12,7 +12,6 @@ from typing import Final
 
 from asyncstack.errors import WireError
 
-LABEL_LIMIT: Final = 63
 NAME_LIMIT: Final = 255  # bytes as they are carried
 
 _LABEL = re.compile(rb"[A-Za-z0-9_-]{1,63}").fullmatch

@@ -25,8 +25,6 @@ from asyncstack.wire.membership import (
     write_code,
 )
 
-PROTOCOL: Final = 2
-
 ALL_ROUTERS: Final = b"\xe0\x00\x00\x02"  # 224.0.0.2
 ALL_V3_ROUTERS: Final = b"\xe0\x00\x00\x16"  # 224.0.0.22
 ROUTER_ALERT: Final = b"\x94\x04\x00\x00"  # RFC 2113

@@ -18,7 +18,8 @@ MAX_OPTIONS: Final = 40
 
 DONT_FRAGMENT: Final = 0x4000
 MORE_FRAGMENTS: Final = 0x2000
-OFFSET_MASK: Final = 0x1FFF
+
+PROTOCOL_IGMP: Final = 2
 
 ALL_HOSTS: Final = b"\xe0\x00\x00\x01"  # 224.0.0.1
 

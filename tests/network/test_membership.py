@@ -38,7 +38,7 @@ class Site:
         if data[12:14] == b"\x08\x06":  # ARP
             return
         packet = (ipv4 if data[14] >> 4 == 4 else ipv6).parse(data[14:])
-        if packet.protocol == igmp.PROTOCOL:
+        if packet.protocol == ipv4.PROTOCOL_IGMP:
             self.packets.append((packet, igmp.parse(packet.payload), bytes(data[:6])))
         elif packet.protocol == icmpv6.PROTOCOL and packet.payload[0] in (131, 132, 143):
             message = icmpv6.parse(packet.payload, packet.src, packet.dst)

@@ -21,9 +21,8 @@ class Deadline:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.clock = clock_of(loop)
         self._loop = loop
-        self._timer: LoopTimer | None = (
-            None  # made with the first use; it refers back here, so `cancel` drops it
-        )
+        # made with the first use; it refers back here, so `cancel` drops it
+        self._timer: LoopTimer | None = None
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._expired = False

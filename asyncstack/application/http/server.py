@@ -19,10 +19,8 @@ from asyncstack.application.http.routing import Route, Router, WebSocketRoute
 if TYPE_CHECKING:
     from asyncstack.application.http.connection import HttpConnection
     from asyncstack.application.http.head import RequestHead
-    from asyncstack.application.websocket.connection import WebSocket
 
 Handler = Callable[[Request], Awaitable[Response | str | bytes]]
-WebSocketHandler = Callable[["WebSocket"], Awaitable[None]]
 H = TypeVar("H", bound=Callable[..., Any])
 
 ANY_METHOD = ("*",)

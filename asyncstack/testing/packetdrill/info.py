@@ -45,9 +45,8 @@ def tcpi(info: TcpInfo) -> dict[str, Any]:
         elif isinstance(value, float):
             found[name] = round(value * 1e6)
     opened = info.state not in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED)
-    found["delivered"] = opened + -(
-        -info.delivered // max(info.snd_mss, 1)
-    )  # ours are bytes; Linux counts the SYN
+    # ours are bytes; Linux counts the SYN
+    found["delivered"] = opened + -(-info.delivered // max(info.snd_mss, 1))
     found["state"] = STATES.index(info.state) + 1
     found["ca_state"] = CA_STATES.index(info.ca_state)
     found["options"] = sum(OPTIONS.get(name, 0) for name in info.options)

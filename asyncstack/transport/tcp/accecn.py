@@ -147,9 +147,8 @@ class AccurateEcn(Ecn):
         if conn.synchronized:
             self._reflect = conn.receiver.ack_now and not conn.passive
         elif not segment.flags & ACE:
-            self.distrusted = (
-                True  # RFC 9768 3.1.4.1: the peer has given up on ECN, but not this one of its SYNs
-            )
+            # RFC 9768 3.1.4.1: the peer has given up on ECN, but not this one of its SYNs
+            self.distrusted = True
 
     def established(self, conn: Connection, segment: Segment, third: bool) -> None:
         """`segment` completes the handshake; `third`: it acknowledges our SYN-ACK."""
@@ -159,11 +158,8 @@ class AccurateEcn(Ecn):
             return
         ace = ace_of(segment.flags)
         if not ace and conn.syn_times >= 2:
-            conn.ecn, conn.usual, conn.sender.accecn = (
-                None,
-                ACK,
-                None,
-            )  # what it answers is the SYN-ACK without flags
+            # what it answers is the SYN-ACK without flags
+            conn.ecn, conn.usual, conn.sender.accecn = None, ACK, None
             return
         self._third = (ace, segment.ts_ecr)
         self._see_option(segment.accecn)

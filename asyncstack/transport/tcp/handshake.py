@@ -213,9 +213,8 @@ def repeats_syn(conn: Connection, segment: Segment) -> bool:
     conn.synchronized = False  # the SYN-ACK goes first
     conn.syn_times = max(conn.syn_times, 1)
     if conn.receiver.timestamps and segment.ts_val >= 0:
-        conn.receiver.ts_recent = (
-            segment.ts_val
-        )  # so that the echo does not count the wait for this repetition
+        # so that the echo does not count the wait for this repetition
+        conn.receiver.ts_recent = segment.ts_val
     if conn.ecn is not None:
         conn.ecn.syn_again(conn, segment)
     return True

@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 SOL_SOCKET: Final = socket.SOL_SOCKET
 IPPROTO_TCP: Final = socket.IPPROTO_TCP
 
-SMALLEST_RECEIVE_BUFFER: Final = (
-    1152  # half of Linux's SOCK_MIN_RCVBUF, SOCK_MIN_SNDBUF; less is taken as this
-)
+# half of Linux's SOCK_MIN_RCVBUF, SOCK_MIN_SNDBUF; less is taken as this
+SMALLEST_RECEIVE_BUFFER: Final = 1152
 SMALLEST_SEND_BUFFER: Final = 2304
 CONGESTION_NAME: Final = 16  # bytes, Linux: TCP_CA_NAME_MAX
 SO_MAX_PACING_RATE: Final = 47  # not in `socket`; bytes per second

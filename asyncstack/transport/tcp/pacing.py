@@ -31,14 +31,12 @@ if TYPE_CHECKING:
 
 QUANTUM: Final = 0.001  # seconds of the rate in a super-segment
 LATENESS: Final = 0.002  # seconds: how late a timer may be without loss of rate
-RESOLUTION: Final = (
-    1e-6  # seconds: waiting for less is not worth a timer, whose clock may not even tell it from now
-)
+# seconds: waiting for less is not worth a timer, whose clock may not even tell it from now
+RESOLUTION: Final = 1e-6
 SMALLEST_QUANTUM: Final = 2  # segments
 UNPACED: Final = 10  # segments
-SHORT_TRIP: Final = (
-    0.0005  # seconds; a round trip of few of these has larger super-segments (tcp_tso_rtt_log)
-)
+# seconds; a round trip of few of these has larger super-segments (tcp_tso_rtt_log)
+SHORT_TRIP: Final = 0.0005
 SLOW_START_GAIN: Final = 2.0  # Linux: tcp_pacing_ss_ratio
 GAIN: Final = 1.2  # Linux: tcp_pacing_ca_ratio
 SLOWEST: Final = 1.0  # bytes per second

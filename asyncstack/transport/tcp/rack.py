@@ -63,9 +63,8 @@ class Rack:
         self.reordering_seen = 0  # how often
         # of the present ACK
         self.least_rtt = 0.0
-        self.echo = (
-            -1
-        )  # when the segment that its timestamp echoes left, whole milliseconds; below 0: unknown
+        # when the segment that its timestamp echoes left, whole milliseconds; below 0: unknown
+        self.echo = -1
         self.recover = 0
         self.original = False  # it delivers something that was sent once, before `recover`
         self.repeated = False  # and something that was sent again

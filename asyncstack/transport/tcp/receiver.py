@@ -98,9 +98,8 @@ class Receiver:
         self.full = mss  # what a full segment of the peer's can carry
         self.mss = min(mss, SMALLEST_FULL)  # what it does carry, as seen
         self.pending = 0  # bytes received in order since the last ACK
-        self.quick = (
-            QUICK_ACKS  # segments to acknowledge at once; below 0: it is a conversation (Linux: pingpong)
-        )
+        # segments to acknowledge at once; below 0: it is a conversation (Linux: pingpong)
+        self.quick = QUICK_ACKS
         self.ack_now = False
         self.dup_acks = 0  # owed for segments out of order, where no SACK tells of them
         self.sack_ok = False
@@ -245,9 +244,8 @@ class Receiver:
         self.out_of_order += 1
         self.quick = QUICK_ACKS
         if self.held is None:
-            self.mss = min(
-                self.mss, max(unit, SMALLEST_FULL)
-            )  # what was lost may have been too large for the path
+            # what was lost may have been too large for the path
+            self.mss = min(self.mss, max(unit, SMALLEST_FULL))
         if not self.sack_ok:
             self.dup_acks += 1
         memory = self.memory

@@ -67,9 +67,8 @@ def _retransmit(conn: Connection, now: float) -> None:
         snd.timeouts += 1
         snd.rtt.back_off()
         snd.arm_retransmit(now)
-    elif tail_loss.allowed(
-        snd
-    ):  # before a timeout there is always a probe (RFC 8985 7.2: PTO is no later than RTO)
+    elif tail_loss.allowed(snd):
+        # before a timeout there is always a probe (RFC 8985 7.2: PTO is no later than RTO)
         tail_loss.probe(snd, now)
     else:
         black_hole.receive_timeout(conn)

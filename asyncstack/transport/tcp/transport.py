@@ -35,9 +35,8 @@ HIGH_WATER: Final = 64 << 10  # asyncio's default
 # How far a transport's end has come. OVER: the connection has ended, so nothing can be written, but the reader is not
 # done. CLOSING: nothing is read any more. LOST: `connection_lost` is on its way.
 OPEN, OVER, CLOSING, LOST = range(4)
-MAX_READ: Final = (
-    256 << 10
-)  # bytes in one call of the protocol, as of asyncio's own transports: it may pause in between
+# bytes in one call of the protocol, as of asyncio's own transports: it may pause in between
+MAX_READ: Final = 256 << 10
 
 
 class TcpTransport(FlowControl, Owner):
@@ -86,9 +85,8 @@ class TcpTransport(FlowControl, Owner):
         self._paused = self._protocol_paused = False
         self._reading = False  # whether the protocol may be told of data: not before it is made
         self._end = OPEN
-        self._error: OSError | None = (
-            None  # of a connection that has ended while a paused reader has data left
-        )
+        # of a connection that has ended while a paused reader has data left
+        self._error: OSError | None = None
         self._eof_received = self._eof_told = self._eof_written = self._flushing = False
         self._remainder = NOTHING
         self._writes_after_loss = 0

@@ -61,9 +61,8 @@ class AckSample:
         self.ce = 0  # bytes that the ACK says were marked by the path (ECN)
         self.recovering = False  # in fast recovery, or reacting to ECN
         self.advanced = False  # while recovering: SND.UNA moved
-        self.sent = (
-            0  # while recovering: bytes sent in the whole life of the connection, repetitions included
-        )
+        # while recovering: bytes sent in the whole life of the connection, repetitions included
+        self.sent = 0
         self.limited = False  # the window, not the application or the peer, set the pace
         self.pipe = 0  # bytes in the network after this ACK
         self.rtt = 0.0  # of this ACK, or the latest one that had a sample; seconds
@@ -77,9 +76,8 @@ class AckSample:
         self.prior_delivered = 0  # the same when what was acknowledged now left
         self.in_flight = 0  # bytes in the network then
         self.lost_since = 0  # bytes found lost since then
-        self.latest_rtt = (
-            0.0  # round trip of what was sent last of all this acknowledges; 0.0 if it was sent twice
-        )
+        # round trip of what was sent last of all this acknowledges; 0.0 if it was sent twice
+        self.latest_rtt = 0.0
 
 
 class CongestionControl:

@@ -31,9 +31,8 @@ MIN_PIPE: Final = 4  # segments, MinPipeCwnd
 UNKNOWN_RTT: Final = 0.001  # seconds, for the first pacing rate
 QUANTUM: Final = 0.001  # seconds of the rate
 LARGEST_QUANTUM: Final = 64 << 10
-BUDGET: Final = (
-    3  # quanta: one each in the sender's queue, in segmentation, and with a receiver that joins segments
-)
+# quanta: one each in the sender's queue, in segmentation, and with a receiver that joins segments
+BUDGET: Final = 3
 
 
 class Bbr(CongestionControl):
