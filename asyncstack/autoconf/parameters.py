@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from asyncstack.link.ethernet import EthernetLink
-from asyncstack.link.interface import LARGEST_PACKET, Interface
+from asyncstack.link.interface import Interface
 from asyncstack.link.neighbors import REACHABLE_TIME, RETRANS_TIMER
 from asyncstack.network.pmtu import MINIMUM_IPV6
 from asyncstack.network.routing import RoutingTable
 from asyncstack.wire.ndp import RouterAdvertisement
+from asyncstack.wire.packet import LARGEST_PACKET
 
 MAX_REACHABLE_TIME: Final = 3_600_000  # milliseconds, RFC 4861 6.2.1
 RETRANS_RANGE: Final = range(10, 10_001)  # milliseconds; Linux has the same least one

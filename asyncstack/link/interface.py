@@ -25,10 +25,10 @@ from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
 from asyncstack.link.ip import IpLink
 from asyncstack.link.segmentation import complete_checksum, segment
 from asyncstack.timing import Clock, LoopTimer, interrupt
+from asyncstack.wire.packet import LARGEST_PACKET
 
 QUANTUM: Final = 128 << 10  # bytes one sender may send per turn
 FLUSH_SECONDS: Final = 0.001  # after this long the rest of the senders wait for the next loop turn
-LARGEST_PACKET: Final = 65535
 LEAST_MTU: Final = 68  # RFC 791 3.2: less is no link of the Internet, and cutting would never end
 BLOCKED_SECONDS: Final = 1.0  # after this long without room the senders that wait for their turn are told
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asyncstack.errors import os_error
-from asyncstack.link.interface import LARGEST_PACKET
 from asyncstack.network.addresses import (
     ANY_IPV4,
     ANY_IPV6,
@@ -28,6 +27,7 @@ from asyncstack.network.addresses import (
 )
 from asyncstack.network.pmtu import PathMtuTable, minimum_mtu
 from asyncstack.network.selection import sort_destinations
+from asyncstack.wire.packet import LARGEST_PACKET
 
 if TYPE_CHECKING:
     from asyncstack.link.interface import Interface

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+LARGEST_PACKET: Final = 65535  # bytes: as much as a length field says
 
 
 @dataclass(slots=True)
