@@ -1,7 +1,7 @@
 """IPv6 flow labels (RFC 6437): one for each flow, which routers may spread load by without looking for ports.
 
 Labels are stateless: a keyed hash of the flow's ends, so that nobody can foretell them (RFC 6437 3 and 5) and every
-packet of a flow has the same, also those that are sent without a connection. A `Path` of the flow's own carries it.
+packet of a flow has the same, also those that are sent without a connection.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ class FlowLabels:
         made.update(b"%b%d %d %d" % (path.addresses, protocol, port, remote_port))
         return int.from_bytes(made.digest(), "big") & MASK or 1
 
-    def marked(self, path: Path, protocol: int, port: int, remote_port: int, label: int = 0) -> Path:
-        """`path` for packets of one flow, with the `label` given or with its own; an IPv4 path as it is."""
+    def mark(self, path: Path, protocol: int, port: int, remote_port: int, label: int = 0) -> int:
+        """What `Ipv6.send` is told with the traffic class for packets of one flow, with the `label` given or with its
+        own; 0 on an IPv4 path."""
         if len(path.destination) == 4 or not (label or self.automatic):
-            return path
-        return path.labelled(label & MASK or self.of(path, protocol, port, remote_port))
+            return 0
+        return (label & MASK or self.of(path, protocol, port, remote_port)) << 8
 
     @cached_property
     def _keyed(self) -> blake2b:

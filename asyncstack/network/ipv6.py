@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _TCP: Final = 6
 _parse = ipv6.parse
 
+_VERSION: Final = 6 << 28  # in the first word of a header
+
 # As in wire.ipv6, with both addresses as one field: a Path has them joined.
 _HEADER = struct.Struct("!IHBB32s")
 _pack = _HEADER.pack
@@ -175,7 +177,8 @@ class Ipv6(NetworkLayer):
         ttl: int = 0,
         dont_fragment: bool = True,
     ) -> bool:
-        """Send a packet along `path`. As `Ipv4.send`: `ttl` is the hop limit, `tos` the traffic class.
+        """Send a packet along `path`. As `Ipv4.send`: `ttl` is the hop limit, `tos` the traffic class, with the flow
+        label above its 8 bits (see `FlowLabels.mark`).
 
         A packet larger than the path takes is cut into fragments if `dont_fragment` is False.
 
@@ -188,7 +191,8 @@ class Ipv6(NetworkLayer):
             return self._send_fragments(
                 path, protocol, parts, length, checksum_offset, ttl, tos, dont_fragment
             )
-        header = _pack(path.word | tos << 20, length, protocol, ttl or path.hop_limit, path.addresses)
+        word = _VERSION | (tos & 0xFF) << 20 | tos >> 8
+        header = _pack(word, length, protocol, ttl or path.hop_limit, path.addresses)
         if checksum_offset < 0:
             frame = OutgoingFrame([header, *parts])
         else:
@@ -222,8 +226,8 @@ class Ipv6(NetworkLayer):
                 ipv6.FRAGMENT,
                 ipv6.FRAGMENT_HEADER_SIZE + len(piece),
                 hop_limit=ttl or path.hop_limit,
-                traffic_class=tos,
-                flow_label=path.flow_label,
+                traffic_class=tos & 0xFF,
+                flow_label=tos >> 8,
             ) + ipv6.build_fragment(protocol, offset, more, ident)
             sent = self.transmit(path, OutgoingFrame([header, piece])) and sent
         self.counters["ipv6.fragmented"] += 1

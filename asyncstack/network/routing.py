@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
 
 HOP_LIMIT = 64  # of IPv6 packets, where neither the configuration nor a router has another one
-IPV6_VERSION = 6 << 28  # in the first word of a header
 KNOWN_PATHS = 1024  # kept for who asks again
 
 
@@ -44,7 +43,7 @@ class Path:
     host. fragile: the path takes less than the least we believe, so IPv4 may not set DF. address_sum: the sum
     of both addresses' 16-bit words, for headers and pseudo-headers. addresses: source and destination joined.
     foreign: `source` is another host's, in whose place we speak. chosen: our address that was found for who gave none.
-    word: the first of an IPv6 header, with the flow label. hop_limit: of IPv6 packets whose sender does not care.
+    hop_limit: of IPv6 packets whose sender does not care.
     """
 
     __slots__ = (
@@ -61,7 +60,6 @@ class Path:
         "mtu",
         "next_hop",
         "source",
-        "word",
     )
 
     def __init__(
@@ -82,23 +80,9 @@ class Path:
         self.broadcast = self.foreign = False
         self.fragile = False
         self.chosen: InterfaceAddress | None = None
-        self.word = IPV6_VERSION
         self.hop_limit = HOP_LIMIT
         self.addresses = source + destination
         self.address_sum = int.from_bytes(self.addresses, "big") % 0xFFFF
-
-    def labelled(self, flow_label: int) -> Path:
-        """The same for packets of one IPv6 flow: see `flow_labels`."""
-        made = Path.__new__(Path)
-        for name in Path.__slots__:
-            setattr(made, name, getattr(self, name))
-        made.word = IPV6_VERSION | flow_label
-        return made
-
-    @property
-    def flow_label(self) -> int:
-        """0: none."""
-        return self.word ^ IPV6_VERSION
 
     def __repr__(self) -> str:
         ends = f"{format_address(self.source)} -> {format_address(self.destination)}"

@@ -121,9 +121,26 @@ async def test_a_label_that_the_application_gives(pair):
     stream = a.socket(socket.AF_INET6)
     await stream.connect(("2001:db8::2", 80, LABEL, 0))
     a.routes.changed()  # the path is looked up again
+    stream.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0x28)
     await stream.sendall(b"x")
     await asyncio.sleep(1)
     assert segments[stream.getsockname()[1], 80] == {LABEL}
+
+
+@pytest.mark.virtual_time
+async def test_a_label_is_all_that_connections_between_two_hosts_do_not_share(pair):
+    a, b, link = pair()
+    await b.create_server(Recorder, "2001:db8::2", 80)
+    seen = labels_of(link, 6)
+    for _ in range(3):
+        await a.create_connection(Recorder, "2001:db8::2", 80)
+    await asyncio.sleep(1)
+    assert len({label for labels in seen.values() for label in labels}) == 6
+    for host in (a, b):
+        endpoints = list(host.tcp.connections.values())
+        path = endpoints[0].path
+        assert [endpoint.path is path for endpoint in endpoints] == [True] * 3
+        assert [(e.key[0] is path.source, e.key[2] is path.destination) for e in endpoints] == [(True, True)] * 3
 
 
 @pytest.mark.virtual_time
@@ -145,14 +162,12 @@ def test_labels_are_spread_and_not_known_to_others():
     assert sum(others.of(path, 6, port, 80) == label for port, label in enumerate(found)) < 5
     counts = [sum(label >> bit & 1 for label in found) for bit in range(20)]
     assert all(900 < count < 1100 for count in counts), "each bit is set in half of them"
-    assert labels.marked(four, 6, 1, 2) is four
-    assert labels.marked(path, 6, 1, 2, 0xFFF54321).flow_label == LABEL
+    assert labels.mark(four, 6, 1, 2) == 0
+    assert labels.mark(path, 6, 1, 2, 0xFFF54321) == LABEL << 8
 
 
 def test_fragments_have_the_label_too():
     host = Host()
-    path = host.path("fd00::9").labelled(LABEL)
-    host.ipv6.send(path, 17, [bytes(4000)], dont_fragment=False)
-    packets = host.sent()
-    assert len(packets) == 3
-    assert {ipv6.parse(memoryview(data)).flow_label for data in packets} == {LABEL}
+    host.ipv6.send(host.path("fd00::9"), 17, [bytes(4000)], tos=LABEL << 8 | 0x28, dont_fragment=False)
+    packets = [ipv6.parse(memoryview(data)) for data in host.sent()]
+    assert [(packet.flow_label, packet.tos) for packet in packets] == [(LABEL, 0x28)] * 3

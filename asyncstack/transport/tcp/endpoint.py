@@ -8,9 +8,8 @@ has gone, as the kernel keeps an orphan.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from errno import ECONNABORTED, ENOBUFS
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
@@ -73,11 +72,17 @@ ORPHAN: Final = Owner()
 
 
 class TcpEndpoint:
-    """A connection in the layer's table. It is also what queues for a turn on the interface (`Sender`)."""
+    """A connection in the layer's table. It is also what queues for a turn on the interface (`Sender`).
+
+    `path` is that of all connections between two hosts; what is this one's alone is `mark`, its flow label as IP's
+    `send` takes it.
+    """
 
     __slots__ = (
         "_released",
         "_send",
+        "_tos",
+        "_ttl",
         "connection",
         "deadline",
         "fires_at",
@@ -89,14 +94,18 @@ class TcpEndpoint:
         "queued",
     )
 
-    def __init__(self, layer: TcpLayer, connection: Connection, key: Key, path: Path, owner: Owner) -> None:
+    def __init__(
+        self, layer: TcpLayer, connection: Connection, key: Key, path: Path, owner: Owner, mark: int = 0
+    ) -> None:
         self.layer = layer
         self.connection = connection
         self.key = key
         self.path = path
         self.owner = owner
         self.queued = False
-        self._send = self._sending(connection.config)
+        self._send = layer.send_ipv4 if len(key[0]) == 4 else layer.send_ipv6
+        self._tos = mark
+        self._mark_packets(connection.config)
         self._released = False
         self.held = 0  # bytes of ours in the memory budget: written and not acknowledged
         self.deadline = self.fires_at = math.inf  # of its timer, see `TimerQueue`
@@ -158,29 +167,15 @@ class TcpEndpoint:
         if config.congestion != connection.config.congestion:
             connection.sender.set_controller(self.layer.controllers.find(config.congestion), now)
         connection.configure(config, now)
-        self._send = self._sending(config)
+        self._mark_packets(config)
         self.settle()
 
-    def _sending(self, config: TcpConfig) -> Callable[..., bool]:
-        """What sends a packet: IP itself, unless packets are to be marked."""
-        ipv4 = len(self.key[0]) == 4
-        send = self.layer.send_ipv4 if ipv4 else self.layer.send_ipv6
-        mark = config.tos if ipv4 else config.traffic_class
-        ttl = config.ttl if ipv4 else config.hops
-        if not mark and not ttl:
-            return send
-
-        def marked(
-            path: Path,
-            protocol: int,
-            parts: tuple[Any, ...],
-            checksum_offset: int,
-            gso_size: int,
-            tos: int,
-        ) -> bool:
-            return send(path, protocol, parts, checksum_offset, gso_size, mark | tos, ttl)
-
-        return marked
+    def _mark_packets(self, config: TcpConfig) -> None:
+        label = self._tos & ~0xFF
+        if len(self.key[0]) == 4:
+            self._tos, self._ttl = label | config.tos, config.ttl
+        else:
+            self._tos, self._ttl = label | config.traffic_class, config.hops
 
     def path_mtu_changed(self) -> None:
         """A router could not pass a segment of ours on: make them fit (RFC 1191, RFC 8201)."""
@@ -318,7 +313,7 @@ class TcpEndpoint:
             interface.link.park(path.next_hop, self)
             self.connection.held_up(now)
             return self._sent_all()
-        connection, device, send = self.connection, interface.device, self._send
+        connection, device, send, tos, ttl = self.connection, interface.device, self._send, self._tos, self._ttl
         while quantum > 0 and device.writable:
             segment = connection.segment_to_send(now)
             if segment is None:
@@ -328,7 +323,7 @@ class TcpEndpoint:
             header = build_partial(segment, path.address_sum + PROTOCOL_TCP)
             parts = (header, payload) if payload else (header,)
             # by position: a call with names costs twice as much
-            send(path, PROTOCOL_TCP, parts, CHECKSUM_OFFSET, segment.gso_size, segment.ecn)
+            send(path, PROTOCOL_TCP, parts, CHECKSUM_OFFSET, segment.gso_size, tos | segment.ecn, ttl)
             if connection.drained:
                 break
         else:

@@ -181,6 +181,8 @@ class TcpLayer:
             raise os_error(errno.ECONNREFUSED, f"connect to {format_address(remote)} port 0")
         if path.broadcast or is_multicast(remote):
             raise os_error(errno.ENETUNREACH, f"connect to {format_address(remote)}: TCP speaks to one host")
+        # the path's addresses: one copy for all connections between two hosts
+        remote = path.destination
         key = (path.source, self._local_port(path.source, local_port, remote, port), remote, port)
         config = self.config.tcp if config is None else config
         connection = self._connection(key, path, config)
@@ -229,7 +231,7 @@ class TcpLayer:
         path = self.strays.path_back(packet)
         if path is None:
             return None
-        key = (packet.dst, segment.dst_port, packet.src, segment.src_port)
+        key = (path.source, segment.dst_port, path.destination, segment.src_port)
         try:
             return key, path, self._connection(key, path, config, iss)
         except (TypeError, ValueError):  # the settings have been spoilt since `listen`
@@ -259,16 +261,15 @@ class TcpLayer:
     def path_like(self, path: Path) -> Path:
         """The path that packets of a flow along `path` take now. Raises OSError, as `RoutingTable.lookup`."""
         interface = path.interface if is_link_local(path.destination) else None
-        found = self.routes.lookup(path.destination, path.source, interface, foreign=path.foreign)
-        return found.labelled(path.flow_label) if path.flow_label else found
+        return self.routes.lookup(path.destination, path.source, interface, foreign=path.foreign)
 
     def _add(self, key: Key, path: Path, owner: Owner, connection: Connection, label: int = 0) -> TcpEndpoint:
         if self._ending:
             raise os_error(errno.ENETDOWN, "the stack is closed")
         if len(self.connections) >= self.config.connection_limit:
             raise os_error(errno.ENOBUFS, f"the stack's limit of {self.config.connection_limit} connections")
-        path = self.context.ipv6.flow_labels.marked(path, PROTOCOL_TCP, key[1], key[3], label)
-        endpoint = self.connections[key] = TcpEndpoint(self, connection, key, path, owner)
+        mark = self.context.ipv6.flow_labels.mark(path, PROTOCOL_TCP, key[1], key[3], label)
+        endpoint = self.connections[key] = TcpEndpoint(self, connection, key, path, owner, mark)
         if self.register is not None:
             self.register.add(key)
         if self.observer is not None:

@@ -103,8 +103,8 @@ class Strays:
     def reply(self, path: Path, segment: Segment, ttl: int = 0) -> None:
         """Send one segment that belongs to no connection; ttl 0: the stack's."""
         labels = self._context.ipv6.flow_labels
-        path = labels.marked(path, PROTOCOL_TCP, segment.src_port, segment.dst_port)
+        tos = labels.mark(path, PROTOCOL_TCP, segment.src_port, segment.dst_port)
         header = build_partial(segment, path.address_sum + PROTOCOL_TCP)
         self._context.ip_of(path).send(
-            path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET, ttl=ttl
+            path, PROTOCOL_TCP, (header,), checksum_offset=CHECKSUM_OFFSET, tos=tos, ttl=ttl
         )

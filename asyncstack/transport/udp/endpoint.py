@@ -82,7 +82,7 @@ class UdpEndpoint(BoundEndpoint):
         if way is None or way[0].generation != self._layer.routes.generation:
             way = self._keep(key, self._look_up(remote, scope, label, asked.source, bool(asked.interface)))
         ttl = way.ttl if asked.ttl is None else asked.ttl
-        tos = way.tos if asked.tos is None else asked.tos
+        tos = way.tos if asked.tos is None else way.tos & ~0xFF | asked.tos
         return self.queue.send(Way(way.path, ttl, tos, way.many, asked.source_port), port, data)
 
     def _check_source(self, source: bytes, port: int) -> None:
@@ -139,13 +139,13 @@ class UdpEndpoint(BoundEndpoint):
             many = 0 if path.interface is routes.loopback else HEARD_HERE
         if len(remote) == 4:
             return Way(path, settings.ttl, settings.tos, many)
-        return Way(self._marked(path, label), settings.hops, settings.traffic_class)
+        return Way(path, settings.hops, settings.traffic_class | self._mark(path, label))
 
-    def _marked(self, path: Path, label: int) -> Path:
-        """`path` with the label of this flow. Who is not connected has one flow to all ports of a host."""
+    def _mark(self, path: Path, label: int) -> int:
+        """The label of this flow, as IP takes it. Who is not connected has one flow to all ports of a host."""
         port = self.peer[1] if self.peer is not None and self.peer[0] == path.destination else 0
         labels = self._layer.context.ipv6.flow_labels
-        return labels.marked(path, PROTOCOL_UDP, self.queue.source_port, port, label)
+        return labels.mark(path, PROTOCOL_UDP, self.queue.source_port, port, label)
 
     def _way_to_group(self, group: bytes, scope: Interface | None, label: int, source: bytes) -> Way:
         """By the interface that IP_MULTICAST_IF says, or the scope, or the routing table."""
@@ -157,7 +157,7 @@ class UdpEndpoint(BoundEndpoint):
         if path.interface is not layer.routes.loopback:  # from where it comes back by itself
             many = HEARD_HERE * wishes.loop | STAYS_HERE * (wishes.hops == 0)
         tos = self.settings.tos if len(group) == 4 else self.settings.traffic_class
-        return Way(self._marked(path, label), wishes.hops or 1, tos, many)
+        return Way(path, wishes.hops or 1, tos | self._mark(path, label), many)
 
     def _source(self, size: int) -> bytes:
         """The address that we are bound to and can speak from, b"": any. Raises OSError(ENETUNREACH) if it is of the

@@ -25,8 +25,9 @@ STAYS_HERE: Final = 2
 
 
 class Way(NamedTuple):
-    """How datagrams get to one address: along `path`, marked like this; ttl 0: the stack's. many: HEARD_HERE if this
-    host is one of those they are for, STAYS_HERE if it is the only one. source_port 0: the endpoint's."""
+    """How datagrams get to one address: along `path`, marked like this; ttl 0: the stack's; tos: as IP's `send` takes
+    it, with the flow label. many: HEARD_HERE if this host is one of those they are for, STAYS_HERE if it is the only
+    one. source_port 0: the endpoint's."""
 
     path: Path
     ttl: int
