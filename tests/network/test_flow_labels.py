@@ -140,7 +140,9 @@ async def test_a_label_is_all_that_connections_between_two_hosts_do_not_share(pa
         endpoints = list(host.tcp.connections.values())
         path = endpoints[0].path
         assert [endpoint.path is path for endpoint in endpoints] == [True] * 3
-        assert [(e.key[0] is path.source, e.key[2] is path.destination) for e in endpoints] == [(True, True)] * 3
+        assert [(e.key[0] is path.source, e.key[2] is path.destination) for e in endpoints] == [
+            (True, True)
+        ] * 3
 
 
 @pytest.mark.virtual_time

@@ -313,7 +313,13 @@ class TcpEndpoint:
             interface.link.park(path.next_hop, self)
             self.connection.held_up(now)
             return self._sent_all()
-        connection, device, send, tos, ttl = self.connection, interface.device, self._send, self._tos, self._ttl
+        connection, device, send, tos, ttl = (
+            self.connection,
+            interface.device,
+            self._send,
+            self._tos,
+            self._ttl,
+        )
         while quantum > 0 and device.writable:
             segment = connection.segment_to_send(now)
             if segment is None:

@@ -213,7 +213,9 @@ class UdpLayer:
             return
         whole = memoryview(build(src_port, dst_port, len(data)) + data)
         ttl = ttl or self.config.ttl
-        copy = Packet(path.source, dst, PROTOCOL_UDP, whole, whole, ttl=ttl, tos=tos & 0xFF, interface=interface)
+        copy = Packet(
+            path.source, dst, PROTOCOL_UDP, whole, whole, ttl=ttl, tos=tos & 0xFF, interface=interface
+        )
         copy.flow_label = tos >> 8
         if not self._copies:
             self.loop.call_soon(self._receive_copies)
