@@ -108,6 +108,23 @@ ICMPV6_MEANING: Final[dict[tuple[int, int], Meaning]] = {
     (4, 3): (Unreachable.HEADERS, errno.EPROTO, True),
 }
 
+# of a code that is not known, as Linux has it; the code of Packet Too Big is 0 and ignored (RFC 4443 3.2)
+_ICMPV6_ANY_CODE: Final[dict[int, Meaning]] = {
+    1: (Unreachable.NET, errno.EPROTO, True),
+    2: ICMPV6_MEANING[2, 0],
+    3: ICMPV6_MEANING[3, 0],
+    4: ICMPV6_MEANING[4, 0],
+}
+# whoever has sent the packet is told of an error all the same (RFC 4443 2.4 a)
+_ICMPV6_ANY_TYPE: Final = (Unreachable.NET, errno.EPROTO, False)
+
+
+def icmpv6_meaning(type: int, code: int) -> Meaning:
+    """What an ICMPv6 error, a message of a type below 128, says."""
+    known = ICMPV6_MEANING.get((type, code))
+    return known or _ICMPV6_ANY_CODE.get(type, _ICMPV6_ANY_TYPE)
+
+
 # (type, code) of the message that `send_error` makes
 ICMP_MESSAGE: Final[dict[Unreachable, tuple[int, int]]] = {
     Unreachable.NET: (3, 0),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from asyncstack.errors import WireError
 from asyncstack.network.addresses import ANY_IPV6, is_link_local, is_loopback, is_multicast
-from asyncstack.network.errors import ICMPV6_MEANING, ICMPV6_MESSAGE, IcmpError, Unreachable
+from asyncstack.network.errors import ICMPV6_MESSAGE, IcmpError, Unreachable, icmpv6_meaning
 from asyncstack.network.pmtu import MINIMUM_IPV6
 from asyncstack.network.rate_limit import TokenBucket
 from asyncstack.wire import icmpv6, ipv6
@@ -73,7 +73,9 @@ class Icmpv6:
             return
         kind = message.type
         if kind in icmpv6.DISCOVERY:
-            if self.ndp is not None:
+            if ipv6.has_fragment_header(packet):  # RFC 6980 5; of those that cut something nothing has come here
+                self._counters["ipv6.fragmented_discovery"] += 1
+            elif self.ndp is not None:
                 self.ndp.receive(packet, message)
         elif kind in _LISTENERS:
             if self.mld is not None:
@@ -87,7 +89,7 @@ class Icmpv6:
         elif kind == icmpv6.ECHO_REPLY:
             if self.on_echo_reply is not None:
                 self.on_echo_reply(packet, message.ident, message.sequence, bytes(message.body))
-        elif (kind, message.code) in ICMPV6_MEANING:
+        elif message.is_error:
             self._receive_report(packet, message)
         else:
             self._counters["icmpv6.ignored"] += 1
@@ -111,7 +113,7 @@ class Icmpv6:
         if quoted is None or not (quoted.src == packet.dst or self._ip.addresses.is_local(quoted.src)):
             self._counters["icmpv6.error_not_ours"] += 1
             return
-        kind, errno, hard = ICMPV6_MEANING[message.type, message.code]
+        kind, errno, hard = icmpv6_meaning(message.type, message.code)
         mtu = 0
         if kind is Unreachable.TOO_BIG:
             mtu = message.mtu
@@ -128,7 +130,7 @@ class Icmpv6:
     def _wants(self, packet: Packet) -> bool:
         """Whether a message to another host is an error about what we sent in its place."""
         data = packet.payload
-        if packet.fragment_offset or len(data) < 8 or (data[0], data[1]) not in ICMPV6_MEANING:
+        if packet.fragment_offset or len(data) < 8 or data[0] >= icmpv6.ECHO_REQUEST:
             return False
         quoted = _parse_quoted(data[8:])
         return quoted is not None and quoted.src == packet.dst and self._ip.wants_answer(quoted)

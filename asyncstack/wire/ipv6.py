@@ -5,6 +5,7 @@ build(src, dst, next_header, payload_length, *, hop_limit=64, traffic_class=0, f
 build_fragment(next_header, offset, more_fragments, ident) -> bytes                   the 8-byte fragment header
 skip_extensions(packet: Packet) -> None            go on with the headers of a packet that was reassembled
 next_header_field(headers, size) -> int            where the field is that names what follows `size` bytes of headers
+has_fragment_header(packet: Packet) -> bool        whether there is one in front of its payload
 transport_of(packet) -> (protocol, payload)        behind extension headers that `parse` could not make sense of
 
 `parse` walks the extension headers, so that `protocol` and `payload` are those of the transport. It stops at
@@ -23,6 +24,7 @@ of padding in a row. What exceeds them is dropped, so that a packet of padding c
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 from asyncstack.errors import WireError
@@ -139,18 +141,30 @@ def skip_extensions(packet: Packet) -> None:
 
 
 def next_header_field(headers: Buffer, size: int) -> int:
-    """Where in the `size` bytes of headers the field is that names what follows them.
+    """Where in the `size` bytes of headers the field is that names what follows them."""
+    *_, last = _next_header_fields(headers, size)
+    return last
 
-    The headers have been walked before, so their lengths are sound; a fragment header's reserved byte counts as
-    a length of 0, which happens to be its size.
+
+def has_fragment_header(packet: Packet) -> bool:
+    """Whether `packet` came with a fragment header, be it an atomic fragment's, in front of its payload."""
+    fields = _next_header_fields(packet.raw, _offset(packet))
+    return any(packet.raw[field] == FRAGMENT for field in fields)
+
+
+def _next_header_fields(headers: Buffer, size: int) -> Iterator[int]:
+    """Where the fields are that name what follows, of each of the headers that are the first `size` bytes.
+
+    They have been walked before, so their lengths are sound; a fragment header's reserved byte counts as a length of
+    0, which happens to be its size.
     """
     field, at = NEXT_HEADER_FIELD, HEADER_SIZE
-    kind = headers[field]
+    yield field
     while at < size:
-        field, length = at, 0 if kind == FRAGMENT else headers[at + 1]
-        kind = headers[field]
+        length = 0 if headers[field] == FRAGMENT else headers[at + 1]
+        field = at
         at += (length + 1) << 3
-    return field
+        yield field
 
 
 def transport_of(packet: Packet) -> tuple[int, memoryview]:

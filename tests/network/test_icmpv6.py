@@ -132,6 +132,20 @@ def test_discovery_gets_its_messages(host):
     assert host.icmpv6.ndp.messages == [*((PEER, kind) for kind in range(133, 138)), (bytes(16), 135)]
 
 
+@pytest.mark.parametrize("before", [b"", bytes((44, 0, 1, 4, 0, 0, 0, 0))], ids=["alone", "behind options"])
+def test_discovery_in_an_atomic_fragment_is_ignored(host, before):
+    """RFC 6980 5: a fragment header hides it from a switch, also when it cuts nothing."""
+    host.icmpv6.ndp = Discovery()
+    message = icmp(PEER, US, 136, 0, 0, bytes(16))[40:]
+    fragment = before + bytes((ICMPV6, 0, 0, 0, 0, 0, 0, 9))
+    host.receive(ip(PEER, US, fragment + message, 60 if before else 44))
+    assert host.icmpv6.ndp.messages == []
+    assert host.counters == {"ipv6.fragmented_discovery": 1}
+    options = before and bytes((ICMPV6,)) + before[1:]
+    host.receive(ip(PEER, US, options + message, 60 if before else ICMPV6))
+    assert host.icmpv6.ndp.messages == [(PEER, 136)]
+
+
 def test_without_discovery_its_messages_are_ignored(host):
     assert host.receive(icmp(PEER, US, 135, 0, 0, US)) == []
 
@@ -232,6 +246,11 @@ LINUX = {
     (3, 0): (errno.EHOSTUNREACH, False),
     (3, 1): (errno.EHOSTUNREACH, False),
     (4, 1): (errno.EPROTO, True),
+    (1, 99): (errno.EPROTO, True),
+    (3, 2): (errno.EHOSTUNREACH, False),
+    (4, 99): (errno.EPROTO, True),
+    (5, 0): (errno.EPROTO, False),  # of no type that we know: RFC 4443 2.4 (a)
+    (127, 3): (errno.EPROTO, False),
 }
 
 
@@ -279,7 +298,7 @@ def test_what_we_can_not_have_sent_is_not_believed(host, spoil):
     assert host.counters["icmpv6.error_not_ours"] == 1
 
 
-@pytest.mark.parametrize(("kind", "code"), [(1, 99), (5, 0), (127, 0), (138, 0), (200, 0)])
+@pytest.mark.parametrize(("kind", "code"), [(138, 0), (200, 0)])
 def test_other_messages_are_ignored(host, kind, code):
     sender = host.register(UDP, host.ipv6)
     assert host.receive(error(kind, code, sent_datagram(host))) == []
@@ -299,6 +318,13 @@ def test_packet_too_big_lowers_the_path_mtu_for_ten_minutes(host):
     host.loop.advance(600.0)
     assert host.path("fd00::9").mtu == 1500
     assert host.loop.pending == []
+
+
+def test_the_code_of_packet_too_big_says_nothing(host):
+    """RFC 4443 3.2: it is ignored by the receiver."""
+    host.register(UDP, host.ipv6)
+    host.receive(error(2, 7, sent_datagram(host, 1400), rest=1300))
+    assert host.path("fd00::9").mtu == 1300
 
 
 @pytest.mark.parametrize("mtu", [1440, 1500, 1279, 0, 0xFFFFFFFF])
