@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import WireError
 from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
-from asyncstack.network.addresses import ANY_IPV6
+from asyncstack.network.addresses import ANY_IPV6, is_link_local
 from asyncstack.network.errors import Unreachable
 from asyncstack.network.flow_labels import FlowLabels
 from asyncstack.network.fragments import IPV6_TIMEOUT, LARGEST_DATAGRAM
@@ -32,6 +32,13 @@ _VERSION: Final = 6 << 28  # in the first word of a header
 # As in wire.ipv6, with both addresses as one field: a Path has them joined.
 _HEADER = struct.Struct("!IHBB32s")
 _pack = _HEADER.pack
+
+# First bytes of addresses that need a closer look: ::, ::1 and IPv4-mapped ones, groups; link-local ones mean something
+# on their own link alone.
+_SUSPECT_SOURCE: Final = bytes(first in (0, 0xFF) for first in range(256))
+_SUSPECT_DESTINATION: Final = bytes(first in (0, 0xFE) for first in range(256))
+_INTERFACE_LOCAL: Final = 1  # scope of groups that no packet on a wire is for: RFC 4291 2.7 and its erratum 3480
+_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 _PROBLEMS: Final = {
     ipv6.ERRONEOUS_FIELD: Unreachable.PARAMETER,
@@ -65,8 +72,12 @@ class Ipv6(NetworkLayer):
             return
         assert packet is not None
         src, dst = packet.src, packet.dst
-        # a first byte of 0 in the destination may be ::1
-        if dst not in self._local or src in self._no_source or src[0] == 0xFF or dst[0] == 0:
+        if (
+            dst not in self._local
+            or src in self._no_source
+            or _SUSPECT_SOURCE[src[0]]
+            or _SUSPECT_DESTINATION[dst[0]]
+        ):
             refusal = self._refusal(packet, interface)
             if refusal:
                 self.counters[refusal] += 1
@@ -104,9 +115,16 @@ class Ipv6(NetworkLayer):
                 return "ipv6.martian"
         elif src[0] == 0xFF or (src in self._no_source and not _is_claim(packet)):
             return "ipv6.martian"
+        elif src.startswith(_MAPPED):
+            return "ipv6.martian"  # who reads it in a dual-stack socket takes it for an IPv4 host, 127.0.0.1 perhaps
         owner = self._local.get(dst)
         if owner is not None:
-            return "ipv6.martian" if owner.interface is loopback else ""
+            if owner.interface is loopback:
+                return "ipv6.martian"
+            elsewhere = is_link_local(dst) and owner.interface is not interface  # RFC 4007 9
+            return "ipv6.not_ours" if elsewhere else ""
+        if dst[0] == 0xFF and dst[1] & 0x0F <= _INTERFACE_LOCAL:
+            return "ipv6.martian"
         may_query = packet.protocol == icmpv6.PROTOCOL
         if dst[0] == 0xFF and self.addresses.groups.accepts(dst, interface, src, may_query):
             return ""

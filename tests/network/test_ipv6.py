@@ -71,6 +71,10 @@ def test_behind_extension_headers(host):
         ("ff02::1", "fd00::1", "martian"),
         ("fd00::1", "fd00::1", "martian"),  # LAND
         ("fe80::1", "ff02::1", "martian"),
+        ("::ffff:127.0.0.1", "fd00::1", "martian"),
+        ("::ffff:10.0.0.9", "ff02::1", "martian"),
+        ("fd00::9", "ff01::1", "martian"),
+        ("fd00::9", "ff00::1", "martian"),
     ],
 )
 def test_strange_packets_are_dropped_and_counted(host, src, dst, reason):
@@ -80,7 +84,7 @@ def test_strange_packets_are_dropped_and_counted(host, src, dst, reason):
     assert host.counters == {f"ipv6.{reason}": 1}
 
 
-@pytest.mark.parametrize("group", ["ff02::1", "ff01::1", "ff02::1:ff00:1"])
+@pytest.mark.parametrize("group", ["ff02::1", "ff02::1:ff00:1"])
 def test_our_groups_are_for_us_but_not_for_tcp(host, group):
     taker, tcp = host.register(EXPERIMENT, host.ipv6), host.register(TCP, host.ipv6)
     host.receive(packet("fd00::9", group))
@@ -88,6 +92,26 @@ def test_our_groups_are_for_us_but_not_for_tcp(host, group):
     host.receive(packet("fd00::9", group, options(TCP) + bytes(20), protocol=DESTINATION_OPTIONS))
     assert (len(taker.packets), len(tcp.packets)) == (1, 0)
     assert host.counters == {"ipv6.not_ours": 2}
+
+
+def test_a_link_local_address_means_us_on_its_own_link_only(host):
+    """RFC 4007 9: whoever is on another link has found it out there."""
+    taker = host.register(EXPERIMENT, host.ipv6)
+    eth1 = host.attach("eth1", "fd01::1/64", "fe80::2/64")
+    host.receive(packet("fe80::9", "fe80::1"), eth1)
+    assert (taker.packets, host.counters) == ([], {"ipv6.not_ours": 1})
+    host.receive(packet("fe80::9", "fe80::2"), eth1)
+    host.receive(packet("fe80::9", "fe80::1"))
+    host.receive(packet("fd01::9", "fd00::1"), eth1)
+    host.receive(packet("fe80::2", "fe80::1"), host.lo)
+    assert len(taker.packets) == 4
+
+
+def test_groups_of_the_host_alone_come_over_loopback(host):
+    """RFC 4291 2.7: ff01::1 means this interface, and nobody on the wire."""
+    taker = host.register(EXPERIMENT, host.ipv6)
+    host.receive(packet("::1", "ff01::1"), host.lo)
+    assert len(taker.packets) == 1
 
 
 def test_a_host_without_an_address_may_only_use_icmpv6(host):
