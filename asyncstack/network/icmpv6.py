@@ -73,7 +73,9 @@ class Icmpv6:
             return
         kind = message.type
         if kind in icmpv6.DISCOVERY:
-            if ipv6.has_fragment_header(packet):  # RFC 6980 5; of those that cut something nothing has come here
+            if ipv6.has_fragment_header(
+                packet
+            ):  # RFC 6980 5; of those that cut something nothing has come here
                 self._counters["ipv6.fragmented_discovery"] += 1
             elif self.ndp is not None:
                 self.ndp.receive(packet, message)

@@ -37,7 +37,9 @@ _pack = _HEADER.pack
 # on their own link alone.
 _SUSPECT_SOURCE: Final = bytes(first in (0, 0xFF) for first in range(256))
 _SUSPECT_DESTINATION: Final = bytes(first in (0, 0xFE) for first in range(256))
-_INTERFACE_LOCAL: Final = 1  # scope of groups that no packet on a wire is for: RFC 4291 2.7 and its erratum 3480
+_INTERFACE_LOCAL: Final = (
+    1  # scope of groups that no packet on a wire is for: RFC 4291 2.7 and its erratum 3480
+)
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
 _PROBLEMS: Final = {
