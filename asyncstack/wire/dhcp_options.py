@@ -34,6 +34,9 @@ CLASSLESS_ROUTES: Final = 121  # RFC 3442
 
 FOREVER: Final = 0xFFFFFFFF  # a lease time without end
 
+DOMAINS: Final = 64  # read of a search list
+POINTERS: Final = 16  # followed for one name: each is time that a message can cost, and none needs many
+
 ClasslessRoute = tuple[bytes, int, bytes]  # prefix, prefix length, router; 0.0.0.0: on the link
 
 
@@ -97,9 +100,9 @@ def build_routes(routes: Iterable[ClasslessRoute]) -> bytes:
 
 
 def read_domains(value: bytes | None) -> list[str]:
-    """The names of option 119 (RFC 3397), which may point back into it as in DNS."""
+    """The names of option 119 (RFC 3397), which may point back into it as in DNS; the first `DOMAINS` of them."""
     data, names, at = value or b"", [], 0
-    while at < len(data):
+    while at < len(data) and len(names) < DOMAINS:
         labels, at = _read_name(data, at)
         if labels is None:
             return []
@@ -110,12 +113,13 @@ def read_domains(value: bytes | None) -> list[str]:
 def _read_name(data: bytes, at: int) -> tuple[list[str] | None, int]:
     """The labels of the name at `at`, and where the next one is. Pointers lead backwards only, so it ends."""
     labels: list[str] = []
-    after, bound, size = 0, at, 0
+    after, bound, size, pointers = 0, at, 0, 0
     while at < len(data):
         length = data[at]
         if length >= 0xC0:
             target = int.from_bytes(data[at : at + 2], "big") & 0x3FFF
-            if at + 1 >= len(data) or target >= bound:
+            pointers += 1
+            if at + 1 >= len(data) or target >= bound or pointers > POINTERS:
                 return None, 0
             after, at, bound = after or at + 2, target, target
             continue

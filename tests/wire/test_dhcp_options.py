@@ -86,3 +86,16 @@ def test_addresses_and_numbers():
 def test_what_is_no_domain_is_refused(name):
     with pytest.raises(ValueError):
         options.build_domains([name])
+
+
+@pytest.mark.parametrize(("pointers", "names"), [(options.POINTERS, options.POINTERS + 1), (8000, 0)])
+def test_pointers_to_pointers_are_followed_a_few_times_only(pointers, names):
+    """60 kB of them, in fragments, kept a client busy for minutes: each name was as long a walk."""
+    value = bytearray(b"\1a\0\xc0\0")
+    for at in range(3, 1 + 2 * pointers, 2):
+        value += (0xC000 | at).to_bytes(2, "big")
+    assert options.read_domains(bytes(value)) == ["a"] * names
+
+
+def test_names_beyond_what_anybody_searches_are_not_read():
+    assert options.read_domains(b"\1a\0" * (options.DOMAINS + 1)) == ["a"] * options.DOMAINS

@@ -15,6 +15,7 @@ from asyncstack.wire.dhcp_options import ClasslessRoute
 
 T1_PART, T2_PART = 0.5, 0.875  # of the lease time, RFC 2131 4.4.5
 LEAST_MTU = 576
+ROUTES = 64  # taken of one server
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Parameters:
         mtu = options.read_number(given.get(options.MTU), 2) or 0
         return cls(
             _class_length(address) if mask is None else mask,
-            tuple(routes),
+            tuple(routes[:ROUTES]),
             tuple(options.read_addresses(given.get(options.NAMESERVERS))),
             tuple(search or ([domain] if domain else [])),
             mtu if mtu >= LEAST_MTU else 0,

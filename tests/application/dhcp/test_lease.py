@@ -7,8 +7,9 @@ from socket import inet_aton
 
 import pytest
 
-from asyncstack.application.dhcp.lease import Lease
+from asyncstack.application.dhcp.lease import ROUTES, Lease
 from asyncstack.wire.dhcp import REPLY, Message, Type
+from asyncstack.wire.dhcp_options import build_routes
 from tests.application.dhcp.world import LEASE, MAC, OFFERED, client_world, lease, seconds
 
 
@@ -64,6 +65,11 @@ def test_malformed_options_are_as_not_there():
     parameters = read({3: b"abc", 6: b"abc", 26: b"\0\1", 119: b"\3a", 121: b"\x21"}).parameters
     assert (parameters.routes, parameters.nameservers, parameters.mtu) == ((), (), 0)
     assert parameters.search == ()
+
+
+def test_no_server_fills_the_routing_table():
+    routes = build_routes((inet_aton(f"10.1.{at >> 8}.{at & 255}"), 32, OFFERED) for at in range(1000))
+    assert len(read({121: routes}).parameters.routes) == ROUTES
 
 
 async def installed(options):
