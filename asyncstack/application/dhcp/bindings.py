@@ -85,14 +85,15 @@ class Bindings:
 
     def set(self, pool: Pool, binding: Binding) -> None:
         """Have `binding` instead of what there was for its address, and for its client."""
-        former = self.of(pool, binding.client)
-        if former is not None and former.address != binding.address:
-            self.remove(pool, former)
         there = self.by_address.get(binding.address)
         if there is not None:
             self.remove(pool, there)
+        if binding.phase is not Phase.DECLINED:  # which says nothing of what its client has
+            former = self.of(pool, binding.client)
+            if former is not None:
+                self.remove(pool, former)
+            self._by_client[id(pool), binding.client] = binding
         self.by_address[binding.address] = binding
-        self._by_client[id(pool), binding.client] = binding
         self._fresh[id(pool)].pop(binding.address, None)
         self._place(pool, binding)
 

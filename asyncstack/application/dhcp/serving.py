@@ -164,8 +164,8 @@ class ServerMachine:
         """The answer to one of `checks`: whether no host is at `address`."""
         message = self._checking.pop(address, None)
         binding, pool = self.bindings.by_address.get(address), self._pool_of(address)
-        if message is None or pool is None or binding is None:
-            return
+        if message is None or pool is None or binding is None or binding.phase is not Phase.OFFERED:
+            return  # BOUND: its client, which has not waited for the offer, may be the host that is there
         if free:
             if binding.client == client_of(message):
                 self._offer(pool, message, binding)

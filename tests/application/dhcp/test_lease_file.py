@@ -206,6 +206,34 @@ async def test_a_server_knows_its_leases_after_a_restart(tmp_path):
         assert (await wire.lease(mac(2))).message.yiaddr == other
 
 
+async def test_what_was_declined_is_given_to_nobody_after_a_restart_either(tmp_path):
+    """And the lease that its client has got instead is not forgotten for it."""
+    path = tmp_path / "leases"
+    file = file_at(path)
+    await file.open()
+    client, declined = binding(100).client, binding(101, phase=Phase.DECLINED)
+    declined.client = client
+    await file.append([binding(100), declined, binding(100)])
+    await file.close()
+    for _ in range(2):  # it reads its own file too
+        async with office(leases=path, wall_clock=lambda: 1000.0, check=0) as wire:
+            held = {one.address: one.phase for one in wire.server._machine.bindings.by_address.values()}
+            assert held[inet_aton("10.0.0.100")] is Phase.BOUND
+            assert held[inet_aton("10.0.0.101")] is Phase.DECLINED
+            offer = await wire.ask(Type.DISCOVER, mac(100), {50: inet_aton("10.0.0.101")})
+            assert offer.message.yiaddr == inet_aton("10.0.0.100")
+
+
+async def test_who_has_declined_an_address_does_not_get_it_back_by_a_restart(tmp_path):
+    path, pool = tmp_path / "leases", Pool(**POOL | {"last": "10.0.0.100"})
+    async with office(pool, leases=path, check=0) as wire:
+        ours = (await wire.lease()).message.yiaddr
+        await wire.silence(Type.DECLINE, mac(1), {50: ours, 54: US})
+    async with office(pool, leases=path, check=0) as wire:
+        await wire.silence(Type.DISCOVER)
+        assert (await wire.ask(Type.REQUEST, mac(1), {50: ours, 54: US})).kind is Type.NAK
+
+
 async def test_no_acknowledgement_leaves_before_it_is_on_the_disk(tmp_path, monkeypatch):
     async with office(leases=tmp_path / "leases") as wire:
         steps = []

@@ -172,6 +172,20 @@ async def test_a_declined_address_is_set_aside_for_ten_minutes():
         assert (await wire.ask(Type.DISCOVER)).message.yiaddr == ours
 
 
+async def test_a_client_that_is_there_already_is_no_other_host():
+    """It has asked for its former address while that was still looked for, and uses it."""
+    async with office() as wire:
+        ours = (await wire.lease()).message.yiaddr
+        wire.say(wire.message(Type.RELEASE, options={54: US}, ciaddr=ours), ours, US)
+        wire.say(wire.message(Type.DISCOVER))
+        ack = await wire.ask(Type.REQUEST, options={50: ours})
+        assert (ack.kind, ack.message.yiaddr) == (Type.ACK, ours)
+        wire.has(ours, mac(1))
+        await asyncio.sleep(5)
+        assert [one.address for one in wire.server.bindings] == [ours] and wire.seen == []
+        assert wire.server.stack.counters["dhcp.address_in_use"] == 0
+
+
 async def test_inform_is_answered_without_an_address():
     async with office(Pool(**POOL, nameservers=["10.0.0.53"])) as wire:
         own = inet_aton("10.0.0.7")
