@@ -101,7 +101,8 @@ def build_routes(routes: Iterable[ClasslessRoute]) -> bytes:
 
 def read_domains(value: bytes | None) -> list[str]:
     """The names of option 119 (RFC 3397), which may point back into it as in DNS; the first `DOMAINS` of them."""
-    data, names, at = value or b"", [], 0
+    names: list[str] = []
+    data, at = value or b"", 0
     while at < len(data) and len(names) < DOMAINS:
         labels, at = _read_name(data, at)
         if labels is None:

@@ -142,6 +142,7 @@ class Dhcp4Client:
 
     def link_up(self) -> None:
         """The link is there again, perhaps another one: ask whether the lease is good there."""
+        self._end_check()  # it was of the link before
         self._machine.link_up(self._stack.clock())
         self._serve()
 
@@ -166,10 +167,13 @@ class Dhcp4Client:
         if self._port is not None:
             self._port.close()
             self._port = None
+        self._end_check()
+        self._fail(os_error(errno.ECANCELED, f"the DHCP client of {self.interface.name} was stopped"))
+
+    def _end_check(self) -> None:
         if self._checking is not None:
             self._checking.cancel()
             self._checking = None
-        self._fail(os_error(errno.ECANCELED, f"the DHCP client of {self.interface.name} was stopped"))
 
     def _fail(self, error: OSError) -> None:
         """Tell who waits for an address, if anybody does."""

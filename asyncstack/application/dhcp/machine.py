@@ -22,8 +22,10 @@ from asyncstack.wire import dhcp_options as options
 from asyncstack.wire.dhcp import REPLY, Message, Type
 
 REQUEST_TRIES: Final = 4  # for an address that was offered, and for parameters
-REBOOT_TRIES: Final = 2  # for one that was ours before
+REBOOT_TRIES: Final = 2  # for one that was ours before; if it still is, there is no haste
 SETBACK: Final = 10.0  # seconds after a DECLINE (RFC 2131 3.1), and after the second NAK in a row
+
+_ASKED_A_FEW_TIMES: Final = (State.REQUESTING, State.REBOOTING, State.INFORMING)
 
 
 class ClientMachine:
@@ -70,8 +72,10 @@ class ClientMachine:
 
     def link_up(self, now: float) -> None:
         """Ask whether the address is good here too (RFC 2131 3.7)."""
-        if (self.state, Input.LINK_UP) in TRANSITIONS and self.lease is not None:
-            self.known = self.lease.address
+        if (self.state, Input.LINK_UP) in TRANSITIONS:
+            held = self.lease or self._offer  # of CHECKING, the address is given already
+            if held is not None and self.state is not State.REQUESTING:
+                self.known = held.address
             self._move(Input.LINK_UP)
             self._wait(0.0, now)
         elif self.state in (State.INIT, State.SELECTING):
@@ -217,9 +221,9 @@ class ClientMachine:
             self._wait(0.0, now)
 
     def _most_tries(self) -> float:
-        if self.state is State.REBOOTING:
+        if self.state is State.REBOOTING and self.lease is None:
             return REBOOT_TRIES
-        return REQUEST_TRIES if self.state in (State.REQUESTING, State.INFORMING) else math.inf
+        return REQUEST_TRIES if self.state in _ASKED_A_FEW_TIMES else math.inf
 
     def _give_up(self, now: float) -> None:
         if self.state is State.INFORMING:
@@ -227,6 +231,7 @@ class ClientMachine:
             return
         if self.state is State.REBOOTING and self.lease is not None:
             self._move(Input.T2)  # it is good until it runs out (RFC 2131 3.2)
+            self._begin(now)
             self._ask(now)
             return
         self._move(Input.GIVE_UP)

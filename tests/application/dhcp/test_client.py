@@ -311,30 +311,6 @@ async def test_an_address_from_before_that_nobody_knows_becomes_a_wish():
         await starting
 
 
-async def test_after_the_link_was_cut_the_lease_is_asked_about_and_kept():
-    async with client_world() as (client, wire):
-        await lease(client, wire)
-        entry = client.stack.addresses.local[OFFERED]
-        client.link_down()
-        await asyncio.sleep(30)
-        client.link_up()
-        reboot = await wire.next(Type.REQUEST)
-        assert (client.state, reboot[50]) == (State.REBOOTING, OFFERED)
-        wire.answer(reboot, Type.ACK)
-        await asyncio.sleep(1)
-        assert client.state is State.BOUND
-        assert client.stack.addresses.local[OFFERED] is entry
-
-
-async def test_a_link_to_another_network_takes_the_address_away():
-    async with client_world() as (client, wire):
-        await lease(client, wire)
-        client.link_up()
-        wire.answer(await wire.next(Type.REQUEST), Type.NAK, to=EVERYBODY, options={54: SERVER})
-        await wire.next(Type.DISCOVER)
-        assert addresses(client) == []
-
-
 async def test_inform_brings_parameters_for_an_address_of_ones_own():
     async with client_world() as (client, wire):
         client.stack.add_address(client.interface, inet_aton("10.0.0.7"), 24)
