@@ -49,8 +49,10 @@ class LinkDown:
 
 @dataclass(slots=True)
 class LinkUp:
-    """`interface` sends and receives again. What DHCP and routers gave is asked for anew, and removed if it no longer
-    holds (`AddressRemoved`)."""
+    """`interface` sends and receives again, perhaps on another network. What DHCP gave is asked for anew, and removed
+    if it no longer holds. IPv6 addresses, and IPv4 ones where conflicts are looked for before use, are checked, and
+    removed if somebody else has them (`AddressRemoved`). What routers gave that are not there is used for no new
+    connections."""
 
     interface: Interface
 

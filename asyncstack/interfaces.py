@@ -70,6 +70,7 @@ class Interfaces:
     _subscribers: list[Callable[[Event], None]]
     _closing: list[asyncio.Task[None]]
     _configurations: dict[Interface, Configuration]
+    _rechecks: dict[Interface, asyncio.Task[None]]  # of addresses, since a link is back
 
     def _check_open(self) -> None:
         raise NotImplementedError
@@ -219,6 +220,7 @@ class Interfaces:
         if interface not in self.interfaces:
             return
         self.interfaces.remove(interface)
+        self._end_recheck(interface)
         self.addresses.remove_interface(interface)  # which tells routers, before the link is gone
         interface.stop()
         self.redirects.remove_interface(interface)
@@ -238,14 +240,21 @@ class Interfaces:
             return
         interface.running = up
         self._tell(LinkUp(interface) if up else LinkDown(interface))
-        if up:  # a switch has to learn where we are now; what is lent is announced once that is confirmed
-            for entry in self.addresses.of(interface):
-                if entry.origin in (Origin.STATIC, Origin.LINK_LOCAL):
-                    interface.link.announce(entry.address, self.clock())
+        self._end_recheck(interface)
+        if up:
+            from asyncstack.autoconf.rechecking import recheck
+
+            interface.link.forget_neighbors()
+            self._rechecks[interface] = self.loop.create_task(recheck(self, interface))
             self.addresses.groups.on_unheard(interface, 0)
         configuration = self._configurations.get(interface)
         if configuration is not None:
             configuration.link_changed(up)
+
+    def _end_recheck(self, interface: Interface) -> None:
+        recheck = self._rechecks.pop(interface, None)
+        if recheck is not None:
+            recheck.cancel()
 
     # addresses
 
@@ -274,8 +283,7 @@ class Interfaces:
                 entry.route = self.routes.add(address, prefix_length, interface)
             except FileExistsError:
                 pass  # another address of ours is on that network already
-        yielding = origin in (Origin.DHCP4, Origin.LINK_LOCAL)
-        interface.link.add_address(address, self.clock(), announce=announce, yielding=yielding)
+        interface.link.add_address(address, self.clock(), announce=announce, yielding=entry.yields)
         self._tell(AddressAdded(entry))
         if len(address) == 16 and interface.device.ethernet:
             self._have_link_local(interface)

@@ -89,6 +89,7 @@ class Stack(Interfaces, Calls):
         self._subscribers: list[Callable[[Event], None]] = []
         self._closing: list[asyncio.Task[None]] = []  # of devices that died
         self._configurations: dict[Interface, Configuration] = {}
+        self._rechecks: dict[Interface, asyncio.Task[None]] = {}
         self._end: asyncio.Future[None] | None = None  # since close() was called
         self.addresses = AddressTable(clock)
         groups = self.addresses.groups

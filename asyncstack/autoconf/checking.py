@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import os_error
 from asyncstack.link.ethernet import EthernetLink
@@ -18,6 +18,9 @@ from asyncstack.wire.ndp import solicited_node_multicast
 if TYPE_CHECKING:
     from asyncstack.interfaces import Interfaces
     from asyncstack.link.interface import Interface
+
+# seconds before the first packet, for hosts that begin together: RFC 4861 6.3.7, 4862 5.4.2
+MAX_DELAY: Final = 1.0
 
 Done = Callable[[OSError | None], None]
 

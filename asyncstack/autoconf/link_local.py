@@ -77,9 +77,7 @@ class LinkLocal:
         pass
 
     def link_up(self) -> None:
-        """Whoever has the address on what may be another link says so when he hears of us."""
-        if self._entry is not None:
-            self._interface.link.announce(self._entry.address, self._stack.clock())
+        pass  # the address is checked anew, as all are; if it is taken, that is an event
 
     async def _claim(self) -> None:
         """Make an address ours that nobody else has."""

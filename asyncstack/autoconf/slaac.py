@@ -3,6 +3,11 @@
 The decisions are made by machines without a clock, one for each thing that is learned: `network.routers`, `prefixes`,
 `slaac` (the addresses), `rdnss`, and `solicitor` for the questions. This puts them on the loop and does what they say:
 addresses, routes, nameservers. All of them share a timer, which runs only while something has a time to end.
+
+After the link was away it may be another network's. Prefixes tell (RFC 6059): if the first router to answer advertises
+none of those that are known, the other routers, what they said, and their prefixes are forgotten. Addresses stay, for
+their connections, but no new ones are made from them while there are others. Should the first router just have been
+a new one, the next advertisement of an old one brings all of that back.
 """
 
 from __future__ import annotations
@@ -10,16 +15,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.autoconf.checking import AddressCheck, Done, have_link_local
+from asyncstack.autoconf.advertised_routes import AdvertisedRoutes
+from asyncstack.autoconf.checking import MAX_DELAY, AddressCheck, Done, have_link_local
 from asyncstack.autoconf.parameters import apply_parameters, reset_parameters
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import InterfaceAddress, Origin, format_address
-from asyncstack.network.prefixes import OnLinkPrefixes
+from asyncstack.events import AddressRemoved, Event
+from asyncstack.network.addresses import InterfaceAddress, Origin, format_address, is_link_local
+from asyncstack.network.prefixes import OnLinkPrefixes, network_of
 from asyncstack.network.rdnss import AdvertisedDns
 from asyncstack.network.routers import Routers
-from asyncstack.network.routing import Route
 from asyncstack.network.slaac import AutoAddress, AutoAddresses, Change, State, TemporaryLifetimes
 from asyncstack.network.solicitor import RouterSolicitor
 from asyncstack.timing import LoopTimer
@@ -29,13 +36,9 @@ if TYPE_CHECKING:
     from asyncstack.link.interface import Interface
     from asyncstack.stack import Stack
 
-# seconds before the first packet, for hosts that begin together: RFC 4861 6.3.7, 4862 5.4.2
-MAX_DELAY: Final = 1.0
 START_SECONDS: Final = 12.0  # three solicitations
-ROUTER_METRIC: Final = 1024  # as Linux has it for what routers say
-PREFIX_METRIC: Final = 256
 
-_RouteKey = tuple[bytes, int, bytes | None]  # prefix, length, gateway
+_OURS: Final = (Origin.SLAAC, Origin.TEMPORARY)
 
 
 class Slaac:
@@ -51,22 +54,27 @@ class Slaac:
         self._interface = interface
         self._timeout = timeout
         rng, counters, config = interface.rng, interface.counters, stack.config
-        self._routers = Routers(counters)
-        self._prefixes = OnLinkPrefixes(counters)
-        self._dns = AdvertisedDns(counters)
+        self._forget_network()
         self._solicitor = RouterSolicitor(rng)
         lives = TemporaryLifetimes() if config.temporary_addresses else None
         self._addresses = AutoAddresses(
             lambda prefix, counter: stack.own_address(interface, prefix, counter), rng, counters, lives
         )
-        self._routes: dict[_RouteKey, Route] = {}
-        self._synced: tuple[list[tuple[bytes, int]], dict[tuple[bytes, int], bytes]] = [], {}
+        self._routes = AdvertisedRoutes(stack.routes, interface)
         self._checks: dict[AddressCheck, Done] = {}
         self._usable: asyncio.Future[None] | None = None  # while `start` waits
         self._heard: RouterAdvertisement | None = None  # the last one
+        self._elsewhere = False  # perhaps: the link was away
+        self._unsubscribe: Callable[[], None] | None = None
         self._link_local = b""
         # nobody waits for a lifetime to end: in virtual time it alone does not keep the clock going
         self._timer = LoopTimer(stack.loop, stack.clock, self._timer_expired, background=True)
+
+    def _forget_network(self) -> None:
+        counters = self._interface.counters
+        self._routers = Routers(counters)
+        self._prefixes = OnLinkPrefixes(counters)
+        self._dns = AdvertisedDns(counters)
 
     # as a source
 
@@ -101,6 +109,7 @@ class Slaac:
         delay = interface.rng.uniform(0, MAX_DELAY) if stack.config.dad_transmits else 0.0
         self._link_local = await have_link_local(stack, interface, delay)
         self._usable = stack.loop.create_future()
+        self._unsubscribe = stack.subscribe(self._told)
         stack.ndp.be_host(interface, self)
         self._solicitor.start(stack.clock())
         self._serve(stack.clock())
@@ -113,13 +122,15 @@ class Slaac:
         """Give up the addresses, the routes and the nameservers. The link-local address stays."""
         stack, interface = self._stack, self._interface
         self._timer.end()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
         stack.ndp.be_host(interface, None)
         for check in list(self._checks):
             check.cancel(self._checks.pop(check))
         for one in self._addresses:
             self._remove(one, None)
-        for key in list(self._routes):
-            self._drop_route(key)
+        self._routes.sync([], {})
         stack.forget_nameservers(self)
         reset_parameters(interface, stack.routes)
 
@@ -127,11 +138,11 @@ class Slaac:
         """Nothing to do: what was advertised holds as long as was said."""
 
     def link_up(self) -> None:
-        """Ask the routers that are there now, and tell them and all others where we are."""
+        """Ask the routers that are there now. Whether the addresses are still ours alone is found out as for all others
+        (`autoconf.rechecking`)."""
         now = self._stack.clock()
         if self._link_local:
-            for entry in self._assigned():
-                self._interface.link.announce(entry.address, now)
+            self._elsewhere = True
             self._solicitor.start(now)
             self._serve(now)
 
@@ -142,6 +153,7 @@ class Slaac:
         now = self._stack.clock()
         self._heard = record
         self._interface.counters["ndp.router_advertisements"] += 1
+        self._look_around(record, now)
         apply_parameters(record, self._interface, self._stack.routes)
         self._routers.receive_advertisement(source, record, now)
         self._prefixes.receive(record.prefixes, now)
@@ -151,20 +163,41 @@ class Slaac:
             self._solicitor.receive_router()
         self._serve(now)
 
+    def _look_around(self, record: RouterAdvertisement, now: float) -> None:
+        """Whether this is another network. An advertisement without a prefix does not tell."""
+        told = {network_of(one) for one in record.prefixes if not is_link_local(one.prefix)}
+        if not self._elsewhere or not told:
+            return
+        self._elsewhere = False
+        known = {prefix for prefix, _ in self._prefixes.prefixes()}
+        known |= {one.prefix + bytes(8) for one in self._addresses if one.preferred_until > now}
+        if known and not told & known:
+            self._interface.counters["ndp.other_network"] += 1
+            self._forget_network()
+            self._addresses.leave(now)
+            reset_parameters(self._interface, self._stack.routes)
+
     def neighbor_settled(self, address: bytes, answers: bool) -> bool:
         """Perhaps a router: then another one is used from now on."""
-        before = list(self._routes)
-        now = self._stack.clock()
-        self._routers.neighbor_settled(address, answers, now)
-        self._sync_routes()
+        self._routers.neighbor_settled(address, answers, self._stack.clock())
+        changed = self._sync_routes()
         self._arm()
-        return list(self._routes) != before
+        return changed
 
     def no_router(self, address: bytes) -> None:
         """`address` says that it is none."""
         self._routers.no_router(address)
         self._sync_routes()
         self._arm()
+
+    def _told(self, event: Event) -> None:
+        """Somebody else has an address that was ours: it was found out since the link is back."""
+        if isinstance(event, AddressRemoved) and event.address.interface is self._interface:
+            error, taken = event.error, event.address
+            if taken.origin in _OURS and error is not None and error.errno == errno.EADDRINUSE:
+                now = self._stack.clock()
+                self._addresses.verdict(taken.address, False, now)
+                self._serve(now)
 
     # what the machines want done
 
@@ -187,6 +220,9 @@ class Slaac:
         if self._heard is not None:
             self._stack.learn_nameservers(self, self._dns.servers(), self._dns.domains(), self._interface)
         self._arm()
+
+    def _sync_routes(self) -> bool:
+        return self._routes.sync(self._prefixes.prefixes(), self._routers.routes())
 
     def _arm(self) -> None:
         machines = (self._routers, self._prefixes, self._addresses, self._dns, self._solicitor)
@@ -242,15 +278,9 @@ class Slaac:
     def _entry(self, one: AutoAddress) -> InterfaceAddress | None:
         """`one` in the stack's table, if it is there and from us."""
         entry = self._stack.addresses.local.get(one.address)
-        ours = (Origin.SLAAC, Origin.TEMPORARY)
-        return (
-            entry
-            if entry is not None and entry.interface is self._interface and entry.origin in ours
-            else None
-        )
-
-    def _assigned(self) -> list[InterfaceAddress]:
-        return [entry for one in self._addresses if (entry := self._entry(one)) is not None]
+        if entry is not None and entry.interface is self._interface and entry.origin in _OURS:
+            return entry
+        return None
 
     def _renew(self, one: AutoAddress, now: float) -> None:
         entry = self._entry(one)
@@ -262,32 +292,3 @@ class Slaac:
     def _remove(self, one: AutoAddress, error: OSError | None) -> None:
         if self._entry(one) is not None:
             self._stack.remove_address(one.address, error)
-
-    # routes
-
-    def _sync_routes(self) -> None:
-        prefixes, routers = self._prefixes.prefixes(), self._routers.routes()
-        if prefixes == self._synced[0] and routers is self._synced[1]:
-            return
-        self._synced = prefixes, routers
-        wanted: dict[_RouteKey, int] = {(*prefix, None): PREFIX_METRIC for prefix in prefixes}
-        for destination, router in routers.items():
-            wanted[(*destination, router)] = ROUTER_METRIC
-        for key in [key for key in self._routes if key not in wanted]:
-            self._drop_route(key)
-        for key, metric in wanted.items():
-            if key not in self._routes and self._interface.up:
-                self._add_route(key, metric)
-
-    def _add_route(self, key: _RouteKey, metric: int) -> None:
-        prefix, length, gateway = key
-        try:
-            self._routes[key] = self._stack.routes.add(prefix, length, self._interface, gateway, metric)
-        except OSError:  # somebody has typed it, with this metric
-            self._interface.counters["ndp.routes_refused"] += 1
-            self._synced = [], {}  # try again with the next advertisement
-
-    def _drop_route(self, key: _RouteKey) -> None:
-        route = self._routes.pop(key)
-        if route in self._stack.routes.routes():
-            self._stack.routes.remove(route)

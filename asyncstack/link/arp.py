@@ -61,9 +61,8 @@ class ArpProtocol:
         if mac[0] & 1 or mac == _NO_MAC or packet.operation not in (arp.REQUEST, arp.REPLY):
             self._counters["arp.malformed"] += 1
             return
-        if self._claims and mac != self._mac:
-            target = packet.target_ip if packet.operation == arp.REQUEST else _NO_ADDRESS
-            self._claims.heard(sender, target, mac, now)
+        if self._claims and mac != self._mac and self._claims.heard(sender, self._probed(packet), mac, now):
+            return
         if sender in self._addresses:
             if mac != self._mac:
                 self._counters["arp.address_conflict"] += 1
@@ -75,6 +74,11 @@ class ArpProtocol:
         else:
             asked = to_us and packet.operation == arp.REPLY and self._table.is_asking(sender)
             self._table.receive_reply(sender, mac, now, solicited=asked)
+
+    def _probed(self, packet: arp.Arp) -> bytes:
+        """The address that `packet` asks for, if it is not ours: then it is answered, also while we check it anew."""
+        target = packet.target_ip
+        return _NO_ADDRESS if packet.operation != arp.REQUEST or target in self._addresses else target
 
     def packets_to_send(self, now: float) -> list[tuple[bytes, bytes]]:
         """(destination MAC, ARP packet) since the last call, with what the table and the claims have to ask and say."""

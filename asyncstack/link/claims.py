@@ -148,11 +148,14 @@ class Claims:
 
     # inputs
 
-    def heard(self, sender: bytes, target: bytes, mac: bytes, now: float) -> None:
-        """An ARP packet of `mac`, another host, from `sender`; a probe, from nobody, is about `target`."""
+    def heard(self, sender: bytes, target: bytes, mac: bytes, now: float) -> bool:
+        """An ARP packet of `mac`, another host, from `sender`; a probe, from nobody, is about `target`. Returns whether
+        that has settled a check."""
         address = sender if any(sender) else target
-        if self.is_checking(address):
-            self._conflict(self._claims[address], mac, now)
+        if not self.is_checking(address):
+            return False
+        self._conflict(self._claims[address], mac, now)
+        return True
 
     def conflict(self, address: bytes, mac: bytes, now: float) -> None:
         """`mac` says to be at `address`, which is ours."""

@@ -193,6 +193,11 @@ class EthernetLink:
         self.neighbors4.unpark(sender)
         self.neighbors6.unpark(sender)
 
+    def forget_neighbors(self) -> None:
+        """The link was away: whoever was found may be elsewhere now."""
+        self.neighbors4.forget()
+        self.neighbors6.forget()
+
     # addresses
 
     def check_address(

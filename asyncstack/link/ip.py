@@ -60,6 +60,9 @@ class IpLink:
     def confirm(self, next_hop: bytes, now: float) -> None:
         """There is no neighbour whose reachability could be confirmed."""
 
+    def forget_neighbors(self) -> None:
+        """There are none."""
+
     def check_address(
         self, address: bytes, probes: int, now: float, done: Callable[[bytes | None], None]
     ) -> None:

@@ -171,6 +171,11 @@ class NeighborTable:
         if entry is not None:
             del entry.senders[sender]
 
+    def forget(self) -> None:
+        """Ask for everybody anew. Who is being asked for still is, and who waits for that still does."""
+        for entry in [entry for entry in self.entries.values() if entry.state is not State.INCOMPLETE]:
+            self._drop(entry)
+
     def clear(self) -> None:
         """Forget everything, also who waits."""
         for container in (self.entries, self._unproven, self._in_use, self._parked):
@@ -366,10 +371,13 @@ class NeighborTable:
             entry.ranked = entry.used
             self._in_use[entry.address] = self._in_use.pop(entry.address)
 
-    def _evict(self, entry: Entry) -> None:
+    def _drop(self, entry: Entry) -> None:
         for container in (self.entries, self._unproven, self._in_use):
             container.pop(entry.address, None)
         entry.due = math.inf
+
+    def _evict(self, entry: Entry) -> None:
+        self._drop(entry)
         self._count("evicted")
         if entry.frames or entry.senders:
             self._tell(Failed(entry.address, *self._release(entry), evicted=True))

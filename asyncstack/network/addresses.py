@@ -175,6 +175,11 @@ class InterfaceAddress:
         return min(common_prefix(address, self.address), self.prefix_length)
 
     @property
+    def yields(self) -> bool:
+        """Whether it is rather given up than fought for with another host: it was leased or chosen (RFC 5227 2.4)."""
+        return self.origin in (Origin.DHCP4, Origin.LINK_LOCAL)
+
+    @property
     def is_public(self) -> bool:
         """Whether it is not one that is given up soon, for nobody to know us by (RFC 8981)."""
         return self.origin is not Origin.TEMPORARY

@@ -113,7 +113,7 @@ class Ndp:
         return self._checks.get((_ethernet(interface), address))
 
     def set_check(self, interface: Interface, address: bytes, check: Check | None) -> None:
-        """Tell `check`, or nobody, who says what about `address`, which is not ours."""
+        """Tell `check`, or nobody, who else says to have `address`; and who asks for it, if it is not ours yet."""
         key = _ethernet(interface), address
         if check is None:
             self._checks.pop(key, None)
@@ -188,13 +188,15 @@ class Ndp:
 
     def _receive_advertisement(self, told: NeighborAdvertisement, link: EthernetLink) -> None:
         """RFC 4861 7.2.5."""
-        if told.target in link.addresses:
-            if told.target_mac != link.mac:
-                self._conflict(link, told.target, told.target_mac)
+        ours = told.target in link.addresses
+        if ours and told.target_mac == link.mac:
             return
         check = self._checks.get((link, told.target))
         if check is not None:
             check.receive_advertisement(told.target_mac)
+            return
+        if ours:
+            self._conflict(link, told.target, told.target_mac)
             return
         counts = link.neighbor_advertised(
             told.target, told.target_mac, self._clock(), solicited=told.solicited, override=told.override

@@ -19,6 +19,12 @@ from asyncstack.wire.ndp import Prefix
 LIMIT: Final = 32
 
 
+def network_of(one: Prefix) -> bytes:
+    """The prefix that `one` is about, 16 bytes, without what may stand behind its length."""
+    value = int.from_bytes(one.prefix, "big") & prefix_mask(one.length, 16)
+    return value.to_bytes(16, "big")
+
+
 class OnLinkPrefixes:
     """The prefix list of one interface. Bounded: those that are there stay."""
 
@@ -32,8 +38,7 @@ class OnLinkPrefixes:
             # everything on this link, ::/0, is what only an attacker says
             if not one.on_link or not 0 < one.length <= 128 or is_link_local(one.prefix):
                 continue
-            value = int.from_bytes(one.prefix, "big") & prefix_mask(one.length, 16)
-            key = value.to_bytes(16, "big"), one.length
+            key = network_of(one), one.length
             if one.valid_lifetime == 0 or is_multicast(key[0]):
                 self._expires.pop(key, None)
             elif key in self._expires or len(self._expires) < LIMIT:

@@ -2,11 +2,13 @@
 
     receive(router, prefixes, now)          an advertisement
     verdict(address, free, now)             what became of a check
+    leave(now)                              the link is another network's now
     timer_expired(now)
     addresses_to_check(now), events()
     deadline
 
-An address is TENTATIVE while it is checked, ASSIGNED until its valid lifetime is over. An advertisement of its prefix
+An address is TENTATIVE while it is checked, ASSIGNED until its valid lifetime is over, or until a check after the link
+was away finds that somebody else has it. An advertisement of its prefix
 renews it, or cuts what is left of it down to two hours, not less: one forged packet takes nobody's address away.
 
 A temporary address has a shorter life, which no advertisement makes longer. Shortly before it is deprecated the next
@@ -58,6 +60,7 @@ TRANSITIONS: Final[dict[tuple[State, Input], State]] = {
     (State.TENTATIVE, Input.TAKEN): State.GONE,
     (State.TENTATIVE, Input.EXPIRED): State.GONE,
     (State.ASSIGNED, Input.EXPIRED): State.GONE,
+    (State.ASSIGNED, Input.TAKEN): State.GONE,
 }
 
 
@@ -170,9 +173,9 @@ class AutoAddresses:
                 self._events.append((Change.RENEW, one))
 
     def verdict(self, address: bytes, free: bool, now: float) -> None:
-        """The check of `address` is over."""
+        """A check of `address` is over."""
         one = self._addresses.get(address)
-        if one is None or one.state is not State.TENTATIVE:
+        if one is None:
             return
         self._apply(one, Input.FREE if free else Input.TAKEN)
         if free:
@@ -186,6 +189,14 @@ class AutoAddresses:
         elif not one.temporary and len(self._given_up) < PREFIX_LIMIT:
             self._given_up.add(one.prefix)
             self._events.append((Change.GIVE_UP, one))
+
+    def leave(self, now: float) -> None:
+        """The link belongs to another network: make no new connections from what the old one's routers gave (RFC 4862
+        5.5.4). Should they still be there, their next advertisement takes that back."""
+        for one in self._addresses.values():
+            one.preferred_until = min(one.preferred_until, now)
+            if one.state is State.ASSIGNED:
+                self._events.append((Change.RENEW, one))
 
     def timer_expired(self, now: float) -> None:
         """End what is over, and make the successors of temporary addresses."""
@@ -265,7 +276,9 @@ class AutoAddresses:
     def _apply(self, one: AutoAddress, event: Input) -> None:
         before = one.state
         one.state = TRANSITIONS.get((before, event), before)
+        if one.state is before:
+            return
         if one.state is State.ASSIGNED:
             self._events.append((Change.ASSIGN, one))
-        elif before is State.ASSIGNED and one.state is State.GONE:
+        elif before is State.ASSIGNED:
             self._events.append((Change.REMOVE, one))

@@ -383,6 +383,27 @@ def test_clear_forgets_everything():
     assert len(table) == 0
 
 
+@pytest.mark.parametrize("state", [REACHABLE, STALE, DELAY, PROBE, FAILED])
+def test_who_was_found_is_forgotten_on_a_new_link(state):
+    table, counters = make_table()
+    now = drive(table, state)
+    table.solicitations_to_send(now)
+    table.forget()
+    assert (len(table), table.deadline, counters["arp.evicted"]) == (0, math.inf, 0)
+    assert table.lookup(A, now) is None
+    assert table.solicitations_to_send(now) == [(A, None)]
+
+
+def test_who_is_being_asked_for_still_is():
+    table, _ = make_table()
+    sender = Sender()
+    table.lookup(A, 0.0)
+    table.park(A, sender)
+    table.forget()
+    reply(table, MAC, 0.5, solicited=True)
+    assert table.events() == [Resolved(A, MAC, [], [sender])]
+
+
 # bounds and hostile input
 
 

@@ -116,6 +116,34 @@ def test_a_duplicate_is_made_anew_until_it_is_given_up():
     assert settle(machine, 1.0) == []
 
 
+def test_one_in_use_that_somebody_else_has_by_now_is_made_anew():
+    machine = made()
+    say(machine, 0.0)
+    [first] = settle(machine, 0.0)
+    machine.events()
+    machine.verdict(first, True, 10.0)  # checked again
+    assert machine.events() == []
+    machine.verdict(first, False, 20.0)
+    assert changes(machine) == [Change.REMOVE]
+    [second] = settle(machine, 20.0)
+    assert second != first
+    assert changes(machine) == [Change.ASSIGN]
+
+
+def test_addresses_of_a_network_that_was_left_are_deprecated_until_it_is_heard_of_again():
+    machine = made()
+    say(machine, 0.0)
+    settle(machine, 0.0)
+    machine.events()
+    machine.leave(100.0)
+    [one] = machine
+    assert (changes(machine), one.preferred_until, one.valid_until) == ([Change.RENEW], 100.0, 10_000.0)
+    machine.leave(200.0)
+    assert one.preferred_until == 100.0
+    say(machine, 300.0)
+    assert one.preferred_until == 5_300.0
+
+
 def test_an_address_that_ends_while_it_is_checked():
     machine = made()
     say(machine, 0.0, 10, 5)

@@ -275,8 +275,10 @@ class Dhcp4Client:
         """Look whether another host has the address, and if not take it."""
         free = True
         try:
-            if not self._installed.has(lease.address):
-                await self._stack.check_address(self.interface, lease.address)
+            await self._stack.check_address(self.interface, lease.address)
+            if self._installed.has(lease.address):
+                self._installed.announce()
+            else:
                 self._installed.take(lease, Origin.DHCP4)
         except (OSError, ValueError) as exc:
             free = False

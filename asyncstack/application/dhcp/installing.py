@@ -45,6 +45,11 @@ class Installed:
         length = lease.parameters.prefix_length
         self._entry = self._stack.add_address(self._interface, lease.address, length, origin=origin)
 
+    def announce(self) -> None:
+        """Tell the link that the address is here (again)."""
+        if (entry := self._entry) is not None:
+            entry.interface.link.add_address(entry.address, self._stack.clock(), yielding=entry.yields)
+
     def update(self, parameters: Parameters) -> None:
         """Have in force what `parameters` say; what was there and stays is not touched."""
         wanted = dict.fromkeys(self._with_roads(parameters.routes))
