@@ -11,18 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 CHECKOUT = Path(__file__).parents[1]
-PATHS = [
-    str(CHECKOUT),
-    *filter(None, [os.environ.get("PYTHONPATH")]),
-]  # the programs under test, in any folder
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONWARNINGS": "error",
-    "COLUMNS": "200",
-    "PYTHONPATH": os.pathsep.join(PATHS),
-}
 
 PR_SET_PDEATHSIG = 1
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Of a program under test, in any folder."""
+    paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = {"PYTHONWARNINGS": "error", "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(paths)}
+    return {**os.environ, **own, **environment}
 
 
 def die_with_parent() -> None:
@@ -39,7 +36,7 @@ class Running:
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
-            env={**ENVIRONMENT, **environment},
+            env=_variables(environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -81,7 +78,7 @@ def run(
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end."""
-    variables = {**ENVIRONMENT, **environment}
+    variables = _variables(environment)
     return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout)
 
 

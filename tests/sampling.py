@@ -1,29 +1,18 @@
-"""A pytest plugin: a sample of what the stacks of each test send, in one pcapng file, for the last test to judge.
+"""A pytest plugin: what the stacks of each test send, and the captures it makes, in a folder for the last tests to
+judge.
 
-What is taken is what an interface is about to pass to its device; so frames that tests forge, or that a link damages,
-are not among it. A super-segment is there cut, as software does it. Every test is an interface of the file, with its
-name. A test that has a stack send what is wrong on purpose is marked `forges`.
+`tests/tapping` takes them, here and in the processes that tests start. A test that has a stack send what is wrong on
+purpose is marked `forges`, with the reason.
 """
 
 import os
-import time
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from asyncstack.link import pcapng
-from asyncstack.link.capture import captured_bytes
-from asyncstack.link.frame import OutgoingFrame
-from asyncstack.link.interface import Interface
-from asyncstack.link.memory import ETHERNET_HEADER
-from asyncstack.link.segmentation import segment
-
-FIRST: Final = 100  # frames of a test that are all taken
-STEP: Final = 64  # of those that follow one in so many is
-MOST: Final = 200  # until there are so many
-LONGEST: Final = 2048  # bytes of one; longer ones are not taken
-CUT: Final = 4  # super-segments of a test
+from tests.tapping import packet_taps
+from tests.tapping.packet_taps import CAPTURES, FOLDER, TEST, Taps
 
 WHOLE: Final = "whole"  # a file that says so
 
@@ -31,19 +20,21 @@ SAMPLING: Final = pytest.StashKey["Sampling"]()
 
 
 class Sampling:
-    """The sample of a run, in `folder`, which the caller removes; each `worker` of `-n` has a file there, and the run
-    that judges them is another. Registered as a plugin."""
+    """What is in `folder`, which the caller removes. The workers of `-n`, of which this is `worker`, share it, and
+    another run judges it. Registered as a plugin."""
 
     def __init__(self, folder: Path, worker: str = "") -> None:
-        self.folder = folder
+        self.folder = folder.resolve()
+        self.judged: list[str] = []  # what, in words
         self._worker = worker
-        self._path = folder / f"{worker or 'sent'}.pcapng"
-        self._process = os.getpid()
-        self._current: _OfOneTest | None = None
-        self._interfaces = 0  # that the file has
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path.write_bytes(pcapng.section_header())
-        self._install()
+        for made in (self.folder, self.folder / CAPTURES):
+            made.mkdir(parents=True, exist_ok=True)
+            made.chmod(0o1777)  # a process may have given up its user
+        os.environ[FOLDER] = str(self.folder)
+        tapping = str(Path(packet_taps.__file__).parent)
+        paths = [tapping, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, paths)))
+        self._restore = Taps(str(self.folder)).install()
 
     def begin(self, config: pytest.Config) -> None:
         """Note whether all tests will run."""
@@ -56,23 +47,25 @@ class Sampling:
         """Whether it is of a run of all tests."""
         return (self.folder / WHOLE).exists()
 
+    @property
+    def processes(self) -> list[Path]:
+        """The files with what each process has sent."""
+        return sorted(path for path in self.folder.glob("*.pcapng") if path.stat().st_size)
+
+    @property
+    def captures(self) -> list[Path]:
+        """The copies of the captures that tests have made."""
+        return sorted((self.folder / CAPTURES).glob("*.pcapng"))
+
     def joined(self) -> Path:
         """All files of the sample as one."""
         path = self.folder / "all"
-        path.write_bytes(b"".join(one.read_bytes() for one in sorted(self.folder.glob("*.pcapng"))))
+        path.write_bytes(b"".join(one.read_bytes() for one in self.processes))
         return path
 
-    def _install(self) -> None:
-        """Have every interface made from here on say what it sends."""
-        make = Interface.__init__
-
-        def make_tapped(interface: Interface, *args: Any, **options: Any) -> None:
-            make(interface, *args, **options)
-            if self._current is not None:
-                interface.taps.append(self._current.take)
-
-        Interface.__init__ = make_tapped  # type: ignore[method-assign]
-        self._restore = lambda: setattr(Interface, "__init__", make)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in self.judged:
+            terminalreporter.write_line(f"tshark has judged {line}")
 
     def pytest_unconfigure(self) -> None:
         self._restore()
@@ -80,60 +73,24 @@ class Sampling:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         if item.get_closest_marker("forges") is None:
-            self._current = _OfOneTest()
+            os.environ[TEST] = item.nodeid
         try:
             return (yield)
         finally:
-            current, self._current = self._current, None
-            if current is not None and os.getpid() == self._process:
-                self._write(item.nodeid, current)
+            os.environ.pop(TEST, None)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """The judgement is last, and not for one of several workers."""
+        for item in items:
+            for mark in item.iter_markers("forges"):
+                if not mark.args:
+                    raise pytest.UsageError(f'{item.nodeid}: forges("why it sends what is wrong")')
         if self._worker:
             items[:] = [item for item in items if item.get_closest_marker("after_all") is None]
         items.sort(key=lambda item: item.get_closest_marker("after_all") is not None)
 
-    def _write(self, name: str, sample: "_OfOneTest") -> None:
-        blocks: list[Any] = []
-        numbers: dict[bool, int] = {}
-        now = time.time_ns()
-        for ethernet, data in sample.frames:
-            if ethernet not in numbers:
-                numbers[ethernet] = self._interfaces
-                self._interfaces += 1
-                kind = pcapng.LINKTYPE_ETHERNET if ethernet else pcapng.LINKTYPE_RAW
-                blocks.append(pcapng.interface_description(name, kind))
-            head, tail = pcapng.packet(numbers[ethernet], now, len(data), pcapng.OUTBOUND)
-            blocks += head, data, tail
-        if blocks:
-            with self._path.open("ab") as file:
-                file.writelines(blocks)
 
-
-class _OfOneTest:
-    """Its first frames, and now and then one of those that follow."""
-
-    def __init__(self) -> None:
-        self.frames: list[tuple[bool, bytes]] = []  # whether with an Ethernet header, the bytes
-        self._count = 0
-        self._cut = 0
-
-    def take(self, interface: Interface, frame: Any) -> None:
-        if not isinstance(frame, OutgoingFrame):
-            return
-        self._count += 1
-        if self._count > FIRST and (self._count % STEP or len(self.frames) >= MOST):
-            return
-        ethernet = interface.device.ethernet
-        if not frame.gso_size:
-            self._keep(ethernet, frame)
-        elif self._cut < CUT:
-            self._cut += 1
-            for piece in segment(frame, ETHERNET_HEADER if ethernet else 0, partial=False):
-                self._keep(ethernet, piece)
-
-    def _keep(self, ethernet: bool, frame: OutgoingFrame) -> None:
-        if len(frame) <= LONGEST:
-            self.frames.append((ethernet, bytes(captured_bytes(frame))))
+def made_by(capture: Path) -> str:
+    """The test that has made it."""
+    return capture.name.rpartition(" ")[0].replace("+", "/")

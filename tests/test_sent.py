@@ -1,14 +1,17 @@
-"""What the stacks of all tests have sent, judged by tshark: of this run, or of one that left it in SENT_PACKETS."""
+"""What the stacks of all tests have sent, and all captures that the tests have made, judged by tshark: of this run, or
+of one that left them in SENT_PACKETS."""
 
+import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.interop.tshark import faults_by_interface, how_many
-from tests.sampling import SAMPLING
+from tests.interop.tshark import faults_by_file, faults_by_interface, how_many, packets_in
+from tests.sampling import SAMPLING, Sampling, made_by
 
-LEFT = Path("build/sent.pcapng")  # where the packets are if there is a fault
+LEFT = Path("build/faulty")  # where the packets are if there is a fault
 # each of them is sent by some test
 PROTOCOLS = {
     "ARP": "arp",
@@ -39,24 +42,49 @@ pytestmark = [pytest.mark.after_all, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-def sent(request: pytest.FixtureRequest) -> Path:
-    path = request.config.stash[SAMPLING].joined()
-    if path.stat().st_size < 1000:
+def sampling(request: pytest.FixtureRequest) -> Sampling:
+    return request.config.stash[SAMPLING]
+
+
+@pytest.fixture
+def sent(sampling: Sampling) -> Path:
+    if not sampling.processes:
         pytest.skip("no test that sends anything ran before this one")
-    return path
+    return sampling.joined()
 
 
-async def test_tshark_finds_no_fault_in_what_was_sent(sent):
-    found = await faults_by_interface(sent)
-    if found:
-        LEFT.parent.mkdir(exist_ok=True)
-        shutil.copy(sent, LEFT)
+def left(path: Path, name: str) -> str:
+    """The command that shows a file whose folder may soon be gone."""
+    LEFT.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, LEFT / name)
+    return shlex.join(["tshark", "-r", str(LEFT / name)])
+
+
+async def test_tshark_finds_no_fault_in_what_was_sent(sampling, sent):
+    if found := await faults_by_interface(sent):
         lines = [f"{test}: packet {lines[0]}" for test, lines in found.items()]
-        pytest.fail("\n".join([f"tshark -r {LEFT}:", *lines]), pytrace=False)
+        pytest.fail("\n".join([f"{left(sent, 'sent.pcapng')}:", *lines]), pytrace=False)
+    packets, processes = await packets_in([sent]), len(sampling.processes)
+    sampling.judged.append(f"{packets} packets that {processes} processes have sent")
 
 
-async def test_every_protocol_was_among_it(request, sent):
-    if not request.config.stash[SAMPLING].whole:
+async def test_tshark_finds_no_fault_in_captures(sampling):
+    captures = sampling.captures
+    if not captures:
+        pytest.skip("no test that captures anything ran before this one")
+    if found := await faults_by_file(captures):
+        pytest.fail("\n".join(told(found)), pytrace=False)
+    sampling.judged.append(f"{len(captures)} captures with {await packets_in(captures)} packets")
+
+
+def told(found: dict[Path, list[str]]) -> Iterator[str]:
+    """Of each file the test, where it is, and the first of its faults."""
+    for path, lines in found.items():
+        yield f"{made_by(path)}: {left(path, path.name)}: {len(lines)} faults, packet {lines[0].strip()}"
+
+
+async def test_every_protocol_was_among_it(sampling, sent):
+    if not sampling.whole:
         pytest.skip("not all tests ran")
     counts = await how_many(sent, PROTOCOLS)
     assert not [name for name, count in counts.items() if not count], counts

@@ -50,7 +50,7 @@ def checksummed(src, dst, message):
     return icmpv6.build(src, dst, body[0], body[1], rest, bytes(body[8:]))
 
 
-@pytest.mark.forges
+@pytest.mark.forges("the router's packets are mutated")
 async def test_mutations_change_nothing_that_lasts():
     rng = random.Random(SEED)
     complaints = []

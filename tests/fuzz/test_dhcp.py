@@ -113,7 +113,7 @@ async def test_client(seed):
     assert complaints == []
 
 
-@pytest.mark.forges
+@pytest.mark.forges("the client's messages are mutated")
 @SEEDS
 async def test_server(seed):
     rng, complaints = random.Random(seed), complaints_of(asyncio.get_running_loop())

@@ -11,7 +11,7 @@ from tests.interop.medium import OURS6, PEER6, TUN, host
 from tests.network.host import Host
 from tests.network.test_ipv6_headers import SILENT, TOLD, packet
 
-pytestmark = [pytest.mark.tun, pytest.mark.forges]
+pytestmark = [pytest.mark.tun, pytest.mark.forges("extension headers that are none")]
 
 US, LINUX = (socket.inet_pton(socket.AF_INET6, text) for text in (OURS6, PEER6))
 # Linux knows the option, or the routing header, and has its own reasons to refuse it

@@ -8,7 +8,7 @@ from asyncstack.wire import icmp, ipv4, tcp, udp
 from tests.interop.tshark import faults
 from tests.link.devices import ip_frame
 
-pytestmark = pytest.mark.forges
+pytestmark = pytest.mark.forges("what tshark has to find")
 
 A, B = "10.9.0.1", "10.9.0.2"
 

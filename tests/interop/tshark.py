@@ -1,6 +1,8 @@
 """tshark as a judge of captures: with its checksum checks on, is any packet malformed or wrong?"""
 
 import asyncio
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.programs import require_program
@@ -33,6 +35,31 @@ async def tshark(path: Path, *arguments: str) -> str:
 async def faults(path: Path) -> list[str]:
     """A line about each packet that is malformed or has a bad checksum."""
     return (await tshark(path, "-Y", f"{WRONG} || {WRONG_ERROR}")).splitlines()
+
+
+async def faults_by_file(paths: Iterable[Path]) -> dict[Path, list[str]]:
+    """As `faults`, for many files: those of each that has some, or why it can not be read to its end."""
+    turns = asyncio.Semaphore(os.cpu_count() or 1)
+
+    async def judge(path: Path) -> list[str]:
+        async with turns:
+            try:
+                return await faults(path)
+            except AssertionError as exc:
+                return [str(exc).strip()]
+
+    paths = list(paths)
+    found = await asyncio.gather(*map(judge, paths))
+    return {path: lines for path, lines in zip(paths, found, strict=True) if lines}
+
+
+async def packets_in(paths: Iterable[Path]) -> int:
+    """How many they have together."""
+    process = await asyncio.create_subprocess_exec(
+        require_program("capinfos"), "-TMrcB", *map(str, paths), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    return sum(int(line.split("\t")[1]) for line in output.decode().splitlines())
 
 
 # Packets of many tests in one file belong to no common streams or datagrams.

@@ -200,6 +200,7 @@ async def test_tshark_finds_no_fault(tmp_path):
         assert all(status == ["1"] for status in statuses.values()), statuses
 
 
+@pytest.mark.forges("bytes that are no packets")
 async def test_what_finds_no_room_is_counted(tmp_path):
     path = tmp_path / "run.pcapng"
     interface = Tapped()
@@ -214,6 +215,7 @@ async def test_what_finds_no_room_is_counted(tmp_path):
     assert len(list(packets(path))) == 7
 
 
+@pytest.mark.forges("bytes that are no packets")
 async def test_flush_brings_everything_into_the_file(tmp_path):
     path = tmp_path / "run.pcapng"
     interface = Tapped()
@@ -230,6 +232,7 @@ async def test_flush_brings_everything_into_the_file(tmp_path):
         )
 
 
+@pytest.mark.forges("bytes that are no packets")
 async def test_attached_before_start(tmp_path):
     path = tmp_path / "run.pcapng"
     interface = Tapped()
@@ -268,6 +271,7 @@ async def test_full_disk_is_reported_at_close():
 # time
 
 
+@pytest.mark.forges("bytes that are no packets")
 async def test_real_clocks_are_moved_to_the_epoch(tmp_path):
     loop = asyncio.get_running_loop()
     for clock in (time.monotonic, loop.time):

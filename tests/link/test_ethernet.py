@@ -16,7 +16,7 @@ from asyncstack.link.memory import memory_pair
 from asyncstack.link.reachability import State
 from asyncstack.wire import arp, ethernet, ipv4
 
-pytestmark = [pytest.mark.virtual_time(limit=300), pytest.mark.forges]
+pytestmark = [pytest.mark.virtual_time(limit=300), pytest.mark.forges("payloads that are no packets")]
 
 OURS, PEER, NOBODY = b"\x0a\x09\0\x02", b"\x0a\x09\0\x01", b"\x0a\x09\0\x63"
 PEER6 = b"\xfe\x80" + bytes(13) + b"\x01"

@@ -271,7 +271,7 @@ async def test_nothing_runs_while_nothing_is_to_be_told(network):
     assert not membership._igmp._listeners and not membership._mld._listeners
 
 
-@pytest.mark.forges
+@pytest.mark.forges("a query cut short")
 async def test_garbage_is_counted(network):
     site = Site(network)
     site.join(GROUP4)

@@ -308,7 +308,7 @@ async def test_mutations_raise_nothing_and_leave_the_table_bounded():
     cable.interface.stop()
 
 
-@pytest.mark.forges
+@pytest.mark.forges("a payload that is no packet")
 async def test_two_interfaces_find_each_other():
     loop = asyncio.get_running_loop()
     counters = Counters()

@@ -120,10 +120,11 @@ def run(file: File, *, seconds: float = SECONDS) -> Result:
     left_out = excluded_in(file)
     command = [sys.executable, "-m", "tests.peers.child", file.loop, file.key, file.chosen]
     command += [f"!{pattern}" for _, pattern in left_out]
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
         timeout=seconds,

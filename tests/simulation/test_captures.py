@@ -75,6 +75,7 @@ def test_a_segment_of_hosts_that_configure_themselves(tmp_path):
         assert asyncio.run(tshark(path, "-Y", kind)), kind
 
 
+@pytest.mark.forges("the link damages packets")
 def test_tshark_finds_damage(tmp_path):
     """The judge is awake: on a link that damages packets it finds them."""
     path = tmp_path / "run.pcapng"

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SCENARIO = """
 import asyncio, sys
 from asyncstack.testing.clock import run
@@ -52,6 +54,7 @@ def run(path, seed, hash_seed):
     return path.read_bytes(), done.stdout
 
 
+@pytest.mark.forges("the links damage packets")
 def test_two_processes_capture_the_same_packets(tmp_path):
     first, ended = run(tmp_path / "first.pcapng", 7, "1")
     second, ended_again = run(tmp_path / "second.pcapng", 7, "2")

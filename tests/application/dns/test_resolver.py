@@ -343,7 +343,7 @@ def forged(query, **changes):
     return bytes(wire)
 
 
-@pytest.mark.forges
+@pytest.mark.forges("the server's answers are forged")
 async def test_forged_answers_are_ignored(world):
     """Wrong ID, another question, the wrong case, not a response, another sender: the right answer still counts."""
     await world.start(*RECORDS)
@@ -430,7 +430,7 @@ async def test_what_a_forger_would_have_to_guess(world):
     assert max(idents) > 0xE000 and min(idents) < 0x2000
 
 
-@pytest.mark.forges
+@pytest.mark.forges("the server's answers are mutated")
 async def test_mutated_answers_never_do_harm(world):
     """Whatever comes from the server's own address, a question ends with records or an error of ours."""
     await world.start(*RECORDS, timeout=0.5)

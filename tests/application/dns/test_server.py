@@ -208,7 +208,7 @@ OPT = b"\0\0\x29\4\xd0\0\0\0\0\0\0"
         (HEADER.pack(7, 0, 1, 0, 0, 0) + QUESTION, "NOERROR"),
     ],
 )
-@pytest.mark.forges
+@pytest.mark.forges("queries that are none")
 async def test_what_is_no_query_for_us(site, data, expected):
     async with site.serve(TABLE):
         found = await site.exchange(data)

@@ -386,7 +386,7 @@ async def test_an_upstream_s_records_that_were_not_asked_for(forwarding):
     assert (await forwarding.ask("bank.example.org")).rcode() == dns.rcode.NXDOMAIN
 
 
-@pytest.mark.forges
+@pytest.mark.forges("the upstream's answers are mutated")
 async def test_mutated_answers_of_an_upstream(forwarding, caplog):
     """Whoever asks us gets records or an error, and nothing is left."""
     rng = random.Random(12)

@@ -150,7 +150,7 @@ async def test_all_is_known_but_the_sender_is_another_port(field):
     assert [way for *_, way in field.nameserver.asked] == ["udp"]
 
 
-@pytest.mark.forges
+@pytest.mark.forges("the attacker sends noise")
 async def test_noise(field):
     asking, attacker = await begin(field), field.attacker
     ident, port, _ = field.out()

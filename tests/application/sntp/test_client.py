@@ -123,7 +123,7 @@ def forged(**fields):
     return build
 
 
-@pytest.mark.forges
+@pytest.mark.forges("an answer cut short")
 async def test_what_is_no_answer_is_passed_over(pair):
     wrong = [
         forged(origin=1),  # to another question

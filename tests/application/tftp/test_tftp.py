@@ -301,7 +301,7 @@ async def test_nonsense_ends_a_transfer(site, wrong):
 @pytest.mark.parametrize(
     "data", [b"", b"\0\1x", wire.build(wire.Data(1, b"")), wire.build(wire.Error(1, ""))]
 )
-@pytest.mark.forges
+@pytest.mark.forges("requests that are none")
 async def test_what_is_no_request_is_not_answered(site, data):
     async with site.server():
         transport, talk = await site.client.create_datagram_endpoint(Talk, ("10.0.0.1", 0))
