@@ -6,7 +6,7 @@ import asyncio
 import errno
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from asyncstack.config import StackConfig
@@ -69,6 +69,7 @@ class Interfaces:
     _probes: Probes
     _subscribers: list[Callable[[Event], None]]
     _closing: list[asyncio.Task[None]]
+    _indices: Iterator[int]
     _configurations: dict[Interface, Configuration]
     _rechecks: dict[Interface, asyncio.Task[None]]  # of addresses, since a link is back
 
@@ -150,7 +151,7 @@ class Interfaces:
         return interface
 
     def _attach(self, device: Device, name: str | None) -> Interface:
-        index = 1 + max((interface.index for interface in self.interfaces), default=0)
+        index = next(self._indices)
         interface = Interface(
             name or device.name or f"if{index}",
             index,
@@ -273,8 +274,12 @@ class Interfaces:
         link.
 
         origin: who gave it. preferred_until: clock seconds, after which it is used for new connections only if there is
-        no other (RFC 4862 5.5.4); who gave it removes it when its time is up. Raises ValueError, OSError EEXIST.
+        no other (RFC 4862 5.5.4); who gave it removes it when its time is up. Raises ValueError, OSError EEXIST, and
+        ENETDOWN for an interface that is gone.
         """
+        if not interface.up:
+            text = f"{interface.name} is gone, and takes no {format_address(address)}"
+            raise os_error(errno.ENETDOWN, text)
         entry = self.addresses.add(
             address, prefix_length, interface, origin=origin, preferred_until=preferred_until
         )

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from functools import cached_property
+from itertools import count
 from socket import AF_INET, AF_INET6, AF_UNSPEC, SOCK_STREAM
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -88,6 +89,7 @@ class Stack(Interfaces, Calls):
         self._sockets: dict[StackSocket, None] = {}
         self._subscribers: list[Callable[[Event], None]] = []
         self._closing: list[asyncio.Task[None]] = []  # of devices that died
+        self._indices = count(1)  # none has that of one before it: a scope means one link
         self._configurations: dict[Interface, Configuration] = {}
         self._rechecks: dict[Interface, asyncio.Task[None]] = {}
         self._end: asyncio.Future[None] | None = None  # since close() was called

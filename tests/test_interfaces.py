@@ -68,6 +68,31 @@ async def test_the_route_to_a_network_lasts_as_long_as_an_address_there():
         assert len(b.routes.routes()) == len(before) - 1
 
 
+async def test_an_interface_that_is_gone_takes_no_address():
+    async with Stack() as a, Stack() as b:
+        gone, _ = neighbours(a, b)
+        await a.remove_interface(gone)
+        for attempt in (OTHER, ip_address("fd00::5").packed):
+            with pytest.raises(OSError, match="is gone") as raised:
+                a.add_address(gone, attempt, 24)
+            assert raised.value.errno == errno.ENETDOWN
+        began = a.clock()
+        with pytest.raises(OSError, match="went down"):
+            await a.check_address(gone, ip_address("fd00::5").packed)
+        assert a.clock() - began < 0.5
+        assert [entry.interface.name for entry in a.addresses.local.values()] == ["lo", "lo"]
+        assert a.addresses.groups.of(gone) == []
+
+
+async def test_no_interface_has_the_index_of_one_that_is_gone():
+    """A scope that an application has kept (fe80::1%2) must not lead to another link; Linux counts on too."""
+    async with Stack() as a, Stack() as b:
+        first, _ = neighbours(a, b)
+        await a.remove_interface(first)
+        near, _ = memory_pair(ethernet=True)
+        assert a.attach(near).index > first.index
+
+
 async def test_events_can_be_read():
     async with Stack() as a, Stack() as b:
         office, _ = neighbours(a, b)

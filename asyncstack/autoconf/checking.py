@@ -115,6 +115,8 @@ async def check(stack: Interfaces, interface: Interface, address: bytes, delay: 
 
     Raises OSError: EADDRINUSE with the MAC that has it, ENETDOWN.
     """
+    if not interface.up:
+        raise _went_down(interface, address)
     if not stack.config.dad_transmits:
         return
     verdict: asyncio.Future[OSError | None] = stack.loop.create_future()
@@ -131,9 +133,12 @@ async def check(stack: Interfaces, interface: Interface, address: bytes, delay: 
     if error is not None:
         raise error
     if not interface.up:
-        raise os_error(
-            errno.ENETDOWN, f"{interface.name} went down while {format_address(address)} was checked"
-        )
+        raise _went_down(interface, address)
+
+
+def _went_down(interface: Interface, address: bytes) -> OSError:
+    text = f"{interface.name} went down, and {format_address(address)} was not checked"
+    return os_error(errno.ENETDOWN, text)
 
 
 async def have_link_local(stack: Interfaces, interface: Interface, delay: float = 0.0) -> bytes:

@@ -262,6 +262,8 @@ class Slaac:
             self._usable.set_exception(os_error(errno.EADDRINUSE, text))
 
     def _assign(self, one: AutoAddress) -> None:
+        if not self._interface.up:
+            return  # the device has died, and `stop` is yet to be called
         if one.address not in self._stack.addresses.local:  # else somebody has typed it
             entry = self._stack.add_address(
                 self._interface,
