@@ -11,7 +11,6 @@ from tests.stack.census import census
 STEPS = 300
 
 
-@pytest.mark.forges
 @pytest.mark.virtual_time(limit=1e9)
 @pytest.mark.parametrize("seed", range(5))
 async def test_a_life_among_enemies(seed):
