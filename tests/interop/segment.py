@@ -85,7 +85,8 @@ async def radvd(space: NetworkNamespace, path: Path, body: str) -> AsyncIterator
     """radvd on eth0 of `space`; `body` is what it advertises. Killed at the end, so it says no farewell."""
     program = require_program("radvd")
     path.mkdir()
-    options = "AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; MinDelayBetweenRAs 3;"
+    # with its option for mobile hosts it may advertise each second (RFC 6275 7.5), else only every three
+    options = "AdvSendAdvert on; MinRtrAdvInterval 0.75; MaxRtrAdvInterval 1; AdvIntervalOpt on;"
     (path / "radvd.conf").write_text(f"interface eth0 {{ {options} {body} }};\n")
     with space.entered():
         process = await asyncio.create_subprocess_exec(
