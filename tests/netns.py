@@ -38,8 +38,18 @@ def _loopback_up() -> None:
         fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
 
 
+def check_addresses(checked: bool = True) -> None:
+    """Whether the kernel first looks for duplicates of the IPv6 addresses of interfaces made from now on, in the
+    namespace of the calling thread. Until it has, which takes a second or two, it can ask nobody from them."""
+    with suppress(FileNotFoundError):  # no IPv6
+        Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text(str(int(checked)))
+
+
 class NetworkNamespace:
-    """A network namespace with nothing but `lo`, which is up. It lasts until it is closed and nobody is inside."""
+    """A network namespace with nothing but `lo`, which is up. It lasts until it is closed and nobody is inside.
+
+    The kernel uses its IPv6 addresses at once, unless `check_addresses` says otherwise.
+    """
 
     def __init__(self) -> None:
         """Make one; the caller stays where it is. Raises OSError (EPERM) without CAP_SYS_ADMIN."""
@@ -48,6 +58,7 @@ class NetworkNamespace:
             _call("unshare", CLONE_NEWNET)
             try:
                 _loopback_up()
+                check_addresses(False)
                 self.fd = _current()
             finally:
                 _call("setns", before, CLONE_NEWNET)

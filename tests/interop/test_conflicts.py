@@ -14,7 +14,7 @@ from asyncstack.wire import arp
 from tests.interop.kernel import run
 from tests.interop.medium import OURS, PEER, TAP, host
 
-pytestmark = pytest.mark.tun
+pytestmark = [pytest.mark.tun, pytest.mark.usefixtures("quick_claims")]
 
 LEASED = "10.9.0.50"
 
@@ -43,7 +43,7 @@ class Eavesdropper:
 
 
 @pytest.fixture
-async def made(netns):
+async def made(netns, quick_claims):
     async with host(TAP, StackConfig(ipv4_conflict_probes=3)) as made:
         made.told = []
         made.stack.subscribe(made.told.append)
@@ -52,9 +52,10 @@ async def made(netns):
         made.ears.close()
 
 
-async def claim(address: str, count: int = 1) -> None:
-    """The kernel has `address` as well, and says so."""
-    await run("arping", "-A", "-c", str(count), "-I", "as0", "-s", address, address, status=0)
+async def claim(address: str, count: int, interface: str = "as0") -> None:
+    """The kernel has `address` as well, and says so; an `arping` alone would wait for a second each time."""
+    command = ("arping", "-A", "-c", "1", "-I", interface, "-s", address, address)
+    await asyncio.gather(*(run(*command) for _ in range(count)))
 
 
 async def settled(condition) -> None:
@@ -147,7 +148,7 @@ async def test_link_local_addresses_of_two_stacks_and_the_kernel_on_a_bridge(net
         told = []
         b.subscribe(told.append)
         await run("ip", "address", "add", f"{format_address(second)}/16", "dev", "br0")
-        await run("arping", "-A", "-c", "2", "-I", "br0", "-s", *[format_address(second)] * 2)
+        await claim(format_address(second), 2, "br0")
         await settled(lambda: any(isinstance(event, AddressAdded) for event in told))
         assert [type(event) for event in told] == [
             AddressConflict,

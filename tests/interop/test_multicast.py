@@ -97,7 +97,6 @@ class Wire:
 async def wired(tmp_path):
     require_program("tshark")
     path = tmp_path / "run.pcapng"
-    Path("/proc/sys/net/ipv6/conf/default/dad_transmits").write_text("0")  # the kernel's address, at once
     async with asyncstack.Capture(path) as capture, host(TAP) as made:
         capture.attach(made.interface)
         await until(_kernels_link_local)

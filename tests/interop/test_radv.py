@@ -8,6 +8,7 @@ import pytest
 import asyncstack
 from asyncstack.application.radv import RouterAdvertiser
 from tests.interop.kernel import run
+from tests.netns import check_addresses
 
 pytestmark = pytest.mark.tun
 
@@ -40,6 +41,7 @@ async def autoconfigured():
 
 @pytest.mark.parametrize("preference", ["high", "low"])
 async def test_linux_configures_itself(checked_capture, preference):
+    check_addresses()
     async with asyncstack.Stack() as stack:
         interface = await stack.add_interface(asyncstack.TapDevice("as0", address=MAC), OURS)
         checked_capture.attach(interface)

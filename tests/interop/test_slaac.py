@@ -200,7 +200,8 @@ async def test_an_address_that_the_kernel_has(segment):
 
 async def test_the_kernel_finds_that_we_have_an_address(segment):
     kernel = segment.namespace("fe80::1/64")
-    async with asyncstack.Stack() as stack:
+    kernel.run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/eth0/accept_dad")
+    async with asyncstack.Stack(UNCHECKED) as stack:
         await add(stack, segment, "2001:db8:1::5/64")
         kernel.run("ip", "address", "add", "2001:db8:1::5/64", "dev", "eth0")
 

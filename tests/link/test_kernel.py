@@ -18,7 +18,7 @@ from asyncstack.link.kernel import (
     parse_peer,
 )
 from tests.link.devices import addresses_of, delete_link, is_up, kernel, make_persistent, set_link
-from tests.netns import NetworkNamespace
+from tests.netns import NetworkNamespace, check_addresses
 
 
 def side(*peers: str, mtu: int = 1500) -> KernelSide:
@@ -64,6 +64,7 @@ async def test_what_is_there_is_left_alone():
 
 @pytest.mark.tun
 async def test_ipv6_address_is_usable_at_once():
+    check_addresses()
     make_persistent("as0", IFF_TAP)
     await side("fd00::1/64").configure()
     addresses = await kernel(lambda ip, index: list(ip.get_addr(index=index("as0"))))
