@@ -22,10 +22,10 @@ def service(name: str, address: str) -> AsyncServiceInfo:
     return AsyncServiceInfo(TYPE, f"{name}.{TYPE}", 80, addresses=packed, server=f"{name}.local.")
 
 
-async def addresses_of(name: str, made: AsyncZeroconf) -> list[str]:
+async def addresses_of(name: str, made: AsyncZeroconf, seconds: float = 5) -> list[str]:
     """What is told about a service; nothing if it is not there."""
     info = AsyncServiceInfo(TYPE, f"{name}.{TYPE}")
-    return info.parsed_addresses() if await info.async_request(made.zeroconf, 5000) else []
+    return info.parsed_addresses() if await info.async_request(made.zeroconf, seconds * 1000) else []
 
 
 async def main(address: str) -> None:

@@ -6,7 +6,6 @@ import socket
 
 import pytest
 
-from asyncstack import StackConfig
 from asyncstack.wire import icmp, ipv4
 from tests.interop.kernel import run
 from tests.interop.medium import OURS, PEER, PLAIN_TUN, TAP, TUN, host
@@ -56,7 +55,7 @@ def raw(options: bytes, protocol: int = 1) -> bytes:
     ],
 )
 async def test_what_the_kernel_hears_about_its_options(netns, options, answer):
-    async with host(TAP, StackConfig()):
+    async with host(TAP):
         with (
             socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sender,
             socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as listener,

@@ -75,7 +75,7 @@ def test_between_two_stacks(netns, adapters, ours, theirs):
         with b.current():
             other = on(theirs)
             assert await addresses_of("stack", other) == [ours]
-            assert await addresses_of("nobody", other) == []
+            assert await addresses_of("nobody", other, seconds=1) == []
         await one.async_close()
         await other.async_close()
 
