@@ -21,7 +21,8 @@ def join(one: NetworkNamespace, other: NetworkNamespace, net: str, name: str, mt
     """A veth pair between two namespaces, at .1 and .2 of network `net`."""
     there = f"/proc/{os.getpid()}/fd/{other.fd}"
     size = ("mtu", str(mtu))
-    one.run("ip", "link", "add", name, *size, "type", "veth", "peer", name, *size, "netns", there)
+    number = ("index", f"1{net}")  # see `segment.join`
+    one.run("ip", "link", "add", name, *number, *size, "type", "veth", "peer", name, *size, "netns", there)
     for space, number in ((one, 1), (other, 2)):
         space.run("ip", "address", "add", f"10.{net}.0.{number}/24", "dev", name)
         space.run("ip", "address", "add", f"fd0{net}::{number}/64", "dev", name, "nodad")

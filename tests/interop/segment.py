@@ -72,9 +72,13 @@ class _Plugged(asyncstack.TapDevice):
 
 
 def join(one: NetworkNamespace, other: NetworkNamespace, name: str) -> None:
-    """A cable of their own between two namespaces, `name` at both ends, and of IPv6 link-local addresses alone."""
+    """A cable of their own between two namespaces, `name` at both ends, and of IPv6 link-local addresses alone.
+
+    The ends have other numbers: where they are the same, Linux takes them for one device that has a carrier, and may
+    notice only a second later that it is up.
+    """
     there = f"/proc/{os.getpid()}/fd/{other.fd}"
-    one.run("ip", "link", "add", name, "type", "veth", "peer", name, "netns", there)
+    one.run("ip", "link", "add", name, "index", "100", "type", "veth", "peer", name, "netns", there)
     for space, address in ((one, "fe80::1/64"), (other, "fe80::2/64")):
         space.run("ip", "link", "set", name, "up")
         space.run("ip", "address", "add", address, "dev", name, "nodad")
