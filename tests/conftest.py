@@ -19,7 +19,9 @@ _unavailable = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is to run in the background
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # as a shell starts what is to run in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)  # else all that we start would ignore it too
     folder = os.environ.get("SENT_PACKETS")  # no option: the processes of `-n` would not know it
     if folder is None:

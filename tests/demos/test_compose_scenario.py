@@ -44,7 +44,9 @@ def containers() -> Iterator[tuple[NetworkNamespace, NetworkNamespace]]:
     with ExitStack() as closing:
         web, client = (closing.enter_context(NetworkNamespace()) for _ in range(2))
         with web.entered(), IPRoute() as route:
-            route.link("add", ifname="eth0", kind="veth", index=100, peer={"ifname": "eth0", "net_ns_fd": client.fd})
+            route.link(
+                "add", ifname="eth0", kind="veth", index=100, peer={"ifname": "eth0", "net_ns_fd": client.fd}
+            )
         for namespace, address in ((web, WEB), (client, CLIENT)):
             with namespace.entered():
                 use("eth0", address)

@@ -6,8 +6,8 @@ import pytest
 
 from asyncstack import Stack, TapDevice, TunDevice
 from asyncstack.network.addresses import Origin, format_address
+from tests.interop.dnsmasq import DHCP4, count, dnsmasq
 from tests.interop.kernel import run, until
-from tests.interop.test_dhcp import count, dnsmasq
 
 pytestmark = pytest.mark.tun
 
@@ -27,7 +27,7 @@ async def kernel_side():
 
 async def test_every_word_and_an_address(tmp_path):
     await kernel_side()
-    async with dnsmasq(tmp_path, *SIX) as said:
+    async with dnsmasq(tmp_path, *DHCP4, *SIX) as said:
         async with Stack(name="ours") as stack:
             words = ["dhcp4", "slaac", "dhcp6", "10.7.0.2/24"]
             interface = await stack.add_interface(TapDevice("as0"), words, timeout=20)

@@ -12,6 +12,7 @@ import pytest
 import asyncstack
 from asyncstack.application.dhcp import BindingRemoved, Dhcp4Client, DhcpServer, Pool
 from asyncstack.application.dhcp import machine as client_machine
+from tests.interop.dnsmasq import DHCP4, count, dnsmasq
 from tests.interop.kernel import run, until
 from tests.interop.loops import on_uvloop
 from tests.programs import require_program
@@ -59,31 +60,6 @@ async def program(command, *arguments, **environment):
         print(*said, sep="\n")  # shown if the test fails
 
 
-def count(said, pattern):
-    return sum(bool(re.search(pattern, line)) for line in said)
-
-
-@contextlib.asynccontextmanager
-async def dnsmasq(folder, *options):
-    """dnsmasq gives 10.9.0.50 to 10.9.0.60, from the lowest; its log."""
-    process = program(
-        "dnsmasq",
-        *("--keep-in-foreground", "--port=0", "--conf-file=/dev/null", "--user=root", "--log-facility=-"),
-        *("--interface=as0", "--bind-interfaces", "--no-ping", "--dhcp-sequential-ip"),
-        *("--dhcp-range=10.9.0.50,10.9.0.60,255.255.255.0,2m", f"--dhcp-leasefile={folder}/leases"),
-        *(
-            f"--pid-file={folder}/pid",
-            "--dhcp-option=option:dns-server,10.9.0.53",
-            "--dhcp-option=option:mtu,1400",
-        ),
-        *("--dhcp-option=option:domain-search,a.example.org,example.org", *options),
-    )
-    async with process as (running, said):
-        await until(lambda: count(said, "started") or running.returncode is not None)
-        assert running.returncode is None, said
-        yield said
-
-
 @contextlib.asynccontextmanager
 async def client(capture, **options):
     """Our client, not started, on a TAP whose kernel side is 10.9.0.1."""
@@ -103,7 +79,7 @@ def own(stack, interface):
 async def test_a_lease_from_dnsmasq_its_renewal_and_its_end(checked_capture, tmp_path):
     async with client(checked_capture) as (stack, interface, ours):
         async with dnsmasq(
-            tmp_path, "--dhcp-option=option:T1,2", "--dhcp-option=option:router,10.9.0.1"
+            tmp_path, *DHCP4, "--dhcp-option=option:T1,3", "--dhcp-option=option:router,10.9.0.1"
         ) as said:
             await ours.start()
             entry, until_then = stack.addresses.local[ours.lease.address], ours.lease.expires
@@ -113,10 +89,11 @@ async def test_a_lease_from_dnsmasq_its_renewal_and_its_end(checked_capture, tmp
             assert interface.mtu == 1400
             assert stack.routes.reaches(b"\x08\x08\x08\x08")
             assert (await stack.ping("10.9.0.1")).source == "10.9.0.1"
-            assert count(said, r"DHCPACK.*10\.9\.0\.50.*ours") == 1
+            await until(lambda: count(said, r"DHCPACK.*10\.9\.0\.50.*ours") == 1)
             await until(lambda: ours.lease.expires > until_then)
             assert stack.addresses.local[ours.lease.address] is entry
-            assert count(said, "DHCPDISCOVER") == 1 and count(said, "DHCPACK") == 2
+            await until(lambda: count(said, "DHCPACK") == 2)
+            assert count(said, "DHCPDISCOVER") == 1
             await ours.stop()
             await until(lambda: count(said, "DHCPRELEASE"))
             assert own(stack, interface) == []
@@ -125,9 +102,9 @@ async def test_a_lease_from_dnsmasq_its_renewal_and_its_end(checked_capture, tmp
 
 async def test_dnsmasq_refuses_an_address_of_another_network(checked_capture, tmp_path):
     known = client(checked_capture, request="10.77.0.5")
-    async with known as (stack, interface, ours), dnsmasq(tmp_path, "--dhcp-authoritative") as said:
+    async with known as (stack, interface, ours), dnsmasq(tmp_path, *DHCP4, "--dhcp-authoritative") as said:
         await ours.start()
-        assert count(said, r"DHCPNAK.*10\.77\.0\.5") == 1
+        await until(lambda: count(said, r"DHCPNAK.*10\.77\.0\.5") == 1)
         assert own(stack, interface) == ["10.9.0.50/24"]
 
 
@@ -135,9 +112,9 @@ async def test_an_address_that_is_taken_is_declined_to_dnsmasq(checked_capture, 
     monkeypatch.setattr(client_machine, "SETBACK", 0.5)
     async with client(checked_capture) as (stack, interface, ours):
         await run("ip", "addr", "add", "10.9.0.50/32", "dev", "lo")  # the kernel answers for it
-        async with dnsmasq(tmp_path) as said:
+        async with dnsmasq(tmp_path, *DHCP4) as said:
             await ours.start()
-            assert count(said, r"DHCPDECLINE.*10\.9\.0\.50") == 1
+            await until(lambda: count(said, r"DHCPDECLINE.*10\.9\.0\.50") == 1)
             assert own(stack, interface) == ["10.9.0.51/24"]
 
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from asyncstack.application.dns import DnsServer, Zone
+from tests.interop.dig import Dig, run_dig
 from tests.interop.medium import OURS, OURS6, PEER, TAP, host
-from tests.interop.nameservers import Dig, run_dig
 
 pytestmark = pytest.mark.tun
 

@@ -6,8 +6,8 @@ import pytest
 
 from asyncstack import DnsConfig, StackConfig
 from asyncstack.application.dns import CNAME, SRV, TXT, A, NoData, NxDomain
+from tests.interop.dnsmasq import NAMESERVER, dnsmasq
 from tests.interop.medium import OURS, OURS6, PEER, PEER6, TUN, host
-from tests.interop.nameservers import dnsmasq
 
 pytestmark = pytest.mark.tun
 
@@ -27,7 +27,7 @@ ZONE = [
 @pytest.mark.parametrize(("medium", "ours", "server"), [(TUN, OURS, PEER), (TUN, OURS6, PEER6)])
 async def test_dnsmasq(medium, ours, server, tmp_path):
     config = StackConfig(dns=DnsConfig(nameservers=[server], search=["example.org"]))
-    async with host(medium, config) as made, dnsmasq(tmp_path, *ZONE) as said:
+    async with host(medium, config) as made, dnsmasq(tmp_path, *NAMESERVER, *ZONE) as said:
         stack, query = made.stack, made.stack.resolver.query
         found = await stack.getaddrinfo("alias", 80, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
         assert [(name, address[0]) for *_, name, address in found] == [

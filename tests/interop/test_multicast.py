@@ -5,7 +5,6 @@ import asyncio
 import socket
 import struct
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 

@@ -124,7 +124,9 @@ async def test_lifetimes_run_out(segment, tmp_path):
         await add(stack, segment)
         [entry] = own(stack)
         stack.subscribe(
-            lambda event: isinstance(event, asyncstack.AddressRemoved) and removed.append((stack.clock(), event))
+            lambda event: (
+                isinstance(event, asyncstack.AddressRemoved) and removed.append((stack.clock(), event))
+            )
         )
         before = entry.preferred_until
         await until(lambda: entry.preferred_until > before + 1)  # renewed

@@ -1,11 +1,11 @@
 """Our TFTP server and the clients that people have; our client and dnsmasq's server."""
 
-import asyncio
 import random
 
 import pytest
 
 from asyncstack.application import tftp
+from tests.interop.dnsmasq import dnsmasq
 from tests.interop.kernel import run
 from tests.interop.medium import OURS, OURS6, PEER, PEER6, TAP, host
 from tests.programs import require_program
@@ -99,21 +99,9 @@ async def test_our_client_and_dnsmasq(medium, ours, peer, checked_capture, tmp_p
         (tmp_path / f"{size}").write_bytes(content(size))
     async with host(medium) as made:
         checked_capture.attach(made.interface)
-        process = await asyncio.create_subprocess_exec(
-            require_program("dnsmasq"),
-            *("--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root"),
-            *("--port=0", "--interface=as0", "--bind-interfaces", f"--pid-file={tmp_path}/pid"),
-            *("--enable-tftp", f"--tftp-root={tmp_path}", "--log-facility=-"),
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(20):
-                while b"TFTP root" not in await process.stderr.readline():
-                    pass
+        options = ("--port=0", "--interface=as0", "--enable-tftp", f"--tftp-root={tmp_path}")
+        async with dnsmasq(tmp_path, *options):
             for size in SIZES:
                 assert await tftp.get(made.stack, peer, f"{size}") == content(size)
             with pytest.raises(FileNotFoundError, match="not found"):
                 await tftp.get(made.stack, peer, "missing")
-        finally:
-            process.terminate()
-            await process.wait()

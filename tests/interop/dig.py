@@ -1,41 +1,9 @@
-"""dnsmasq and dig, as programs."""
+"""dig, as a program."""
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
 
-from tests.interop.medium import PEER, PEER6
 from tests.programs import require_program
-
-
-@asynccontextmanager
-async def dnsmasq(folder, *options):
-    """dnsmasq on port 53 of the kernel's addresses, with no file of the system's. What it says comes as a list."""
-    process = await asyncio.create_subprocess_exec(
-        require_program("dnsmasq"),
-        *("--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--user=root"),
-        *(f"--listen-address={PEER}", f"--listen-address={PEER6}", "--bind-interfaces", "--no-poll"),
-        *(f"--pid-file={folder}/pid", "--log-facility=-", "--log-queries", *options),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    said = []
-
-    async def listen():
-        while line := await process.stderr.readline():
-            said.append(line.decode())
-
-    listening = asyncio.create_task(listen())
-    try:
-        async with asyncio.timeout(20):
-            while not any("started" in line for line in said):
-                assert process.returncode is None, said
-                await asyncio.sleep(0.01)
-        yield said
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        await listening
 
 
 class Dig:
