@@ -5,7 +5,7 @@
         a, b = network.host("a", "10.0.0.1/24"), network.host("b", "10.0.0.2/24")
         network.link(a, b, delay=0.05, loss=0.02)
 
-The mark needs pytest-asyncio, which runs the test (in its strict mode with `@pytest.mark.asyncio` beside it).
+The mark needs pytest-asyncio, which runs the test, in its strict mode too.
 `network` works in real time too. Its seed is made from the name of the test, so that every run repeats the last
 one; `--asyncstack-seed` sets another, or `random`. A failing test reports its seed, and with
 `--asyncstack-capture` leaves a pcapng file of all links.
@@ -16,6 +16,7 @@ Files named *.pkt are packetdrill scripts: each is a test, skipped with the reas
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import zlib
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
@@ -120,6 +121,25 @@ class ScriptFailed(Exception):
 # the loop
 
 
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> Generator[None, Any, Any]:
+    """Have pytest-asyncio, whose turn is next, take a marked test for one of its own, as in its auto mode."""
+    made = yield
+    for item in made if isinstance(made, list) else [made]:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("virtual_time") is not None:
+            _mark_asyncio(item)
+    return made
+
+
+def _mark_asyncio(item: pytest.Function) -> None:
+    property_of = getattr(item.obj, "hypothesis", None)  # with @given the test is inside
+    function = item.obj if property_of is None else property_of.inner_test
+    if inspect.iscoroutinefunction(function) and item.get_closest_marker("asyncio") is None:
+        item.add_marker("asyncio")
+
+
 class _VirtualLoop:
     """What tells pytest-asyncio which loop to make. It is there only while a marked test is looked at, because with any
     such hook pytest-asyncio treats all tests of a run in another way."""
@@ -140,6 +160,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, Any, Any
     mark = metafunc.definition.get_closest_marker("virtual_time")
     if mark is None:
         return (yield)
+    _mark_asyncio(metafunc.definition)
     manager = metafunc.config.pluginmanager
     if not hasattr(metafunc.config.hook, _HOOK):
         raise pytest.UsageError(
