@@ -2,7 +2,8 @@
 judge.
 
 `tests/tapping` takes them, here and in the processes that tests start. A test that has a stack send what is wrong on
-purpose is marked `forges`, with the reason.
+purpose is marked `forges`, with the reason: nothing of it is judged. Where others do, or a link damages packets, it is
+`hostile`: of a capture what goes out is judged.
 """
 
 import os
@@ -15,6 +16,7 @@ from tests.tapping import packet_taps
 from tests.tapping.packet_taps import CAPTURES, FOLDER, TEST, Taps
 
 WHOLE: Final = "whole"  # a file that says so
+ALL, OUTBOUND = "captures", "outbound"  # folders of captures, by what is judged
 
 SAMPLING: Final = pytest.StashKey["Sampling"]()
 
@@ -27,7 +29,7 @@ class Sampling:
         self.folder = folder.resolve()
         self.judged: list[str] = []  # what, in words
         self._worker = worker
-        for made in (self.folder, self.folder / CAPTURES):
+        for made in (self.folder, self.folder / ALL, self.folder / OUTBOUND):
             made.mkdir(parents=True, exist_ok=True)
             made.chmod(0o1777)  # a process may have given up its user
         os.environ[FOLDER] = str(self.folder)
@@ -52,10 +54,9 @@ class Sampling:
         """The files with what each process has sent."""
         return sorted(path for path in self.folder.glob("*.pcapng") if path.stat().st_size)
 
-    @property
-    def captures(self) -> list[Path]:
-        """The copies of the captures that tests have made."""
-        return sorted((self.folder / CAPTURES).glob("*.pcapng"))
+    def captures(self, judged: str) -> list[Path]:
+        """The copies of the captures that tests have made. judged: ALL or OUTBOUND."""
+        return sorted((self.folder / judged).glob("*.pcapng"))
 
     def joined(self) -> Path:
         """All files of the sample as one."""
@@ -74,6 +75,7 @@ class Sampling:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         if item.get_closest_marker("forges") is None:
             os.environ[TEST] = item.nodeid
+            os.environ[CAPTURES] = OUTBOUND if item.get_closest_marker("hostile") else ALL
         try:
             return (yield)
         finally:
@@ -83,9 +85,9 @@ class Sampling:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """The judgement is last, and not for one of several workers."""
         for item in items:
-            for mark in item.iter_markers("forges"):
+            for mark in (*item.iter_markers("forges"), *item.iter_markers("hostile")):
                 if not mark.args:
-                    raise pytest.UsageError(f'{item.nodeid}: forges("why it sends what is wrong")')
+                    raise pytest.UsageError(f'{item.nodeid}: {mark.name}("what is wrong on purpose")')
         if self._worker:
             items[:] = [item for item in items if item.get_closest_marker("after_all") is None]
         items.sort(key=lambda item: item.get_closest_marker("after_all") is not None)

@@ -198,6 +198,7 @@ async def test_the_same_seed_makes_the_same_storm(kind):
     assert await fingerprint(kind) == first
 
 
+@pytest.mark.hostile("a storm of what has no sense")
 @pytest.mark.parametrize("kind", ("memory", "tap"))
 async def test_a_storm_is_captured(kind, tmp_path):
     """A tap sees every frame first, whatever it holds; the file is sound and has them all."""

@@ -13,6 +13,9 @@ BAD = " || ".join(f"{layer}.checksum.status == 0" for layer in ("ip", "tcp", "ud
 QUOTING = "icmp.type in {3, 11, 12} || icmpv6.type in {1 .. 4}"
 WRONG = f"_ws.malformed || ((_ws.expert.severity == error || {BAD}) && !({QUOTING}))"
 WRONG_ERROR = "ip.checksum.status == 0 || icmp.checksum.status == 0 || icmpv6.checksum.status == 0"
+ANYWHERE = f"{WRONG} || {WRONG_ERROR}"
+# What we quote may be as wrong as what we have received.
+OUTGOING = f"frame.packet_flags_direction == 2 && ({WRONG_ERROR} || (({WRONG}) && !({QUOTING})))"
 
 
 async def tshark(path: Path, *arguments: str) -> str:
@@ -32,19 +35,19 @@ async def tshark(path: Path, *arguments: str) -> str:
     return output.decode()
 
 
-async def faults(path: Path) -> list[str]:
-    """A line about each packet that is malformed or has a bad checksum."""
-    return (await tshark(path, "-Y", f"{WRONG} || {WRONG_ERROR}")).splitlines()
+async def faults(path: Path, wrong: str = ANYWHERE) -> list[str]:
+    """A line about each packet that is malformed or has a bad checksum: ANYWHERE or in what is OUTGOING."""
+    return (await tshark(path, "-Y", wrong)).splitlines()
 
 
-async def faults_by_file(paths: Iterable[Path]) -> dict[Path, list[str]]:
+async def faults_by_file(paths: Iterable[Path], wrong: str = ANYWHERE) -> dict[Path, list[str]]:
     """As `faults`, for many files: those of each that has some, or why it can not be read to its end."""
     turns = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def judge(path: Path) -> list[str]:
         async with turns:
             try:
-                return await faults(path)
+                return await faults(path, wrong)
             except AssertionError as exc:
                 return [str(exc).strip()]
 
@@ -98,7 +101,7 @@ async def faults_by_interface(path: Path) -> dict[str, list[str]]:
     names = ("frame.interface_name", "frame.protocols", "frame.number", "_ws.col.Info")
     fields = [word for name in names for word in ("-e", name)]
     found: dict[str, list[str]] = {}
-    text = await tshark(path, *APART, "-Y", f"{WRONG} || {WRONG_ERROR}", "-T", "fields", *fields)
+    text = await tshark(path, *APART, "-Y", ANYWHERE, "-T", "fields", *fields)
     for line in text.splitlines():
         name, protocols, rest = line.split("\t", 2)
         if KNOWN.issuperset(protocols.removesuffix(":_ws.malformed").split(":")):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from asyncstack.testing import Network, run
-from tests.interop.tshark import faults, tshark
+from tests.interop.tshark import OUTGOING, faults, tshark
 from tests.office import exchange, office, switch_on
 
 
@@ -75,7 +75,7 @@ def test_a_segment_of_hosts_that_configure_themselves(tmp_path):
         assert asyncio.run(tshark(path, "-Y", kind)), kind
 
 
-@pytest.mark.forges("the link damages packets")
+@pytest.mark.hostile("the link damages packets")
 def test_tshark_finds_damage(tmp_path):
     """The judge is awake: on a link that damages packets it finds them."""
     path = tmp_path / "run.pcapng"
@@ -93,3 +93,4 @@ def test_tshark_finds_damage(tmp_path):
     corrupted = run(damaged(), seed=1)
     assert corrupted > 30
     assert len(asyncio.run(faults(path))) >= corrupted
+    assert asyncio.run(faults(path, OUTGOING)) == [], "the host itself sends nothing wrong"

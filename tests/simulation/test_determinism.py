@@ -54,7 +54,7 @@ def run(path, seed, hash_seed):
     return path.read_bytes(), done.stdout
 
 
-@pytest.mark.forges("the links damage packets")
+@pytest.mark.hostile("the links damage packets")
 def test_two_processes_capture_the_same_packets(tmp_path):
     first, ended = run(tmp_path / "first.pcapng", 7, "1")
     second, ended_again = run(tmp_path / "second.pcapng", 7, "2")

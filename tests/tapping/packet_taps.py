@@ -1,6 +1,7 @@
 """What the stacks of a process send while a test runs, as a sample, and every capture that it closes, in a folder.
 
-For the process of pytest and, by `sitecustomize`, for all that the tests start; the variable SENT_BY names the test.
+For the process of pytest and, by `sitecustomize`, for all that the tests start; the variable SENT_BY names the test,
+and SENT_CAPTURES the folder in that folder for captures.
 What is sampled is what an interface is about to pass to its device; so frames that tests forge, or that a link damages,
 are not among it. A super-segment is there cut, as software does it. In the file every test is an interface, with its
 name. A frame is written at once: many a process is killed.
@@ -28,8 +29,7 @@ LONGEST: Final = 2048  # bytes of one; longer ones are not taken
 CUT: Final = 4  # super-segments of a test
 LARGEST: Final = 16 << 20  # bytes of a capture
 
-FOLDER, TEST = "SENT_PACKETS", "SENT_BY"  # variables
-CAPTURES: Final = "captures"  # a folder in it
+FOLDER, TEST, CAPTURES = "SENT_PACKETS", "SENT_BY", "SENT_CAPTURES"  # variables
 
 
 class Taps:
@@ -71,7 +71,7 @@ class Taps:
         if test := os.environ.get(TEST):
             assert path.stat().st_size <= LARGEST, f"{path}: a capture this large takes too long to judge"
             name = f"{test.replace('/', '+')[:200]} {os.getpid()}-{next(self._serials)}.pcapng"
-            shutil.copyfile(path, os.path.join(self._folder, CAPTURES, name))
+            shutil.copyfile(path, os.path.join(self._folder, os.environ[CAPTURES], name))
 
     def write(self, test: str, ethernet: bool, data: bytes) -> None:
         """Add a packet that `test` has sent."""

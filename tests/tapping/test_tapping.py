@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from asyncstack.wire import tcp, udp
-from tests.interop.tshark import faults_by_file, faults_by_interface, packets_in
+from tests.interop.tshark import OUTGOING, faults_by_file, faults_by_interface, packets_in
 from tests.link.devices import ip_frame
 from tests.running import Running
 from tests.sampling import SAMPLING, Sampling, made_by
@@ -48,13 +48,13 @@ MALFORMED = packet(17, udp.build(5000, 53, 2, 0) + b"??")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where what is taken goes, instead of among what this run is judged by."""
-    (tmp_path / "taken" / CAPTURES).mkdir(parents=True)
+    (tmp_path / "taken/kept").mkdir(parents=True)
     return tmp_path / "taken"
 
 
 def send(folder: Path, *packets: str, test: str = NAME) -> None:
     """Two processes, one forked from the other, that send them, capture them, and are killed at last."""
-    environment = {FOLDER: str(folder), TEST: test}
+    environment = {FOLDER: str(folder), TEST: test, CAPTURES: "kept"}
     with Running(
         sys.executable, "-c", PROGRAM, str(folder.parent), *packets, environment=environment
     ) as sender:
@@ -63,7 +63,7 @@ def send(folder: Path, *packets: str, test: str = NAME) -> None:
 
 async def test_what_two_processes_send_and_capture_is_judged(folder):
     send(folder, GOOD, GOOD)
-    processes, captures = sorted(folder.glob("*.pcapng")), sorted((folder / CAPTURES).iterdir())
+    processes, captures = sorted(folder.glob("*.pcapng")), sorted((folder / "kept").iterdir())
     assert len(processes) == len(captures) == 2
     assert await packets_in(processes) == await packets_in(captures) == 4
     assert await faults_by_file(captures) == {}
@@ -78,26 +78,28 @@ async def test_a_fault_is_told_with_its_test_file_and_packet(folder, bad):
         found = await faults_by_interface(path)
         assert [lines[0].split("\t")[0] for lines in found.values()] == ["2"]
         assert list(found) == [NAME]
-    found = await faults_by_file((folder / CAPTURES).iterdir())
+    found = await faults_by_file((folder / "kept").iterdir())
+    assert await faults_by_file((folder / "kept").iterdir(), OUTGOING) == found
     assert [made_by(path) for path in found] == [NAME] * 2
     assert [line.split()[0] for lines in found.values() for line in lines] == ["2"] * 2
 
 
 async def test_a_capture_cut_short_is_told(folder):
     send(folder, GOOD, GOOD)
-    cut, _ = sorted((folder / CAPTURES).iterdir())
+    cut, _ = sorted((folder / "kept").iterdir())
     cut.write_bytes(cut.read_bytes()[:-10])
-    [(path, [line])] = (await faults_by_file((folder / CAPTURES).iterdir())).items()
+    [(path, [line])] = (await faults_by_file((folder / "kept").iterdir())).items()
     assert path == cut and "cut short" in line
 
 
 def test_nothing_is_taken_where_a_test_forges(folder):
     send(folder, WRONG_CHECKSUM, test="")
-    assert [path.name for path in folder.rglob("*")] == [CAPTURES]
+    assert [path.name for path in folder.rglob("*")] == ["kept"]
 
 
-def test_who_forges_says_why(request):
+@pytest.mark.parametrize("marker", ["forges", "hostile"])
+def test_who_is_not_judged_says_why(request, marker):
     sampling: Sampling = request.config.stash[SAMPLING]
-    request.node.add_marker(pytest.mark.forges)
-    with pytest.raises(pytest.UsageError, match=r"test_who_forges_says_why: forges\(\"why"):
+    request.node.add_marker(marker)
+    with pytest.raises(pytest.UsageError, match=rf"test_who_is_not_judged.*: {marker}\(\"what"):
         sampling.pytest_collection_modifyitems([request.node])
