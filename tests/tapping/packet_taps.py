@@ -27,7 +27,7 @@ STEP: Final = 64  # of those that follow one in so many is
 MOST: Final = 200  # until there are so many
 LONGEST: Final = 2048  # bytes of one; longer ones are not taken
 CUT: Final = 4  # super-segments of a test
-LARGEST: Final = 16 << 20  # bytes of a capture
+LARGEST: Final = 128 << 20  # bytes of a capture
 
 FOLDER, TEST, CAPTURES = "SENT_PACKETS", "SENT_BY", "SENT_CAPTURES"  # variables
 
