@@ -215,7 +215,7 @@ class Slaac:
             for one in self._addresses.addresses_to_check(now):
                 self._check(one)
         for change, one in self._addresses.events():
-            self._apply(change, one, now)
+            self._apply(change, one)
         self._sync_routes()
         if self._heard is not None:
             self._stack.learn_nameservers(self, self._dns.servers(), self._dns.domains(), self._interface)
@@ -249,11 +249,11 @@ class Slaac:
         check = AddressCheck.begin(stack, interface, one.address, done, delay)
         self._checks[check] = done
 
-    def _apply(self, change: Change, one: AutoAddress, now: float) -> None:
+    def _apply(self, change: Change, one: AutoAddress) -> None:
         if change is Change.ASSIGN:
             self._assign(one)
         elif change is Change.RENEW:
-            self._renew(one, now)
+            self._renew(one)
         elif change is Change.REMOVE:
             text = f"the valid lifetime of {format_address(one.address)} is over"
             self._remove(one, os_error(errno.EADDRNOTAVAIL, text))
@@ -284,12 +284,10 @@ class Slaac:
             return entry
         return None
 
-    def _renew(self, one: AutoAddress, now: float) -> None:
+    def _renew(self, one: AutoAddress) -> None:
         entry = self._entry(one)
         if entry is not None:
-            was_deprecated, entry.preferred_until = entry.preferred_until <= now, one.preferred_until
-            if was_deprecated != (one.preferred_until <= now):
-                self._stack.addresses.on_change()  # another one may be the better source now
+            self._stack.addresses.prefer(entry, one.preferred_until)
 
     def _remove(self, one: AutoAddress, error: OSError | None) -> None:
         if self._entry(one) is not None:

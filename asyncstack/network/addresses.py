@@ -236,6 +236,13 @@ class AddressTable:
         self._derive()
         return entry
 
+    def prefer(self, entry: InterfaceAddress, until: float) -> None:
+        """`entry` is deprecated from `until` on, clock seconds (RFC 4862 5.5.4)."""
+        now = self.clock()
+        was_deprecated, entry.preferred_until = entry.preferred_until <= now, until
+        if was_deprecated != (until <= now):
+            self.on_change()  # another one may be the better source now
+
     def remove(self, address: bytes) -> InterfaceAddress:
         """Give `address` up, and say what it was. Raises OSError EADDRNOTAVAIL if it is not ours."""
         entry = self.local.pop(address, None)

@@ -153,11 +153,20 @@ class Dhcp6Client:
                 self._speak_from(self._link_local())
         elif isinstance(event, AddressRemoved):
             address = event.address.address
-            if self._entries.get(address) is event.address:  # not by us: somebody else has it (RFC 4862 5.4)
+            if self._entries.get(address) is event.address:  # not by us
                 del self._entries[address]
-                self._refuse(address, str(event.error or "it was removed"))
+                self._address_gone(address, event.error)
             elif address == self._local:
                 self._speak_from(self._link_local())
+
+    def _address_gone(self, address: bytes, error: OSError | None) -> None:
+        """Another host has it (RFC 4862 5.4), or somebody here wants it no more."""
+        if error is not None and error.errno == errno.EADDRINUSE:
+            self._refuse(address, str(error))
+        else:
+            self.machine.release(self._stack.clock())
+            self._stack.forget_nameservers(self)
+            self._serve()
 
     def _link_local(self) -> bytes:
         for entry in self._stack.addresses.of(self._interface, 16):
@@ -219,7 +228,7 @@ class Dhcp6Client:
             for one in event.addresses:
                 entry = self._entries.get(one.address)
                 if entry is not None:
-                    entry.preferred_until = one.preferred_until
+                    self._stack.addresses.prefer(entry, one.preferred_until)
                 elif one.address not in self._checking:
                     self._checking.add(one.address)
                     self._spawn(self._take(one.address))

@@ -15,7 +15,7 @@ import random
 from typing import Final
 
 from asyncstack.application.dhcp6.lease import Bound, Event, Lease, Lost, Told, association, usable
-from asyncstack.application.dhcp6.retransmission import Exchange
+from asyncstack.application.dhcp6.retransmission import Exchange, Pace
 from asyncstack.application.dhcp6.states import SAYS, TRANSITIONS, Input, State
 from asyncstack.counters import Counters
 from asyncstack.errors import WireError
@@ -57,6 +57,7 @@ class Dhcp6Machine:
         self._stateful = stateful
         self._rapid_commit = rapid_commit
         self._exchange: Exchange | None = None
+        self._pace = Pace()
         self._offers: list[Message] = []
         self._chosen = Message(dhcp6.ADVERTISE, 0)
         self._given_up: list[bytes] = []  # the addresses to decline or to release
@@ -80,7 +81,8 @@ class Dhcp6Machine:
     def decline(self, address: bytes, now: float) -> None:
         """Somebody else has `address` (RFC 8415 18.2.8)."""
         if self.lease.addresses.pop(address, None) is not None:
-            self._given_up = [address]
+            before = self._given_up if self.state is State.DECLINING else []
+            self._given_up = [*before, address]
             self._apply(Input.TAKEN, now)
 
     def link_up(self, now: float) -> None:
@@ -163,6 +165,9 @@ class Dhcp6Machine:
     # what is said
 
     def _say(self, exchange: Exchange, now: float) -> None:
+        if now < self._pace.free_at:
+            exchange.due = self._pace.free_at
+            return
         message = Message(exchange.kind, exchange.transaction, self._duid, elapsed=exchange.elapsed(now))
         if exchange.kind in (dhcp6.RENEW, dhcp6.RELEASE, dhcp6.DECLINE):
             message.server_id = self.lease.server_id
@@ -176,6 +181,7 @@ class Dhcp6Machine:
             message.requested = [*_WANTED, dhcp6.SOL_MAX_RT]  # RFC 8415 18.2.1: has to be asked for
         message.rapid_commit = exchange.kind == dhcp6.SOLICIT and self._rapid_commit
         self._messages.append(dhcp6.build(message))
+        self._pace.transmitted(now)
         exchange.transmitted(now)
 
     def _asked(self, kind: int) -> list[bytes]:

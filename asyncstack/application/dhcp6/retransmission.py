@@ -1,9 +1,10 @@
-"""How often a client repeats itself (RFC 8415 7.6 and 15). Does no I/O and reads no clock."""
+"""How often a client speaks, and repeats itself (RFC 8415 7.6, 14.1 and 15). Does no I/O and reads no clock."""
 
 from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,6 +12,8 @@ from asyncstack.wire import dhcp6
 
 JITTER: Final = 0.1
 ELAPSED_LIMIT: Final = 0xFFFF  # hundredths of a second
+BURST: Final = 20  # messages
+PERIOD: Final = 20.0  # seconds for as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,22 @@ TIMINGS: Final = {
     dhcp6.DECLINE: Timing(irt=1.0, mrc=4),
     dhcp6.INFORMATION_REQUEST: Timing(irt=1.0, mrt=3600.0, delay=1.0),
 }
+
+
+class Pace:
+    """Bounds what a loop makes us say, as with a server that offers what it then refuses (RFC 8415 14.1)."""
+
+    def __init__(self) -> None:
+        self._sent: deque[float] = deque(maxlen=BURST)
+
+    def transmitted(self, now: float) -> None:
+        """A message leaves now."""
+        self._sent.append(now)
+
+    @property
+    def free_at(self) -> float:
+        """From when on another one may leave."""
+        return self._sent[0] + PERIOD if len(self._sent) == BURST else -math.inf
 
 
 class Exchange:

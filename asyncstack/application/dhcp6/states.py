@@ -75,7 +75,7 @@ TRANSITIONS: Final = {
     (State.INFORMED, Input.REFRESH): State.INFORMING,
     (State.INFORMED, Input.LINK_UP): State.INFORMING,
     **{(state, Input.LINK_UP): State.CONFIRMING for state in _HOLDING},
-    **{(state, Input.TAKEN): State.DECLINING for state in _HOLDING},
+    **{(state, Input.TAKEN): State.DECLINING for state in (*_HOLDING, State.DECLINING)},
     **{(state, Input.EXPIRED): State.SOLICITING for state in _HOLDING},
     **{(state, Input.RELEASE): State.RELEASING for state in _HOLDING},
     **{(state, Input.RELEASE): State.IDLE for state in _WITHOUT},

@@ -139,6 +139,22 @@ async def test_without_a_server_the_address_is_deprecated_and_lost_in_time(site)
     await client.stop()
 
 
+async def test_an_address_that_is_preferred_again_is_the_better_source_again(site):
+    """Also for who has asked for a path meanwhile."""
+    client = site.client()
+    await client.start()
+    site.server.mute.update(range(1, 12))
+    await asyncio.sleep(110)
+    spare, routes = parse_address("fd00:6:0:1::77"), site.host.routes
+    site.host.add_address(site.interface, spare, 64)
+    routes.add(bytes(16), 0, site.interface, parse_address("fe80::9"))
+    assert routes.lookup(POOL[7]).source == spare
+    site.server.mute.clear()
+    await asyncio.sleep(50)
+    assert routes.lookup(POOL[7]).source == POOL[0]
+    await client.stop()
+
+
 async def test_an_address_that_somebody_has_is_declined(site, monkeypatch):
     async def check(interface, address):
         await asyncio.sleep(1)
@@ -187,6 +203,19 @@ async def test_an_address_that_is_taken_from_us_is_declined(site):
     await asyncio.sleep(10)
     assert (site.ours(), site.server.types()[0]) == ([POOL[1]], dhcp6.DECLINE)
     await client.stop()
+
+
+async def test_an_address_that_somebody_removes_is_given_back(site):
+    """Declined, the server would take it for another host's."""
+    client = site.client()
+    await client.start()
+    site.server.types()
+    site.host.remove_address(POOL[0])
+    await asyncio.sleep(300)
+    assert (site.ours(), site.server.types()) == ([], [dhcp6.RELEASE])
+    assert client.machine.lease.addresses == {} and site.host.counters["dhcp6.declined"] == 0
+    await client.stop()
+    assert site.server.types() == []
 
 
 @pytest.mark.parametrize(

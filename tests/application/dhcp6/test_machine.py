@@ -161,6 +161,27 @@ def test_other_failures_do_not_make_it_ask_more_often(talk, code):
     assert talk.until_said().type == dhcp6.REQUEST
 
 
+@pytest.mark.parametrize("refusal", ["not on link", "taken"])
+def test_no_loop_with_a_server_becomes_a_storm(talk, refusal):
+    """20 messages in 20 s at most, RFC 8415 14.1, however often what it gives is of no use."""
+    talk.start()
+    times = []
+    while talk.now < START + 300:
+        for message in talk.said() or [talk.until_said()]:
+            times.append(talk.now)
+            if message.type == dhcp6.SOLICIT:
+                talk.hears(dhcp6.ADVERTISE, lease(), preference=255)
+            elif message.type == dhcp6.DECLINE:
+                talk.hears(dhcp6.REPLY)
+            elif refusal == "taken":
+                talk.hears(dhcp6.REPLY, lease())
+                talk.machine.decline(A, talk.now)
+            else:
+                talk.hears(dhcp6.REPLY, lease(status=Status(dhcp6.NOT_ON_LINK)))
+    assert all(later - earlier > 19.99 for earlier, later in zip(times, times[20:], strict=False))
+    assert len(times) >= 300  # and goes on trying
+
+
 def test_what_a_reply_tells(talk):
     talk.start().until_said()
     talk.hears(dhcp6.ADVERTISE, lease(), preference=255)
@@ -315,6 +336,16 @@ def test_a_decline_is_said_four_times_and_the_other_address_stays(talk):
     talk.machine.decline(A, talk.now)
     sent = [*(message.type for message in talk.said()), *(message.type for _, message in talk.wait(30))]
     assert (sent, talk.state, list(talk.machine.lease.addresses)) == ([dhcp6.DECLINE] * 4, "BOUND", [B])
+
+
+def test_two_addresses_that_others_have_are_declined_both(talk):
+    talk.bound(lease(A, B))
+    talk.machine.decline(A, talk.now)
+    talk.machine.decline(B, talk.now)
+    [_, both] = talk.said()
+    assert [one.address for one in both.ia_nas[0].addresses] == [A, B]
+    talk.hears(dhcp6.REPLY)
+    assert talk.state == "SOLICITING"
 
 
 def test_release_gives_all_back(talk):
