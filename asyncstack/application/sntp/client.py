@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MOST_DISTANCE: Final = 16.0  # seconds from the true time by its own account; RFC 5905 7.3: MAXDISP
 
+# other codes say why a server has no time to tell, as INIT: not yet
+KISSES: Final = ("DENY", "RSTR", "RATE")
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -116,12 +119,12 @@ class _Asking(asyncio.DatagramProtocol):
 
 def _reading(server: str, packet: ntp.Packet, sent: float, received: float) -> Reading:
     """RFC 5905 8 and 14: what the four times say. Raises as `query`."""
-    if packet.stratum == 0:
+    if packet.stratum == 0 and _text(packet.reference_id) in KISSES:
         raise Kiss(server, _text(packet.reference_id))
     distance = packet.root_delay / 2 + packet.root_dispersion
     if (
         packet.leap == ntp.UNSYNCHRONIZED
-        or packet.stratum > ntp.MOST_STRATUM
+        or not 1 <= packet.stratum <= ntp.MOST_STRATUM
         or not packet.transmitted
         or not 0.0 <= distance < MOST_DISTANCE
     ):

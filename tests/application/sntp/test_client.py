@@ -114,6 +114,14 @@ async def test_a_server_that_does_not_know_itself(pair, fields):
         await ask(pair, Server(**fields))
 
 
+@pytest.mark.parametrize("code", [b"INIT", b"STEP", bytes(4)])
+async def test_a_server_that_has_not_got_the_time_yet_is_no_enemy(pair, code):
+    """ntpd and chronyd say so with the stratum of a kiss (RFC 5905 7.4)."""
+    with pytest.raises(OSError, match="does not know the time") as raised:
+        await ask(pair, Server(stratum=0, leap=3, reference_id=code, transmitted=0))
+    assert not isinstance(raised.value, sntp.Kiss)
+
+
 def forged(**fields):
     def build(packet):
         for name, value in fields.items():
