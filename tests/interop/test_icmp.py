@@ -134,6 +134,7 @@ async def test_kernel_datagram_to_our_closed_port(peered, ours, peer_address):
 
 @pytest.mark.parametrize("medium", [TAP])
 async def test_datagram_to_an_absent_neighbour(peered):
+    peered.interface.link.neighbors4.retrans = 0.2
     transport, talker = await peered.stack.create_datagram_endpoint(Talker, remote_addr=("10.9.0.77", 9))
     transport.sendto(b"anybody?")
     with pytest.raises(OSError) as caught:

@@ -9,10 +9,13 @@ from ipaddress import ip_address
 import pytest
 
 import asyncstack
+from asyncstack.link import neighbors
 from asyncstack.link.reachability import State
 from asyncstack.wire.ethernet import ETHERTYPE_IPV6
+from tests.interop.loops import on_uvloop
 from tests.interop.segment import Segment
 from tests.interop.test_icmp import Talker
+from tests.interop.test_neighbors import QUICK
 from tests.interop.test_slaac import add
 
 pytestmark = pytest.mark.tun
@@ -23,17 +26,11 @@ DISCOVERY = (135, 136)
 
 @pytest.fixture
 async def made(netns):
-    """(kernel's namespace, our stack, our interface). The kernel's own question counts as use of the entry: to become
-    STALE that has to be longer ago than the delay."""
+    """(kernel's namespace, our stack, our interface)."""
     with ExitStack() as exits:
         segment = Segment(exits)
         kernel = segment.namespace("fe80::1/64", f"{PEER}/64")
-        for name, value in (
-            ("base_reachable_time_ms", 2500),
-            ("retrans_time_ms", 300),
-            ("delay_first_probe_time", 1),
-        ):
-            kernel.run("sh", "-c", f"echo {value} > /proc/sys/net/ipv6/neigh/eth0/{name}")
+        kernel.run("ip", "ntable", "change", "name", "ndisc_cache", "dev", "eth0", *QUICK)
         async with asyncstack.Stack(asyncstack.StackConfig(dad_transmits=0)) as stack:
             interface = await add(stack, segment, f"{OURS}/64")
             # datagrams are not answered: an answer would be a sign of life
@@ -70,6 +67,7 @@ async def pass_through(states, look, seconds=20):
             await asyncio.sleep(0.01)
 
 
+@on_uvloop
 async def test_the_kernels_states_of_us(made):
     kernel, _, interface = made
 
@@ -91,7 +89,9 @@ async def test_the_kernels_states_of_us(made):
     await pass_through(["DELAY", "PROBE", "FAILED"], look)
 
 
-async def test_our_states_of_the_kernel(made):
+@on_uvloop
+async def test_our_states_of_the_kernel(made, monkeypatch):
+    monkeypatch.setattr(neighbors, "DELAY_FIRST_PROBE_TIME", 0.5)
     kernel, stack, interface = made
     table = interface.link.neighbors6
     table.reachable_time, table.retrans = 0.4, 0.3

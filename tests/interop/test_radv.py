@@ -6,7 +6,7 @@ import json
 import pytest
 
 import asyncstack
-from asyncstack.application.radv import RouterAdvertiser
+from asyncstack.application.radv import RouterAdvertiser, times
 from tests.interop.kernel import run
 from tests.netns import check_addresses
 
@@ -67,7 +67,10 @@ async def no_default_route():
     return not await default_routes()
 
 
-async def test_rdisc6_reads_all_that_is_said(checked_capture):
+async def test_rdisc6_reads_all_that_is_said(checked_capture, monkeypatch):
+    monkeypatch.setattr(
+        times, "MIN_DELAY_BETWEEN", 0.3
+    )  # or its answer comes three seconds after the kernel's
     async with asyncstack.Stack() as stack:
         interface = await stack.add_interface(asyncstack.TapDevice("as0", address=MAC), OURS)
         checked_capture.attach(interface)

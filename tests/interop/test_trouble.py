@@ -250,6 +250,7 @@ async def test_absent_neighbours(peered):
             await peered.stack.open_connection(address, 80)
         assert caught.value.errno == errno.EHOSTUNREACH
 
+    peered.interface.link.neighbors4.retrans = peered.interface.link.neighbors6.retrans = 0.2
     await asyncio.gather(fails("10.9.0.77"), fails("fd09::77"))
     await until(lambda: not peered.stack.tcp.connections)
 
