@@ -17,7 +17,7 @@ from asyncstack.application.dns.cache import FAILURES
 from asyncstack.application.dns.errors import DnsError, NoData, NxDomain
 from asyncstack.application.dns.messages import Question
 from asyncstack.application.dns.queries import REFUSED, SERVFAIL, Asked
-from asyncstack.application.dns.rdata import Entry, items, name_of, parse_item, rrsets_of
+from asyncstack.application.dns.rdata import Entry, check_sendable, items, name_of, parse_item, rrsets_of
 from asyncstack.application.dns.records import Record
 from asyncstack.application.dns.resolver import Resolver
 from asyncstack.application.dns.zone import ANY, CNAME, TTL, Found
@@ -111,6 +111,7 @@ def _said(name: Name, kind: RdataType, entry: Entry) -> Found:
         owner = name_of(item.name) if isinstance(item, Record) else name
         rdata = parse_item(item)
         ttl = item.ttl if isinstance(item, Record) else TTL
+        check_sendable(rdata, ttl)
         key = owner, rdata.rdtype
         if key in sets:
             sets[key].add(rdata, ttl)

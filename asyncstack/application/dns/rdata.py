@@ -30,6 +30,8 @@ from asyncstack.application.dns.records import (
 )
 
 IN: Final = dns.rdataclass.IN
+LONGEST_TTL: Final = 0x7FFFFFFF  # seconds, RFC 2181 8
+LARGEST: Final = 0xFFFF  # bytes of one record's data
 
 Entry = str | Record | Iterable[str | Record]
 Rdata = dns.rdata.Rdata
@@ -72,6 +74,16 @@ def parse_item(item: str | Record) -> Rdata:
         raise ValueError(
             f'{item!r}: give an address, or a type and its data, as "MX 10 a.example.org" ({exc})'
         ) from None
+
+
+def check_sendable(rdata: Rdata, ttl: int) -> None:
+    """Raises ValueError for what no message can carry."""
+    if not isinstance(ttl, int) or not 0 <= ttl <= LONGEST_TTL:
+        raise ValueError(f"ttl={ttl}: 0 to {LONGEST_TTL} seconds (RFC 2181 8)")
+    size = len(rdata.to_wire() or b"")
+    if size > LARGEST:
+        kind = dns.rdatatype.to_text(rdata.rdtype)
+        raise ValueError(f"a record {kind} of {size} bytes, more than a message can carry")
 
 
 def rdata_of(record: Record) -> Rdata:

@@ -191,7 +191,7 @@ class DnsServer:
     async def _complete(self, asked: Asked, found: Found | None, reply: Reply) -> None:
         """Answer with what others know."""
         try:
-            whole = await self._elsewhere.find(asked, found)
+            answer = self._build(asked, await self._elsewhere.find(asked, found))
         except asyncio.CancelledError:
             reply(b"")
             raise
@@ -199,8 +199,8 @@ class DnsServer:
             self._stack.loop.call_exception_handler(
                 {"message": f"{self!r}: the answer for {asked.question} failed", "exception": exc}
             )
-            whole = Found(SERVFAIL, authoritative=False)
-        reply(self._build(asked, whole))
+            answer = self._build(asked, Found(SERVFAIL, authoritative=False))
+        reply(answer)
 
     def _build(self, asked: Asked, found: Found) -> bytes:
         return build_answer(

@@ -21,7 +21,7 @@ from dns.name import Name
 from dns.rdatatype import RdataType
 from dns.rrset import RRset
 
-from asyncstack.application.dns.rdata import IN, Entry, Rdata, items, name_of, parse_item
+from asyncstack.application.dns.rdata import IN, Entry, Rdata, check_sendable, items, name_of, parse_item
 
 TTL: Final = 60  # seconds, of what is in a table
 SOA_TIMES: Final = "3600 600 86400 60"  # refresh, retry, expire, and for how long absence is remembered
@@ -48,6 +48,14 @@ def cut_to(name: Name, labels: int) -> Name:
     """`name`, without what it has in front of its last `labels`. Each step from label to label takes microseconds, and
     a stranger's name may have 127."""
     return name if len(name) <= labels else Name(name.labels[-labels:])
+
+
+def _hostmaster(origin: Name) -> Name:
+    """Who cares for a zone that does not say it, RFC 2142 7; a name that is long has no room for it."""
+    try:
+        return Name((b"hostmaster", *origin.labels))
+    except dns.name.NameTooLong:
+        return origin
 
 
 def _explain(error: Exception, where: str, text: str, origin: str | None) -> str:
@@ -80,7 +88,7 @@ class Zone:
     address, a type with its data as in a zone file ("MX 10 mail.example.org", names in full), a `Record`, or a list of
     these. `ttl`: seconds, for what does not say its own. Without an SOA it makes one.
 
-    Raises ValueError for what is no name, no record, not in the zone, or beside a CNAME.
+    Raises ValueError for what is no name, no record, not in the zone, beside a CNAME, or more than a message carries.
     """
 
     def __init__(self, origin: str, table: Mapping[str, Entry] | None = None, *, ttl: int = TTL) -> None:
@@ -136,6 +144,7 @@ class Zone:
             self._add(owner, default if isinstance(item, str) else item.ttl, parse_item(item))
 
     def _add(self, name: Name, ttl: int, rdata: Rdata) -> None:
+        check_sendable(rdata, ttl)
         if not name.is_subdomain(self.origin):
             raise ValueError(f"{name} is not in the zone {self.origin}")
         node = self._nodes.get(name, {})
@@ -198,7 +207,7 @@ class Zone:
         """The SOA, with a serial that grows with the zone's changes."""
         known = self._nodes.get(self.origin, {}).get(SOA)
         if known is None:
-            mname, rname = self.origin, Name((b"hostmaster", *self.origin.labels))
+            mname, rname = self.origin, _hostmaster(self.origin)
             known = dns.rrset.from_text(
                 self.origin, self._ttl, IN, SOA, f"{mname} {rname} {self._serial} {SOA_TIMES}"
             )

@@ -13,6 +13,7 @@ import pytest
 from asyncstack.application.dns import (
     AAAA,
     CNAME,
+    TXT,
     A,
     DnsServer,
     NoAnswer,
@@ -50,6 +51,14 @@ async def test_the_hosts_of_a_network(site):
         assert await site.client.getnameinfo(("fd00::53", 80)) == ("host", "http")
         for name in ("99.0.0.10.in-addr.arpa", "x.in-addr.arpa", "0.0.10.in-addr.arpa", "1.ip6.arpa"):
             assert (await site.ask(name, "PTR")).rcode() == dns.rcode.REFUSED
+
+
+async def test_a_host_whose_name_leaves_no_room_for_who_cares_for_it(site):
+    """The zone that it is by itself needs such a name in its SOA."""
+    name = ".".join(["x" * 61] * 4)
+    async with site.serve(hosts={name: "10.7.0.1"}):
+        assert summary(await site.ask(name))[2] == [f"{name}. 60 IN A 10.7.0.1"]
+        assert sections(await site.ask(name, "AAAA")) == [[f"{name}. SOA"], []]
 
 
 async def test_hosts_whose_names_dns_can_not_say(site):
@@ -228,18 +237,26 @@ async def test_a_coroutine_that_fails(site):
                 return "no record"
             case "chain":
                 return "CNAME chain"
+            case "forever":
+                return A("forever", 1 << 32, "10.0.0.1")
+            case "novel":
+                return TXT("novel", 60, (b"x" * 255,) * 257)
             case _:
                 await asyncio.sleep(1000)
                 return None
 
     loop = asyncio.get_running_loop()
     async with site.serve(answer=answer):
-        for name in ("raises", "nonsense", "slow"):
+        for name in ("raises", "nonsense", "forever", "novel", "slow"):
             start = loop.time()
             assert summary(await site.ask(name)) == ("SERVFAIL", "QR RD", [])
         assert loop.time() - start == pytest.approx(10.002)
         assert summary(await site.ask("chain"))[2] == ["chain. 60 IN CNAME chain."]
-    assert [type(context["exception"]) for context in said] == [RuntimeError, ValueError, TimeoutError]
+    assert [type(context["exception"]) for context in said] == [
+        RuntimeError,
+        *[ValueError] * 3,
+        TimeoutError,
+    ]
 
 
 async def test_so_many_queries_wait_and_no_more(site):

@@ -5,7 +5,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from asyncstack.application.dns import MX, Zone
+from asyncstack.application.dns import MX, TXT, A, Zone
 from asyncstack.application.dns.zones import Zones
 
 TABLE = {
@@ -149,6 +149,14 @@ def test_what_is_removed_is_gone_with_what_was_above_it(zone):
         ("a.example.test", "MX mail.example.test", "give an address, or a type"),
         ("a.example.test", "XX 1", "give an address, or a type"),
         ("a.example.test", "", "give an address, or a type"),
+        ("a.example.test", A("a.example.test", -1, "10.0.0.1"), "ttl=-1: 0 to 2147483647 seconds"),
+        ("a.example.test", A("a.example.test", 1 << 31, "10.0.0.1"), "ttl=2147483648"),
+        ("a.example.test", A("a.example.test", 1.5, "10.0.0.1"), "ttl=1.5"),
+        (
+            "a.example.test",
+            TXT("a.example.test", 60, (b"x" * 255,) * 257),
+            "65792 bytes, more than a message",
+        ),
     ],
 )
 def test_what_a_zone_refuses(zone, name, entry, complaint):
