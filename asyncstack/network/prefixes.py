@@ -36,7 +36,7 @@ class OnLinkPrefixes:
         """An advertisement holds `prefixes`. One that is not called on-link says nothing about that."""
         for one in prefixes:
             # everything on this link, ::/0, is what only an attacker says
-            if not one.on_link or not 0 < one.length <= 128 or is_link_local(one.prefix):
+            if not one.on_link or not one.length or is_link_local(one.prefix):
                 continue
             key = network_of(one), one.length
             if one.valid_lifetime == 0 or is_multicast(key[0]):

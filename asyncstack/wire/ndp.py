@@ -232,7 +232,7 @@ def _parse_router_advertisement(rest: int, body: memoryview) -> NdpMessage:
             record.source_mac = bytes(value)
         elif kind == _MTU and len(value) == 6:
             record.mtu = int.from_bytes(value[2:], "big")
-        elif kind == _PREFIX and len(value) == 30:
+        elif kind == _PREFIX and len(value) == 30 and value[0] <= 128:
             record.prefixes.append(_parse_prefix(value))
         elif kind == _ROUTE:
             _parse_route(value, record)

@@ -129,7 +129,7 @@ class Enemy:
         for _ in range(rng.randrange(4)):
             prefix = rng.choice([*PREFIXES, b"\xfe\x80" + bytes(6), b"\xff\5" + bytes(6)]) + bytes(8)
             record.prefixes.append(
-                ndp.Prefix(prefix, rng.choice((0, 64, 64, 64, 128)), *self._flags(2), rng.choice(LIFETIMES),
+                ndp.Prefix(prefix, rng.choice((0, 64, 64, 64, 128, 129, 255)), *self._flags(2), rng.choice(LIFETIMES),
                            rng.choice(LIFETIMES))
             )  # fmt: skip
             route = rng.choice([*PREFIXES, bytes(8), b"\xfe\x80" + bytes(6)]) + bytes(8)

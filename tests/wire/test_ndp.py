@@ -153,6 +153,7 @@ def test_a_truncated_body_is_refused(size):
     [
         "1801 40 00 00000007",  # a prefix of 64 bits that is not there
         f"1802 40 10 00000007 {'20' * 8}",  # RFC 4191 2.3: the reserved preference
+        f"0304 81 c0 ffffffff ffffffff 00000000 {'20' * 16}",  # a prefix of 129 bits
         "1901 0000 00000258",  # no server
         f"1904 0000 00000258 {'20' * 24}",  # one and a half
         "1f02 0000 00000000 09 61 02 6263 00 01 64",  # a label beyond the end
