@@ -96,7 +96,8 @@ class AddressRemoved:
 
 @dataclass(slots=True)
 class AddressConflict:
-    """Another host on the link of `interface`, at `mac`, uses `address`, which is ours. It was told so (RFC 5227 2.4).
+    """Another host on the link of `interface`, at `mac`, uses `address`, which is ours. Of an IPv4 address it was
+    told so (RFC 5227 2.4). As long as it goes on, this is said once in ten seconds.
 
     lost: it insists, and the address is given up, as it was only leased or chosen; one that was configured is kept.
     """

@@ -22,6 +22,7 @@ from asyncstack.events import (
     LinkDown,
     LinkUp,
 )
+from asyncstack.link.claims import DEFEND_INTERVAL
 from asyncstack.link.device import Device
 from asyncstack.link.interface import Interface
 from asyncstack.network.addresses import (
@@ -224,6 +225,7 @@ class Interfaces:
         self._end_recheck(interface)
         self.addresses.remove_interface(interface)  # which tells routers, before the link is gone
         interface.stop()
+        self.ndp.detach(interface)
         self.redirects.remove_interface(interface)
         self.routes.remove_interface(interface)
         self._end_connections(interface, error or _removed(interface))
@@ -340,12 +342,17 @@ class Interfaces:
             await check(interface, address, self.config.ipv4_conflict_probes)
 
     def _tell_conflict(self, interface: Interface, address: bytes, mac: bytes, lost: bool) -> None:
-        if address in self.addresses.local:
+        entry = self.addresses.local.get(address)
+        if entry is None:
+            return
+        now = self.clock()
+        if lost or now - entry.disputed >= DEFEND_INTERVAL:
+            entry.disputed = now
             self._tell(AddressConflict(interface, address, mac, lost))
-            if lost:
-                from asyncstack.autoconf.conflicts import in_use
+        if lost:
+            from asyncstack.autoconf.conflicts import in_use
 
-                self.remove_address(address, in_use(interface, address, mac))
+            self.remove_address(address, in_use(interface, address, mac))
 
     async def _check_ipv6(self, interface: Interface, address: bytes) -> None:
         """RFC 4862 5.4."""
@@ -407,10 +414,14 @@ class _Given:
         stack, interface = self._stack, self._interface
         own = [parse_interface(text)[0] for text in self._addresses]
         checks = [stack.check_address(interface, address) for address in own]
-        if any(map(is_link_local, own)) or all(len(address) == 4 for address in own):
-            await asyncio.gather(*checks)
-        else:
-            await asyncio.gather(*checks, stack.have_link_local(interface))
+        if not any(map(is_link_local, own)) and any(len(address) == 16 for address in own):
+            checks.append(stack.have_link_local(interface))
+        tasks = [stack.loop.create_task(one) for one in checks]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:  # what one has found ends the others
+                task.cancel()
         stack._give(interface, self._addresses, self._hops)
 
     async def stop(self) -> None:

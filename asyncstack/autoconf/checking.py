@@ -27,7 +27,7 @@ Done = Callable[[OSError | None], None]
 
 class AddressCheck:
     """One address being checked on one Ethernet interface. `begin` makes it; whoever waits for it is told the end: None
-    if the address is free, else EADDRINUSE with the MAC that has it."""
+    if the address is free, else EADDRINUSE with the MAC that has it, or ENETDOWN."""
 
     def __init__(self, stack: Interfaces, interface: Interface, address: bytes) -> None:
         assert isinstance(interface.link, EthernetLink)
@@ -86,6 +86,10 @@ class AddressCheck:
         self._detection.receive_advertisement(mac)
         self._serve(self._stack.clock())
 
+    def interface_down(self) -> None:
+        """Nobody will say any more."""
+        self._tell(_went_down(self._interface, self._address))
+
     def _timer_expired(self, now: float) -> None:
         self._detection.timer_expired(now)
         self._serve(now)
@@ -96,10 +100,13 @@ class AddressCheck:
             self._stack.ndp.ask_whether_free(self._interface, self._address, nonce)
         self._timer.arm(detection.deadline)
         if detection.state in (State.UNIQUE, State.DUPLICATE):
-            self._end()
-            waiting, self._waiting = self._waiting, {}
-            for done in waiting:
-                done(None if detection.state is State.UNIQUE else self._in_use())
+            self._tell(None if detection.state is State.UNIQUE else self._in_use())
+
+    def _tell(self, error: OSError | None) -> None:
+        self._end()
+        waiting, self._waiting = self._waiting, {}
+        for done in waiting:
+            done(error)
 
     def _in_use(self) -> OSError:
         where = f"{format_address(self._address)} on {self._interface.name}"
@@ -132,8 +139,6 @@ async def check(stack: Interfaces, interface: Interface, address: bytes, delay: 
         running.cancel(done)
     if error is not None:
         raise error
-    if not interface.up:
-        raise _went_down(interface, address)
 
 
 def _went_down(interface: Interface, address: bytes) -> OSError:

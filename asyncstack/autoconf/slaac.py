@@ -61,7 +61,7 @@ class Slaac:
             lambda prefix, counter: stack.own_address(interface, prefix, counter), rng, counters, lives
         )
         self._routes = AdvertisedRoutes(stack.routes, interface)
-        self._checks: dict[AddressCheck, Done] = {}
+        self._checks: dict[Done, AddressCheck] = {}
         self._usable: asyncio.Future[None] | None = None  # while `start` waits
         self._heard: RouterAdvertisement | None = None  # the last one
         self._elsewhere = False  # perhaps: the link was away
@@ -126,8 +126,9 @@ class Slaac:
             self._unsubscribe()
             self._unsubscribe = None
         stack.ndp.be_host(interface, None)
-        for check in list(self._checks):
-            check.cancel(self._checks.pop(check))
+        for done, check in self._checks.items():
+            check.cancel(done)
+        self._checks.clear()
         for one in self._addresses:
             self._remove(one, None)
         self._routes.sync([], {})
@@ -241,13 +242,14 @@ class Slaac:
             return
 
         def done(error: OSError | None) -> None:
-            self._checks.pop(check, None)
+            del self._checks[done]
+            if error is not None and error.errno == errno.ENETDOWN:
+                return
             self._addresses.verdict(one.address, error is None, stack.clock())
             self._serve(stack.clock())
 
         delay = interface.rng.uniform(0, MAX_DELAY)
-        check = AddressCheck.begin(stack, interface, one.address, done, delay)
-        self._checks[check] = done
+        self._checks[done] = AddressCheck.begin(stack, interface, one.address, done, delay)
 
     def _apply(self, change: Change, one: AutoAddress) -> None:
         if change is Change.ASSIGN:
@@ -262,8 +264,6 @@ class Slaac:
             self._usable.set_exception(os_error(errno.EADDRINUSE, text))
 
     def _assign(self, one: AutoAddress) -> None:
-        if not self._interface.up:
-            return  # the device has died, and `stop` is yet to be called
         if one.address not in self._stack.addresses.local:  # else somebody has typed it
             entry = self._stack.add_address(
                 self._interface,

@@ -141,7 +141,8 @@ class InterfaceAddress:
     """One address of one interface. `broadcast` is b"" where there is none (IPv6, /31, /32).
 
     preferred_until: clock seconds; after that it is deprecated (RFC 4862 5.5.4). route: the one to its network, if it
-    came with this address. router: who has advertised its prefix, b"" if nobody has.
+    came with this address. router: who has advertised its prefix, b"" if nobody has. disputed: when the application was
+    last told that another host has it, too.
     """
 
     address: bytes
@@ -152,6 +153,7 @@ class InterfaceAddress:
     preferred_until: float = math.inf
     route: Route | None = None
     router: bytes = b""
+    disputed: float = -math.inf
 
     def __str__(self) -> str:
         return f"{format_address(self.address)}/{self.prefix_length}"

@@ -66,6 +66,9 @@ class Check(Protocol):
     def receive_advertisement(self, mac: bytes) -> None:
         """Somebody has it."""
 
+    def interface_down(self) -> None:
+        """Nobody will hear any more."""
+
 
 class Ndp:
     """The neighbour discovery of one stack. `Icmpv6.ndp` hands it the messages; `attach` each Ethernet interface.
@@ -88,6 +91,15 @@ class Ndp:
             link.solicit_ipv6 = partial(self._solicit, link)
             link.announce_ipv6 = partial(self._announce, link)
             link.on_neighbor = partial(self._neighbor_settled, interface, link)
+
+    def detach(self, interface: Interface) -> None:
+        """`interface` is gone."""
+        link = interface.link
+        if isinstance(link, EthernetLink):
+            self._hosts.pop(link, None)
+            self._routers.pop(link, None)
+            for check in [check for (where, _), check in self._checks.items() if where is link]:
+                check.interface_down()
 
     def be_host(self, interface: Interface, side: HostSide | None) -> None:
         """Let `side` hear of the routers on `interface`, an Ethernet one; None: ignore them again."""

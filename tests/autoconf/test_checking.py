@@ -119,8 +119,21 @@ async def test_an_interface_that_goes_down_meanwhile():
         task = asyncio.ensure_future(a.check_address(interface, WANTED))
         await asyncio.sleep(0.5)
         await a.remove_interface(interface)
-        with pytest.raises(OSError, match="went down"):
+        with pytest.raises(OSError, match="went down") as raised:
             await task
+        assert (raised.value.errno, a.clock()) == (errno.ENETDOWN, 0.5)
+
+
+async def test_the_check_that_fails_ends_the_others():
+    async with Stack(seed=1) as a, Stack(seed=2) as b:
+        near, far = memory_pair(ethernet=True, rng=a._rng)
+        b.attach(far, ["2001:db8::6/64"])
+        before = asyncio.all_tasks()
+        with pytest.raises(OSError, match="2001:db8::6 on memory0"):
+            await a.add_interface(near, ["2001:db8::5/64", "2001:db8::6/64"])
+        assert a.clock() < 1.0
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
 
 
 async def test_an_interface_with_an_ipv6_address_has_a_link_local_one_without_a_word():

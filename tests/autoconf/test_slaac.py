@@ -6,7 +6,10 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from asyncstack import AddressAdded, AddressConflict, StackConfig
+from asyncstack.autoconf.slaac import Slaac
 from asyncstack.network.addresses import Origin
+from asyncstack.network.slaac import State
+from asyncstack.wire.ndp import ALL_NODES, NeighborAdvertisement, Prefix, multicast_mac
 from tests.autoconf.site import (
     OTHER,
     PREFIX,
@@ -92,6 +95,61 @@ async def test_another_host_with_our_address_is_an_event():
         assert (event.address, event.lost) == (packed(own), False)
         assert event.mac == bytes(router.interface.device.address)
         assert addresses(pc) == [own]
+
+
+async def test_a_flood_of_claims_is_told_of_once_in_ten_seconds():
+    """As for IPv4, where RFC 5227 2.4 has it so: whoever floods the link must not flood the application too."""
+    async with site("r") as (_, lan, pc, router):
+        interface = await configured(lan, pc, router)
+        events = []
+        pc.subscribe(events.append)
+        [own] = addresses(pc)
+        claim = NeighborAdvertisement(packed(own), b"\2\0\0\0\0\x66", override=True)
+        for _ in range(100):
+            router.stack.ndp._send(
+                router.interface.link, claim, router.address, ALL_NODES, multicast_mac(ALL_NODES)
+            )
+            await asyncio.sleep(0.01)
+        assert len(events) == 1
+        assert pc.counters["ndp.address_conflict"] == 100
+        await asyncio.sleep(10)
+        router.stack.ndp._send(
+            router.interface.link, claim, router.address, ALL_NODES, multicast_mac(ALL_NODES)
+        )
+        await asyncio.sleep(0.1)
+        assert [event.interface for event in events] == [interface, interface]
+
+
+async def test_an_address_that_was_made_twice_is_given_up_at_the_end():
+    """Its first life was over before its check was."""
+    async with site("r", config=StackConfig(dad_transmits=3)) as (_, lan, pc, router):
+        task = asyncio.ensure_future(pc.add_interface(lan.port("pc"), ["slaac"]))
+        await asyncio.sleep(5)
+        [source] = [
+            one for one in pc._configurations[pc.interfaces[1]]._sources.values() if isinstance(one, Slaac)
+        ]
+        router.say(prefix_of(PREFIX, 1, 1))
+        await asyncio.sleep(1.5)
+        assert (len(list(source._addresses)), len(source._checks)) == (0, 1)
+        router.say(prefix_of(PREFIX))
+        await asyncio.sleep(0.1)
+        assert [one.state for one in source._addresses] == [State.TENTATIVE]
+        await source.stop()
+        await asyncio.sleep(5)
+        assert addresses(pc) == []
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_prefix_that_is_longer_than_an_address_is_nothing():
+    async with site("r") as (_, lan, pc, router):
+        await configured(lan, pc, router)
+        before = addresses(pc)
+        for length in (129, 255):
+            router.say(Prefix(packed("2001:db8:5::"), length))
+            await asyncio.sleep(3)
+        assert pc.counters["interface.receive_error"] == 0
+        assert addresses(pc) == before
 
 
 async def test_the_end_of_an_interface_leaves_nothing():
