@@ -37,13 +37,14 @@ class DhcpServer:
 
     leases: a file that keeps them over a restart, or a crash. check: seconds for which an address is looked for on the
     network before it is offered, 0: not at all. authoritative: there is no other server on this network, so that hosts
-    it does not know are put right at once. per_second: messages taken on average. wall_clock: seconds since 1970, for
-    the file.
+    it does not know are put right at once. relays_only: all pools are for networks behind relay agents, none for the
+    link itself. per_second: messages taken on average. wall_clock: seconds since 1970, for the file.
 
     Raises OSError EOPNOTSUPP if there is no Ethernet, ValueError for pools that overlap; at `async with` EADDRNOTAVAIL
-    if the interface has no IPv4 address, EADDRINUSE if there is a server already, EBUSY if another one keeps its leases
-    in the file, ValueError for a file of something else, and what else opening it does. A file that is damaged in part
-    is kept beside as FILE.damaged, and the log ("asyncstack.dhcp") says so.
+    if the interface has no IPv4 address, ValueError if none is in a pool's network, EADDRINUSE if there is a server
+    already, EBUSY if another one keeps its leases in the file, ValueError for a file of something else, and what else
+    opening it does. A file that is damaged in part is kept beside as FILE.damaged, and the log ("asyncstack.dhcp") says
+    so.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class DhcpServer:
         leases: str | os.PathLike[str] | None = None,
         check: float = CHECK_SECONDS,
         authoritative: bool = False,
+        relays_only: bool = False,
         per_second: float = 500.0,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -67,6 +69,7 @@ class DhcpServer:
         self._leases = leases
         self._check_seconds = check
         self._authoritative = authoritative
+        self._relays_only = relays_only
         self._per_second = per_second
         self._wall_clock = wall_clock
         self._machine: ServerMachine | None = None
@@ -83,11 +86,8 @@ class DhcpServer:
     # what the owner wants
 
     async def __aenter__(self) -> DhcpServer:
-        own = self._stack.addresses.of(self.interface, 4)
-        if not own:
-            raise os_error(errno.EADDRNOTAVAIL, f"{self.interface.name} has no IPv4 address to serve from")
         machine = ServerMachine(
-            own[0].address,
+            self._own_address(),
             self.pools,
             self.interface.rng,
             self._stack.counters,
@@ -108,6 +108,20 @@ class DhcpServer:
         self._machine = machine  # who asked before has got no answer that the file would not have allowed
         self._serve()
         return self
+
+    def _own_address(self) -> bytes:
+        """The one to serve from: hosts on the link get addresses of the pool that it is in."""
+        own = self._stack.addresses.of(self.interface, 4)
+        if not own:
+            raise os_error(errno.EADDRNOTAVAIL, f"{self.interface.name} has no IPv4 address to serve from")
+        fitting = [entry for entry in own if any(entry.address in pool for pool in self.pools)]
+        if not fitting and not self._relays_only:
+            networks = ", ".join(pool.network for pool in self.pools)
+            raise ValueError(
+                f"no pool ({networks}) is for a network of {self.interface.name} ({', '.join(map(str, own))}): "
+                "give one for it, or the interface an address there; or relays_only=True"
+            )
+        return (fitting or own)[0].address
 
     async def _restore(self, machine: ServerMachine, path: str | os.PathLike[str]) -> None:
         from asyncstack.application.dhcp.lease_file import LeaseFile  # most servers have none

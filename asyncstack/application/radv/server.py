@@ -11,7 +11,7 @@ from typing import Final, Literal
 from asyncstack.application.host import Host
 from asyncstack.application.radv.times import AdvertisementTimes, Due
 from asyncstack.link.interface import Interface
-from asyncstack.network.addresses import ANY_IPV6, is_link_local, parse_address, parse_network
+from asyncstack.network.addresses import ANY_IPV6, format_address, is_link_local, parse_address, parse_network
 from asyncstack.timing import LoopTimer
 from asyncstack.wire.ndp import ALL_NODES, ALL_ROUTERS, Dnssl, Prefix, Rdnss, RouterAdvertisement, build
 
@@ -30,10 +30,11 @@ PREFERENCES: Final = {"low": -1, "medium": 0, "high": 1}
 class RouterAdvertiser:
     """A router's advertisements on one Ethernet interface, for `async with`; leaving it sends the hosts elsewhere.
 
-    prefixes: "fd00:1::/64" (hosts make addresses in it), or a `wire.ndp.Prefix` with its flags and lifetimes. dns:
-    addresses of nameservers; search: domains. lifetime: seconds for which hosts may use us as their default router,
-    which an advertisement renews; 0: not at all. mtu: of the link, 0: nothing is said. managed, other: ask DHCPv6 for
-    addresses, or for the rest. interval: (least, most) seconds between advertisements.
+    prefixes: "fd00:1::/64" (hosts make addresses in it), or a `wire.ndp.Prefix` with its flags and lifetimes, of any
+    length if it is not autonomous. dns: addresses of nameservers; search: domains. lifetime: seconds for which hosts
+    may use us as their default router, which an advertisement renews; 0: not at all. mtu: of the link, 0: nothing is
+    said. managed, other: ask DHCPv6 for addresses, or for the rest. interval: (least, most) seconds between
+    advertisements.
 
     It speaks from a link-local address, which is made where there is none. Raises ValueError for what can not be
     advertised, and at `async with` OSError EADDRINUSE if somebody else has that address.
@@ -156,11 +157,24 @@ def _prefix(given: str | Prefix) -> Prefix:
     if isinstance(given, Prefix):
         if given.preferred_lifetime > given.valid_lifetime:
             raise ValueError(f"{given}: it can not be preferred for longer than it is valid")
+        if given.autonomous:
+            _check_autonomous(given.prefix, given.length)
         return given
     prefix, length = parse_network(given)
     if len(prefix) != 16 or is_link_local(prefix) or prefix[0] == 0xFF:
         raise ValueError(f"{given!r} is no IPv6 prefix that hosts can have addresses in")
-    return Prefix(prefix, length, True, length == 64, VALID, PREFERRED)  # RFC 2464 4: identifiers of 64 bits
+    _check_autonomous(prefix, length)
+    return Prefix(prefix, length, True, True, VALID, PREFERRED)
+
+
+def _check_autonomous(prefix: bytes, length: int) -> None:
+    """RFC 2464 4: hosts add identifiers of 64 bits, and pass over (RFC 4862 5.5.3 d) what does not fit them."""
+    if length != 64:
+        wanted = format_address(prefix[:8] + bytes(8))
+        raise ValueError(
+            f"{format_address(prefix)}/{length}: hosts make addresses in a /64 only: give one, such as '{wanted}/64', "
+            f"or a wire.ndp.Prefix with autonomous=False, which says no more than that it is on the link"
+        )
 
 
 def _server(text: str) -> bytes:

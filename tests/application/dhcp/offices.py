@@ -68,11 +68,11 @@ class Office(Wire):
 
 
 @contextlib.asynccontextmanager
-async def office(pool=None, address="10.0.0.1/24", mtu=1500, **options):
-    """A server at `address`, and its wire."""
+async def office(pool=None, address="10.0.0.1/24", mtu=1500, others=(), **options):
+    """A server at `address`, behind `others`, and its wire."""
     pair = memory_pair(ethernet=True, addresses=(SERVER_MAC, OTHER_MAC), mtu=mtu)
     async with Stack(name="server", seed=1) as stack:
-        interface = stack.attach(pair[0], [address], name="eth0")
+        interface = stack.attach(pair[0], [*others, address], name="eth0")
         async with DhcpServer(stack, interface, pool or Pool(**POOL), **options) as server:
             server.stack = stack
             yield Office(pair[1], server)

@@ -340,6 +340,26 @@ async def test_where_it_can_not_serve_it_says_so():
         assert raised.value.errno == errno.EADDRNOTAVAIL
 
 
+async def test_a_pool_for_nobody_on_the_link_is_refused():
+    elsewhere = Pool(network="10.5.0.0/24")
+    said = r"no pool \(10\.5\.0\.0/24\) is for a network of eth0 \(10\.0\.0\.1/24\).*relays_only=True"
+    with pytest.raises(ValueError, match=said):
+        async with office(elsewhere):
+            pass
+    async with office(elsewhere, relays_only=True) as wire:
+        await wire.silence(Type.DISCOVER)
+        relay, wire.port = inet_aton("10.5.0.1"), 67
+        wire.server.stack.routes.add(inet_aton("10.5.0.0"), 24, wire.server.interface)
+        wire.owners[relay] = mac(99)
+        offer = await wire.ask(Type.DISCOVER, source=relay, destination=US, giaddr=relay)
+        assert offer.message.yiaddr.startswith(b"\x0a\5")
+
+
+async def test_of_several_addresses_the_one_of_the_pool_serves():
+    async with office(others=["10.9.0.1/24"]) as wire:
+        assert (await wire.lease())[54] == US
+
+
 async def test_an_answer_is_no_larger_than_the_link_takes():
     many = {224: bytes(200), 225: bytes(200), 226: bytes(200)}
     async with office(Pool(**POOL, options=many), mtu=600) as wire:

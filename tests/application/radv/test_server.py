@@ -177,6 +177,9 @@ async def test_a_router_that_loses_its_address_is_silent_until_it_has_another():
         ({"prefixes": ["10.0.0.0/24"]}, "no IPv6 prefix"),
         ({"prefixes": ["fd00::1/64"]}, "host bits"),
         ({"prefixes": [Prefix(PREFIX, 64, True, True, 1, 2)]}, "preferred for longer"),
+        ({"prefixes": ["fd00:1::/48"]}, r"fd00:1::/48: .* in a /64.*'fd00:1::/64'.*autonomous=False"),
+        ({"prefixes": ["fd00:1:2:3:8000::/65"]}, r"'fd00:1:2:3::/64'"),
+        ({"prefixes": [Prefix(PREFIX, 56)]}, "in a /64"),
         ({"dns": ["10.0.0.1"]}, "IPv6 addresses only"),
         ({"search": ["a b"]}, "no domain name"),
         ({"prefixes": "fd00:1::/64"}, "prefixes='fd00:1::/64': give a list"),
@@ -192,3 +195,12 @@ async def test_what_can_not_be_advertised(arguments, complaint):
         cable = Cable(stack)
         with pytest.raises(ValueError, match=complaint):
             RouterAdvertiser(stack, cable.interface, **arguments)
+
+
+async def test_a_prefix_of_another_length_may_be_called_on_link():
+    async with asyncstack.Stack(seed=1) as stack:
+        cable = Cable(stack)
+        async with RouterAdvertiser(stack, cable.interface, [Prefix(PREFIX, 56, autonomous=False)]):
+            await asyncio.sleep(100)
+        [(_, record), *_] = cable.advertisements()
+        assert [(one.length, one.on_link, one.autonomous) for one in record.prefixes] == [(56, True, False)]
