@@ -23,7 +23,7 @@ RECEIVING = {"ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2"}
 
 # RFC 1122 3.2.2.1, RFC 4443 and Linux: the errors that may end a connection that is not open yet
 HARD4 = {(3, code) for code in (2, 3, 6, 7, 8, 9, 10, 13, 14, 15)} | {(12, 0), (12, 1), (12, 2)}
-HARD6 = {(1, 1), (1, 4), (1, 5), (1, 6), (4, 0), (4, 1), (4, 2), (4, 3)}
+SOFT6 = {(1, code) for code in (0, 2, 3)}  # an unknown code, and any of type 4, is hard, as Linux has it
 
 
 @dataclass(slots=True)
@@ -153,7 +153,8 @@ def judge_error(conn, error: Error) -> Verdict:
     snd = conn.sender
     if (error.seq - snd.una) & MASK >= snd.nxt - snd.una:
         return Verdict(why="quotes nothing in flight (RFC 5927 4.1)")
-    hard = (error.type, error.code) in (HARD4 if error.version == 4 else HARD6)
+    kind = error.type, error.code
+    hard = kind in HARD4 if error.version == 4 else error.type in (1, 4) and kind not in SOFT6
     if hard and conn.state.name in ("SYN_SENT", "SYN_RECEIVED"):
         return Verdict("reset", "hard ICMP error before the connection is open", may_end=True)
     return Verdict("hint", "ICMP error")
