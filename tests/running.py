@@ -50,7 +50,7 @@ class Running:
         self.process.kill()
         self.process.communicate()
 
-    def line(self, timeout: float = 10.0) -> str:
+    def line(self, timeout: float = 30.0) -> str:
         """The next line of its output; "" at the end, also of `timeout` seconds."""
         watchdog = threading.Timer(timeout, self.process.kill)
         watchdog.start()
@@ -64,7 +64,7 @@ class Running:
         line = self.line()
         return next((word for word in line.split() if "://" in word), f"no URL in {line!r}")
 
-    def end(self, number: int = signal.SIGINT, timeout: float = 10.0) -> tuple[int, str, str]:
+    def end(self, number: int = signal.SIGINT, timeout: float = 30.0) -> tuple[int, str, str]:
         """Send a signal; (exit status, rest of the output, errors)."""
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=timeout)
@@ -74,7 +74,7 @@ class Running:
 def run(
     *command: str,
     cwd: Path = CHECKOUT,
-    timeout: float = 30.0,
+    timeout: float = 60.0,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end."""

@@ -128,13 +128,19 @@ async def test_connections_are_kept(client, base):
 
 
 async def test_the_pool_is_bounded(network_pair, base):
-    limits = ClientLimits(idle_per_origin=2, idle_total=3, idle_time=0.1)
+    limits = ClientLimits(idle_per_origin=2, idle_total=3)
     other = f"http://{network_pair.host}:{await network_pair.serve(application())}"
     async with HttpClient(network_pair.open_connection, limits=limits) as client:
         await asyncio.gather(*(client.get(base + "/stream/5") for _ in range(6)))
         assert client.pool.idle == 2
         await asyncio.gather(*(client.get(other + "/stream/5") for _ in range(6)))
         assert client.pool.idle == 3
+
+
+async def test_what_is_idle_for_long_is_closed(network_pair, base):
+    async with HttpClient(network_pair.open_connection, limits=ClientLimits(idle_time=0.3)) as client:
+        await client.get(base + "/stream/5")
+        assert client.pool.size == 1
         async with asyncio.timeout(5):
             while client.pool.size:
                 await asyncio.sleep(0.01)

@@ -94,7 +94,7 @@ async def test_the_lingering_is_limited(network_pair):
 
 
 async def test_an_idle_connection_is_closed_without_a_word(network_pair):
-    port = await network_pair.serve(application(idle_time=0.05))
+    port = await network_pair.serve(application(idle_time=0.25))
     assert await network_pair.talk(port) == b""
     answer = await network_pair.talk(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert bodies(answer) == [(200, b"root")]
@@ -236,6 +236,9 @@ async def test_pipelined_requests_wait_as_unread_bytes(network_pair):
     port = await network_pair.serve(app)
     reader, writer = await network_pair.connect(port)
     writer.write(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n" * 500)
+    async with asyncio.timeout(5):
+        while not started:
+            await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     assert started == 1
     go_on.set()

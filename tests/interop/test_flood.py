@@ -1,6 +1,7 @@
 """Floods: the loop lives, honest clients are served, and tables stay bounded."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -16,19 +17,25 @@ MB = 1000 * 1000
 
 
 class Ticks:
-    """A loop of `asyncio.sleep(0.01)`, as an application might have it."""
+    """A loop of `asyncio.sleep(0.01)`, as an application might have it.
+
+    Seconds between two of them: at most `worst` of them, on a machine that may be busy with other things; of this
+    process's own processor time `worst_busy`, and `busy` in all.
+    """
 
     def __init__(self) -> None:
         self.count = 0
-        self.worst = 0.0
+        self.worst = self.worst_busy = self.busy = 0.0
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            start = clock()
+            start, began = clock(), time.thread_time()
             await asyncio.sleep(0.01)
-            self.worst = max(self.worst, clock() - start)
+            busy = time.thread_time() - began
+            self.worst, self.worst_busy = max(self.worst, clock() - start), max(self.worst_busy, busy)
+            self.busy += busy
             self.count += 1
 
     async def stop(self) -> None:
@@ -62,8 +69,9 @@ async def test_udp_flood_on_one_interface(medium, bound):
             report = await flood.ended()
             await ticks.stop()
         assert report["sent"] > 20_000
-        assert ticks.count > 45  # of 150, on a machine that may be busy
-        assert ticks.worst < 0.5
+        assert ticks.busy / ticks.count < 1 / 30
+        assert ticks.worst_busy < 0.2
+        assert ticks.worst < 2
         assert other.up
 
 

@@ -680,8 +680,7 @@ async def test_a_socket_that_is_dropped(stack):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # who records the warning holds the socket
         del client
-    await asyncio.sleep(0.01)
-    assert len(loop.adoptions) == 1
+    await until(lambda: len(loop.adoptions) == 1)
     assert await loop.sock_recv(server, 10) == b""
     server.close()
     assert not loop.adoptions
