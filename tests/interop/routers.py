@@ -41,6 +41,8 @@ class Path:
         join(self.two, self.far, "7", "wide", 1500)
         for space in (self.one, self.two):
             space.run("sh", "-c", FORWARD)
+        for table in ("arp_cache", "ndisc_cache"):  # that nobody is there is known after three questions
+            self.two.run("ip", "ntable", "change", "name", table, "dev", "wide", "retrans", "200")
         for space, network, gateway in (
             (self.one, "7", "8.2"),
             (self.two, "9", "8.1"),
