@@ -1,6 +1,6 @@
 """Visit the demo site over the kernel's TCP: the page, and the first news on its WebSocket. Says what it found.
 
-python -m demos.site.visit http://10.9.0.2/ [--network 10.9.0.0/24 --via ROUTER]      (docker-compose.yml does)
+python -m demos.site.visit http://10.9.0.2/ [URL...] [--route 10.9.0.0/24=ROUTER]...      (docker-compose.yml does)
 """
 
 import argparse
@@ -33,7 +33,7 @@ async def goodput(url: str) -> float:
 
 
 def visit(url: str, seconds: float = 30.0) -> str:
-    """What was found. Tries for `seconds`, as the site may be starting. Raises OSError, ValueError."""
+    """What was found at `url`. Tries for `seconds`, as the site may be starting. Raises OSError, ValueError."""
     until, page = time.monotonic() + seconds, None
     while page is None:
         try:
@@ -50,10 +50,10 @@ def visit(url: str, seconds: float = 30.0) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("url")
-    parser.add_argument("--network")
-    parser.add_argument("--via")
+    parser.add_argument("urls", metavar="URL", nargs="+")
+    parser.add_argument("--route", metavar="NETWORK=ROUTER", action="append", default=[])
     arguments = parser.parse_args()
-    if arguments.network:
-        add_route(arguments.network, arguments.via)
-    print(visit(arguments.url))
+    for network, _, router in (route.partition("=") for route in arguments.route):
+        add_route(network, router)
+    for url in arguments.urls:
+        print(visit(url))

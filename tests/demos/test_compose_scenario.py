@@ -3,26 +3,32 @@
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 
 import pytest
 import yaml
 from pyroute2 import IPRoute
 
+from asyncstack.link.kernel import IFA_F_NODAD
 from tests.netns import NetworkNamespace
 from tests.running import CHECKOUT, Running, run
 
-SERVICES = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]
+COMPOSE = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
+SERVICES, NETWORK = COMPOSE["services"], COMPOSE["networks"]["default"]
 DOCKERFILE = (CHECKOUT / "Dockerfile").read_text()
-WEB, CLIENT = "172.30.0.2", "172.30.0.3"
+SUBNETS = [ip_network(text) for text in ("172.30.0.0/24", NETWORK["ipam"]["config"][0]["subnet"])]
+WEB, CLIENT = ([subnet[number] for subnet in SUBNETS] for number in (2, 3))  # as Docker gives them
 
 
 def command(service: str) -> list[str]:
-    """The service's command, with this interpreter and an address for the name that Docker would resolve."""
+    """The service's command, with this interpreter, and an address for the name that Docker would resolve."""
     words = shlex.split(SERVICES[service]["command"])
-    return [{"python": sys.executable, "web": WEB}.get(word, word) for word in words]
+    of_web = {address.version: f"={address}" for address in WEB}
+    resolved = [word.replace("=web", of_web[6 if ":" in word else 4]) for word in words]
+    return [sys.executable, *resolved[1:]]
 
 
 def apply_sysctls(service: str) -> None:
@@ -31,11 +37,13 @@ def apply_sysctls(service: str) -> None:
         Path("/proc/sys", *name.split(".")).write_text(value)
 
 
-def use(interface: str, address: str) -> None:
+def use(interface: str, addresses: Sequence[IPv4Address | IPv6Address]) -> None:
     with IPRoute() as route:
         (index,) = route.link_lookup(ifname=interface)
-        route.addr("add", index=index, address=address, prefixlen=24)
         route.link("set", index=index, state="up")
+        for address, subnet in zip(addresses, SUBNETS, strict=True):
+            flags = {"flags": IFA_F_NODAD} if address.version == 6 else {}
+            route.addr("add", index=index, address=str(address), prefixlen=subnet.prefixlen, **flags)
 
 
 @pytest.fixture
@@ -47,9 +55,9 @@ def containers() -> Iterator[tuple[NetworkNamespace, NetworkNamespace]]:
             route.link(
                 "add", ifname="eth0", kind="veth", index=100, peer={"ifname": "eth0", "net_ns_fd": client.fd}
             )
-        for namespace, address in ((web, WEB), (client, CLIENT)):
+        for namespace, addresses in ((web, WEB), (client, CLIENT)):
             with namespace.entered():
-                use("eth0", address)
+                use("eth0", addresses)
         with web.entered():
             apply_sysctls("web")
         yield web, client
@@ -61,29 +69,39 @@ def test_the_client_gets_the_page_through_the_network(containers):
     with ExitStack() as closing:
         with web.entered():
             site = closing.enter_context(Running(*command("web")))
-        assert site.url() == "http://10.9.0.2:80/"
-        assert site.url() == "http://0.0.0.0:8080/"
+        assert [site.url() for _ in range(3)] == [
+            "http://10.9.0.2:80/",
+            "http://[fd09::2]:80/",
+            "http://0.0.0.0:8080/",
+        ]
         with client.entered():
             done = run(*command("client"))
-            published = run(sys.executable, "-m", "demos.site.visit", f"http://{WEB}:8080/")
+            published = run(sys.executable, "-m", "demos.site.visit", f"http://{WEB[0]}:8080/")
         assert done.returncode == published.returncode == 0, (done, published)
-        assert re.fullmatch(r"OK: \d+ bytes of page, goodput \d+\.\d Mbit/s\n", done.stdout)
-        assert f"10.9.0.0/24 via {WEB} dev eth0" in client.run("ip", "route")
+        assert re.fullmatch(r"(OK: \d+ bytes of page, goodput \d+\.\d Mbit/s\n){2}", done.stdout)
+        assert f"10.9.0.0/24 via {WEB[0]} dev eth0" in client.run("ip", "route")
+        assert f"fd09::/64 via {WEB[1]} dev eth0" in client.run("ip", "-6", "route")
         assert site.end() == (0, "", "")
 
 
 def test_what_the_services_need():
     web, client = SERVICES["web"], SERVICES["client"]
     assert web["devices"] == ["/dev/net/tun"]
-    assert web["sysctls"] == {"net.ipv4.ip_forward": "1"}
+    assert web["sysctls"] == {
+        "net.ipv4.ip_forward": "1",
+        "net.ipv6.conf.all.disable_ipv6": "0",
+        "net.ipv6.conf.all.forwarding": "1",
+    }
     for service in (web, client):
         assert service["cap_add"] == ["NET_ADMIN"]
         assert service["user"] == "root"
         assert service["build"] == "."
 
 
-def test_the_network_is_not_internal():
-    assert "networks" not in yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
+def test_the_network_is_of_both_families_and_not_internal():
+    assert list(COMPOSE["networks"]) == ["default"]
+    assert set(NETWORK) == {"enable_ipv6", "ipam"}
+    assert [subnet.version for subnet in SUBNETS] == [4, 6]
 
 
 def test_the_image():
