@@ -12,6 +12,7 @@ import asyncio
 import errno
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from functools import cache
 from typing import Any, Final
 
 from asyncstack.counters import Counters
@@ -21,6 +22,19 @@ from asyncstack.link.frame import Frame, OutgoingFrame
 # A device hands over at most this much per loop turn, so that a flood does not stop the loop.
 BATCH_FRAMES: Final = 64
 BATCH_BYTES: Final = 1 << 20
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Have the C library keep the memory that one batch and its readers free for the next; once in a process.
+
+    glibc gives what is free at the heap's end back to the kernel when it is more than twice the largest block that was
+    ever mapped and freed, to begin with 128 KiB (mallopt(3), M_TRIM_THRESHOLD and M_MMAP_THRESHOLD). A batch is more,
+    so it would be faulted in anew, page by page: a bulk transfer can lose half of its speed to that. Mapping a larger
+    block and freeing it, untouched, is how a program says that it needs so much now and then. Who has set the limits
+    by MALLOC_TRIM_THRESHOLD_ keeps them; other C libraries do not mind.
+    """
+    bytes(4 * BATCH_BYTES)
 
 
 class _NextBatch:
@@ -84,6 +98,7 @@ class Device(ABC):
 
     def start(self, receiver: Coroutine[Any, Sequence[Frame], None]) -> None:
         """Run `receiver` up to its first `receive()`. Frames may arrive from here on."""
+        keep_freed_memory()
         self._receiver = receiver
         self._hold_to_contract(receiver.send(None))  # type: ignore[arg-type]
 
