@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol
 
-from asyncstack.application.dns.datagrams import Datagrams
+from asyncstack.application.datagrams import Asker, Datagrams
 from asyncstack.application.dns.elsewhere import Answer, Elsewhere
 from asyncstack.application.dns.queries import REFUSED, SERVFAIL, Asked, build_answer, parse_query
 from asyncstack.application.dns.rdata import Entry
@@ -158,8 +158,8 @@ class DnsServer:
             self._receive_message, self._streams, clock=self._stack.clock, idle=self.limits.idle_time
         )
 
-    def _receive_datagram(self, data: bytes, reply: Reply) -> None:
-        self._receive(data, reply, stream=False)
+    def _receive_datagram(self, data: bytes, asker: Asker) -> None:
+        self._receive(data, asker.reply, stream=False)
 
     def _receive_message(self, data: bytes, reply: Reply) -> None:
         self._receive(data, reply, stream=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiofiles.threadpool import wrap
 
+from asyncstack.application.datagrams import Asker, Datagrams
 from asyncstack.application.files import IsDirectory, OpenFile, create_beneath, remove_beneath
 from asyncstack.application.tftp.line import Line
 from asyncstack.application.tftp.netascii import Decoder, encode
@@ -19,6 +20,7 @@ from asyncstack.application.tftp.terms import Terms, answer, number
 from asyncstack.application.tftp.transfer import Receiving, Sending, State
 from asyncstack.counters import Counters
 from asyncstack.errors import WireError
+from asyncstack.network.addresses import AddressTable, format_address
 from asyncstack.timing import Clock
 from asyncstack.wire import tftp
 from asyncstack.wire.tftp import Error, OptionAck, Request
@@ -46,6 +48,7 @@ class Host(Protocol):
     loop: asyncio.AbstractEventLoop
     clock: Clock
     counters: Counters
+    addresses: AddressTable
 
     def socket(self, family: int = ..., type: int = ..., proto: int = ...) -> StreamSocket | DatagramSocket:
         """See `Stack.socket`."""
@@ -85,12 +88,12 @@ class TftpServer:
         self._most_bytes = most_bytes
         self._most_transfers = transfers
         self._terms = terms
-        self._transfers: dict[tuple[Any, ...], asyncio.Task[None]] = {}  # by the address of the client
+        self._transfers: dict[tuple[Any, ...], asyncio.Task[None]] = {}  # by the client's address
         self._transport: asyncio.DatagramTransport | None = None
 
     async def __aenter__(self) -> TftpServer:
         self._root = await asyncio.to_thread(_real_folder, self._root)
-        transport, _ = await self._stack.create_datagram_endpoint(lambda: _Requests(self), self._bind)
+        transport, _ = await self._stack.create_datagram_endpoint(lambda: Datagrams(self.request), self._bind)
         self._transport = transport
         return self
 
@@ -103,8 +106,9 @@ class TftpServer:
             task.cancel()
         await asyncio.gather(*self._transfers.values(), return_exceptions=True)
 
-    def request(self, data: bytes, client: tuple[Any, ...]) -> None:
-        """A datagram to the server's port. One who asks again is answered already."""
+    def request(self, data: bytes, asker: Asker) -> None:
+        """A datagram to the server's port. One who asks again is answered already; one who asks all, not at all
+        (RFC 1123 4.2.3.5)."""
         counters = self._stack.counters
         try:
             packet = tftp.parse(data)
@@ -112,52 +116,65 @@ class TftpServer:
             packet = Error(tftp.ILLEGAL, "")
         if not isinstance(packet, Request):
             counters["tftp.malformed"] += 1
-        elif client in self._transfers:
+        elif not self._stack.addresses.is_local(asker.asked):
+            counters["tftp.to_all"] += 1
+        elif asker.address in self._transfers:
             counters["tftp.repeated"] += 1
         elif len(self._transfers) >= self._most_transfers:
-            self._refuse(client, tftp.UNDEFINED, "Too many transfers")
+            self._refuse(asker, tftp.UNDEFINED, "Too many transfers")
         elif packet.mode not in ("octet", "netascii"):
-            self._refuse(client, tftp.ILLEGAL, "Mode octet or netascii")
+            self._refuse(asker, tftp.ILLEGAL, "Mode octet or netascii")
         elif packet.operation == tftp.WRITE and not self._writable:
-            self._refuse(client, tftp.ACCESS, "Access violation")
+            self._refuse(asker, tftp.ACCESS, "Access violation")
         else:
-            task = self._stack.loop.create_task(self._serve(packet, client))
-            self._transfers[client] = task
-            task.add_done_callback(lambda _: self._transfers.pop(client))
+            task = self._stack.loop.create_task(self._serve(packet, asker))
+            self._transfers[asker.address] = task
+            task.add_done_callback(lambda _: self._transfers.pop(asker.address))
 
-    def _refuse(self, client: tuple[Any, ...], code: int, text: str) -> None:
+    def _refuse(self, asker: Asker, code: int, text: str) -> None:
         self._stack.counters["tftp.refused"] += 1
-        if self._transport is not None:
-            self._transport.sendto(tftp.build(Error(code, text)), client)
+        asker.reply(tftp.build(Error(code, text)))
 
-    async def _serve(self, request: Request, client: tuple[Any, ...]) -> None:
+    async def _serve(self, request: Request, asker: Asker) -> None:
         """One transfer. Whatever goes wrong ends it and nothing else."""
         segments = [part for part in request.name.split("/") if part]
+        if request.operation == tftp.WRITE and _said_size(request) > self._most_bytes:
+            self._refuse(asker, tftp.DISK_FULL, "Too large")
+            return
         try:
             if request.operation == tftp.READ:
-                await self._read(request, segments, client)
+                transfer = self._read(request, await OpenFile.beneath(self._root, segments), asker)
             else:
-                await self._write(request, segments, client)
+                transfer = self._write(request, await self._create(segments), segments, asker)
         except (OSError, IsDirectory) as exc:
-            for kind, code, text in _ERRORS:
-                if isinstance(exc, kind):
-                    self._refuse(client, code, text)
-                    return
+            self._refuse(asker, *_said_of(exc))
+            return
+        try:
+            await transfer
+        except OSError:
             self._stack.counters["tftp.failed"] += 1
 
-    def _line(self, client: tuple[Any, ...]) -> tuple[Line, DatagramSocket]:
-        """A port of its own for a transfer (RFC 1350 4)."""
-        family = socket.AF_INET if len(client) == 2 else socket.AF_INET6
-        sock: DatagramSocket = self._stack.socket(family, socket.SOCK_DGRAM)  # type: ignore[assignment]
-        return Line(sock, self._stack.clock, client, known=True), sock
+    async def _create(self, segments: list[str]) -> FileIO:
+        """A new file; if we are to end meanwhile, none."""
+        job = asyncio.ensure_future(asyncio.to_thread(create_beneath, self._root, segments))
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.to_thread(_finish, self._root, segments, await job, False)
+            raise
 
-    async def _read(self, request: Request, segments: list[str], client: tuple[Any, ...]) -> None:
-        file = await OpenFile.beneath(self._root, segments)
-        line, sock = self._line(client)
+    def _line(self, asker: Asker) -> tuple[Line, DatagramSocket]:
+        """A port of its own for a transfer (RFC 1350 4)."""
+        family = socket.AF_INET if len(asker.address) == 2 else socket.AF_INET6
+        sock: DatagramSocket = self._stack.socket(family, socket.SOCK_DGRAM)  # type: ignore[assignment]
+        return Line(sock, self._stack.clock, asker.address, known=True), sock
+
+    async def _read(self, request: Request, file: OpenFile, asker: Asker) -> None:
+        line, sock = self._line(asker)
         try:
             text = request.mode == "netascii"
             terms, agreed = answer(request.options, self._terms, None if text else file.size)
-            await sock.connect(client)
+            await _connect(sock, asker)
             opening = tftp.build(OptionAck(agreed)) if agreed else b""
             sending = Sending(opening, terms, self._stack.clock())
             await line.send(sending, _as_text(file.read) if text else _whole(file.read))
@@ -166,17 +183,12 @@ class TftpServer:
             sock.close()
             file.close()
 
-    async def _write(self, request: Request, segments: list[str], client: tuple[Any, ...]) -> None:
-        size = number(request.options.get("tsize", ""))
-        if size > self._most_bytes:
-            self._refuse(client, tftp.DISK_FULL, "Too large")
-            return
-        file = await asyncio.to_thread(create_beneath, self._root, segments)
-        line, sock = self._line(client)
+    async def _write(self, request: Request, file: FileIO, segments: list[str], asker: Asker) -> None:
+        line, sock = self._line(asker)
         done = False
         try:
-            terms, agreed = answer(request.options, self._terms, size)
-            await sock.connect(client)
+            terms, agreed = answer(request.options, self._terms, _said_size(request))
+            await _connect(sock, asker)
             opening = tftp.build(OptionAck(agreed) if agreed else tftp.Ack(0))
             receiving = Receiving(opening, terms, self._stack.clock(), most=self._most_bytes)
             await line.receive(receiving, _into(file, request.mode == "netascii"))
@@ -192,14 +204,27 @@ class TftpServer:
         self._stack.counters[f"tftp.{what}" if state is State.DONE else "tftp.failed"] += 1
 
 
-class _Requests(asyncio.DatagramProtocol):
-    """The server's own port."""
+def _said_size(request: Request) -> int:
+    return number(request.options.get("tsize", ""))
 
-    def __init__(self, server: TftpServer) -> None:
-        self._server = server
 
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        self._server.request(data, addr)
+def _said_of(error: Exception) -> tuple[int, str]:
+    """(error code, text) for a file that can not be opened."""
+    for kind, code, text in _ERRORS:
+        if isinstance(error, kind):
+            return code, text
+    return tftp.UNDEFINED, error.strerror or "" if isinstance(error, OSError) else ""
+
+
+async def _connect(sock: DatagramSocket, asker: Asker) -> None:
+    """Speak to `asker` from the address that was asked: it hears no other."""
+    own = format_address(asker.asked)
+    if len(asker.address) == 4:
+        own = own if ":" in own else f"::ffff:{own}"
+        sock.bind((own, 0, 0, asker.address[3]))
+    else:
+        sock.bind((own, 0))
+    await sock.connect(asker.address)
 
 
 def _real_folder(root: str) -> str:
