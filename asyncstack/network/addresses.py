@@ -108,6 +108,12 @@ def is_of_a_link(address: bytes) -> bool:
     return is_link_local(address) or (address[0] == 0xFF and address[1] & 0x0F in (1, 2))
 
 
+def is_of_host(group: bytes) -> bool:
+    """Whether packets to `group` never leave a host: an IPv6 one whose scope is one interface, or reserved (RFC 4291
+    2.7 and its erratum 3480)."""
+    return len(group) == 16 and group[0] == 0xFF and group[1] & 0x0F <= 1
+
+
 def is_loopback(address: bytes) -> bool:
     """Whether `address` never leaves a host (127.0.0.0/8, ::1)."""
     return address[0] == 127 if len(address) == 4 else address == LOOPBACK_IPV6

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from asyncstack.counters import Counters
+from asyncstack.network.addresses import is_of_a_link
 from asyncstack.wire.packet import Packet
 
 IPV4_TIMEOUT: Final = 30.0  # seconds; Linux. RFC 1122 3.3.2 allows up to 120
@@ -43,7 +44,7 @@ _LARGE: Final = 128 << 10
 
 _CE: Final = 0b11
 
-_Key = tuple[bytes, bytes, int, int]
+_Key = tuple[bytes, bytes, int, int, int]
 
 
 @dataclass(slots=True)
@@ -67,6 +68,15 @@ class _Source:
 
     keys: dict[_Key, None] = field(default_factory=dict)
     cost: int = 0
+
+
+def _key(packet: Packet) -> _Key:
+    """What the fragments of a datagram have in common. RFC 8200 4.5 leaves the next header out: only the one in the
+    first fragment counts. Where an address says who is meant only together with a link, that belongs to it."""
+    src, dst = packet.src, packet.dst
+    protocol = packet.protocol if len(src) == 4 else 0
+    link = packet.interface.index if is_of_a_link(src) or is_of_a_link(dst) else 0
+    return src, dst, protocol, packet.ident, link
 
 
 class Reassembly:
@@ -96,8 +106,7 @@ class Reassembly:
         """
         if not self._is_sound(packet):
             return None
-        # RFC 8200 4.5 leaves the next header out: only the one in the first fragment counts.
-        key = (packet.src, packet.dst, packet.protocol if len(packet.src) == 4 else 0, packet.ident)
+        key = _key(packet)
         datagram = self._datagrams.get(key)
         if datagram is None:
             datagram = self._begin(key, now)

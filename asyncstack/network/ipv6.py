@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from asyncstack.errors import WireError
 from asyncstack.link.frame import Buffer, Frame, OutgoingFrame
-from asyncstack.network.addresses import ANY_IPV6, is_link_local
+from asyncstack.network.addresses import ANY_IPV6, is_link_local, is_of_host
 from asyncstack.network.errors import Unreachable
 from asyncstack.network.flow_labels import FlowLabels
 from asyncstack.network.fragments import IPV6_TIMEOUT, LARGEST_DATAGRAM
@@ -37,9 +37,6 @@ _pack = _HEADER.pack
 # on their own link alone.
 _SUSPECT_SOURCE: Final = bytes(first in (0, 0xFF) for first in range(256))
 _SUSPECT_DESTINATION: Final = bytes(first in (0, 0xFE) for first in range(256))
-_INTERFACE_LOCAL: Final = (
-    1  # scope of groups that no packet on a wire is for: RFC 4291 2.7 and its erratum 3480
-)
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
 _PROBLEMS: Final = {
@@ -125,7 +122,7 @@ class Ipv6(NetworkLayer):
                 return "ipv6.martian"
             elsewhere = is_link_local(dst) and owner.interface is not interface  # RFC 4007 9
             return "ipv6.not_ours" if elsewhere else ""
-        if dst[0] == 0xFF and dst[1] & 0x0F <= _INTERFACE_LOCAL:
+        if is_of_host(dst):
             return "ipv6.martian"
         may_query = packet.protocol == icmpv6.PROTOCOL
         if dst[0] == 0xFF and self.addresses.groups.accepts(dst, interface, src, may_query):

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asyncstack.counters import Counters
-from asyncstack.network.addresses import prefix_mask
+from asyncstack.network.addresses import is_link_local, is_multicast, prefix_mask
 from asyncstack.network.lifetimes import until
 from asyncstack.wire.ndp import RouteInformation, RouterAdvertisement
 
@@ -74,7 +74,9 @@ class Routers:
         self._set_failed(router, -math.inf)  # it lives; if it does not hear us, that is found out again
         offers = {DEFAULT: RouteInformation(*DEFAULT, record.preference, record.lifetime)}
         for route in record.routes:
-            offers[_masked(route)] = route
+            # what is link-local, or a group, is behind no router
+            if not route.length or not (is_link_local(route.prefix) or is_multicast(route.prefix)):
+                offers[_masked(route)] = route
         for destination, offer in offers.items():
             self._offer(router, destination, offer, now)
         self._forget_idle(router)

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -145,6 +146,18 @@ def test_nothing_of_the_received_buffer_is_kept(reassembly):
 def test_fragments_of_different_datagrams_do_not_mix(reassembly, differs):
     assert feed(reassembly, [piece(b"0" * 8, 0, True), piece(b"end", 8, False, **differs)]) == []
     assert len(reassembly) == 2
+
+
+def test_those_of_two_links_do_not_mix_where_addresses_mean_something_on_one(reassembly):
+    """Linux: net.ipv6's fragments are told apart by the interface too, if it matters."""
+    links = [SimpleNamespace(index=1), SimpleNamespace(index=2)]
+    near, far, group = (bytes.fromhex(text) + bytes(14) for text in ("fe80", "fd00", "ff02"))
+    for src, dst, mixes in ((near, near, False), (near, group, False), (near, far, False), (far, far, True)):
+        pieces = [piece(b"0" * 8, 0, True, src=src), piece(b"end", 8, False, src=src)]
+        for one, link in zip(pieces, links, strict=True):
+            one.dst, one.interface = dst, link
+        assert bool(feed(reassembly, pieces)) is mixes
+        reassembly.clear()
 
 
 def test_an_ipv6_datagram_is_known_without_its_next_header(reassembly):

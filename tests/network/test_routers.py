@@ -40,6 +40,15 @@ def test_the_first_of_equals_is_used_the_preferred_of_others():
     assert default(routers) == B
 
 
+def test_no_route_to_what_is_on_each_link():
+    """A link-local neighbour, or a group, is behind no router, whatever an attacker advertises."""
+    routers = made()
+    near, group = ip_address("fe80::1").packed, ip_address("ff02::1").packed
+    told = [(near, 128, 1, 600), (near, 10, 1, 600), (group, 8, 1, 600), (group, 128, 1, 600)]
+    say(routers, A, 0.0, 1800, 0, *told, (near, 0, 0, 600))
+    assert routers.routes() == {DEFAULT: A}
+
+
 def test_one_that_does_not_answer_comes_last_whatever_its_preference():
     routers = made()
     say(routers, A, 0.0, preference=1)

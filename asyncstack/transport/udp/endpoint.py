@@ -7,7 +7,13 @@ from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import format_address, is_link_local, is_multicast, parse_address
+from asyncstack.network.addresses import (
+    format_address,
+    is_link_local,
+    is_multicast,
+    is_of_host,
+    parse_address,
+)
 from asyncstack.network.routing import Path
 from asyncstack.transport.sockets.addresses import KnownNames, destination, flow_label, split
 from asyncstack.transport.udp.ancillary import marks
@@ -155,7 +161,8 @@ class UdpEndpoint(BoundEndpoint):
         path = layer.routes.lookup(group, source, interface)
         many = 0
         if path.interface is not layer.routes.loopback:  # from where it comes back by itself
-            many = HEARD_HERE * wishes.loop | STAYS_HERE * (wishes.hops == 0)
+            stays = wishes.hops == 0 or is_of_host(group)
+            many = HEARD_HERE * wishes.loop | STAYS_HERE * stays
         tos = self.settings.tos if len(group) == 4 else self.settings.traffic_class
         return Way(path, wishes.hops or 1, tos | self._mark(path, label), many)
 

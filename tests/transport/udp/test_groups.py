@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from asyncstack.link.frame import OutgoingFrame
 from asyncstack.network.addresses import parse_address
 from asyncstack.wire.ndp import multicast_mac
 from tests.transport.asyncio_contract.recorders import Datagrams
@@ -146,6 +147,27 @@ async def test_the_hop_limit_is_one_and_zero_stays_at_home(network, group):
     sock.setsockopt(*option, 0)
     here.transport.sendto(bytes(70_000), (group, 7))
     assert [error.errno for error in here.errors] == [errno.EMSGSIZE]
+
+
+@pytest.mark.parametrize("group", ["ff01::5", "ff00::5"])
+async def test_what_is_for_this_host_alone_does_not_leave_it(network, group):
+    """RFC 4291 2.7: ff01 spans one interface, and no packet may be sent to ff00; Linux drops both below IP."""
+    a, b, _ = two(network, ethernet=True)
+    here, sock = await endpoint(a, group)
+    there, other = await endpoint(b, group)
+    member(sock, group, interface_of(a))
+    member(other, group, interface_of(b))
+    sent = []
+    interface_of(a).taps.append(
+        lambda _, frame: sent.append(b"".join(frame.parts)) if isinstance(frame, OutgoingFrame) else None
+    )
+    here.transport.sendto(b"x", (group, 7, 0, interface_of(a).index))
+    await settled()
+    assert [data for data, _ in here.datagrams] == [b"x"]
+    assert there.datagrams == [] and not any(data[20] == 17 for data in sent)
+    here.transport.sendto(b"x", ("ff02::5", 7, 0, interface_of(a).index))
+    await settled()
+    assert any(data[20] == 17 for data in sent)
 
 
 @GROUPS
