@@ -1,4 +1,4 @@
-"""Kernel sockets that programs make themselves, on addresses of a stack by the loop's calls: the same, word for word."""
+"""Kernel sockets that programs make themselves, on addresses of a stack by the loop's calls: word for word the same."""
 
 import asyncio
 import errno
