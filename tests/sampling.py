@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.tapping import packet_taps
+from tests.tapping.joining import join
 from tests.tapping.packet_taps import CAPTURES, FOLDER, TEST, Taps
 
 WHOLE: Final = "whole"  # a file that says so
@@ -58,10 +59,10 @@ class Sampling:
         """The copies of the captures that tests have made. judged: ALL or OUTBOUND."""
         return sorted((self.folder / judged).glob("*.pcapng"))
 
-    def joined(self) -> Path:
-        """All files of the sample as one."""
-        path = self.folder / "all"
-        path.write_bytes(b"".join(one.read_bytes() for one in self.processes))
+    def joined(self, test: str | None = None) -> Path:
+        """All files of the sample as one, or what is in them of a test."""
+        path = self.folder / "joined"
+        join(self.processes, path, test)
         return path
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

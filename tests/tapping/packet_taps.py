@@ -70,7 +70,7 @@ class Taps:
     def _keep(self, path: Path) -> None:
         if test := os.environ.get(TEST):
             assert path.stat().st_size <= LARGEST, f"{path}: a capture this large takes too long to judge"
-            name = f"{test.replace('/', '+')[:200]} {os.getpid()}-{next(self._serials)}.pcapng"
+            name = file_of(test, f" {os.getpid()}-{next(self._serials)}")
             shutil.copyfile(path, os.path.join(self._folder, os.environ[CAPTURES], name))
 
     def write(self, test: str, ethernet: bool, data: bytes) -> None:
@@ -94,6 +94,11 @@ class Taps:
         self._numbers: dict[tuple[str, bool], int] = {}
         path = os.path.join(self._folder, f"{self._process}.pcapng")
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+
+def file_of(test: str, serial: str = "") -> str:
+    """A name for a file with packets of `test`."""
+    return f"{test.replace('/', '+')[:200]}{serial}.pcapng"
 
 
 class _Sample:

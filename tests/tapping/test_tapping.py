@@ -10,6 +10,7 @@ from tests.interop.tshark import OUTGOING, faults_by_file, faults_by_interface, 
 from tests.link.devices import ip_frame
 from tests.running import Running
 from tests.sampling import SAMPLING, Sampling, made_by
+from tests.tapping.joining import join
 from tests.tapping.packet_taps import CAPTURES, FOLDER, TEST
 
 NAME = "tests/some/test_file.py::test_of[a/b]"
@@ -82,6 +83,22 @@ async def test_a_fault_is_told_with_its_test_file_and_packet(folder, bad):
     assert await faults_by_file((folder / "kept").iterdir(), OUTGOING) == found
     assert [made_by(path) for path in found] == [NAME] * 2
     assert [line.split()[0] for lines in found.values() for line in lines] == ["2"] * 2
+
+
+async def test_whose_fault_it_is_in_all_files_together(folder):
+    names = [NAME, "tests/other/test_file.py::test_it"]
+    for name in names:
+        send(folder, GOOD, WRONG_CHECKSUM, test=name)
+    join(folder.glob("*.pcapng"), folder / "all")
+    found = await faults_by_interface(folder / "all")
+    assert {name: len(lines) for name, lines in found.items()} == dict.fromkeys(names, 2)
+    join(folder.glob("*.pcapng"), folder / "one", NAME)
+    assert list(await faults_by_interface(folder / "one")) == [NAME]
+    assert await packets_in([folder / "one"]) == 4
+    cut = next(folder.glob("*.pcapng"))
+    cut.write_bytes(cut.read_bytes()[:-10])
+    with pytest.raises(ValueError, match=rf"{cut.name} ends within a block"):
+        join([cut], folder / "all")
 
 
 async def test_a_capture_cut_short_is_told(folder):
