@@ -63,6 +63,7 @@ class Slaac:
         self._routes = AdvertisedRoutes(stack.routes, interface)
         self._checks: dict[Done, AddressCheck] = {}
         self._usable: asyncio.Future[None] | None = None  # while `start` waits
+        self._beginning: asyncio.Task[None] | None = None
         self._heard: RouterAdvertisement | None = None  # the last one
         self._elsewhere = False  # perhaps: the link was away
         self._unsubscribe: Callable[[], None] | None = None
@@ -105,23 +106,37 @@ class Slaac:
             raise TimeoutError(errno.ETIMEDOUT, text) from None
 
     async def _start(self) -> None:
-        stack, interface = self._stack, self._interface
-        delay = interface.rng.uniform(0, MAX_DELAY) if stack.config.dad_transmits else 0.0
-        self._link_local = await have_link_local(stack, interface, delay)
-        self._usable = stack.loop.create_future()
-        self._unsubscribe = stack.subscribe(self._told)
-        stack.ndp.be_host(interface, self)
-        self._solicitor.start(stack.clock())
-        self._serve(stack.clock())
+        loop = self._stack.loop
+        self._usable = loop.create_future()
+        self._beginning = loop.create_task(self._begin())  # which goes on when nobody waits any more
         try:
             await self._usable
         finally:
             self._usable = None
 
+    async def _begin(self) -> None:
+        stack, interface = self._stack, self._interface
+        delay = interface.rng.uniform(0, MAX_DELAY) if stack.config.dad_transmits else 0.0
+        try:
+            self._link_local = await have_link_local(stack, interface, delay)
+        except OSError as exc:
+            self._fail(exc)
+            return
+        self._unsubscribe = stack.subscribe(self._told)
+        stack.ndp.be_host(interface, self)
+        self._solicitor.start(stack.clock())
+        self._serve(stack.clock())
+
+    def _fail(self, error: OSError) -> None:
+        if self._usable is not None and not self._usable.done():
+            self._usable.set_exception(error)
+
     async def stop(self) -> None:
         """Give up the addresses, the routes and the nameservers. The link-local address stays."""
         stack, interface = self._stack, self._interface
         self._timer.end()
+        if self._beginning is not None:
+            self._beginning.cancel()
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
@@ -259,9 +274,9 @@ class Slaac:
         elif change is Change.REMOVE:
             text = f"the valid lifetime of {format_address(one.address)} is over"
             self._remove(one, os_error(errno.EADDRNOTAVAIL, text))
-        elif self._usable is not None and not self._usable.done():
+        else:
             text = f"others have all addresses that were tried, the last one {format_address(one.address)}"
-            self._usable.set_exception(os_error(errno.EADDRINUSE, text))
+            self._fail(os_error(errno.EADDRINUSE, text))
 
     def _assign(self, one: AutoAddress) -> None:
         if one.address not in self._stack.addresses.local:  # else somebody has typed it

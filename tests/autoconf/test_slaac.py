@@ -193,9 +193,11 @@ async def test_without_checks_it_is_a_matter_of_one_advertisement():
         assert len(addresses(pc)) == 1
 
 
-async def test_a_host_that_waits_for_nothing_is_configured_all_the_same():
+@pytest.mark.parametrize("timeout", [5, 0.5])
+async def test_a_host_that_waits_for_nothing_is_configured_all_the_same(timeout):
+    """Also if the time is up before its link-local address has been checked."""
     async with site("r") as (_, lan, pc, router):
-        await pc.add_interface(lan.port("pc"), ["slaac"], wait=False, timeout=5)
+        await pc.add_interface(lan.port("pc"), ["slaac"], wait=False, timeout=timeout)
         await asyncio.sleep(100)
         router.say(prefix_of(PREFIX))
         await asyncio.sleep(3)
