@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +33,7 @@ from asyncstack.network.addresses import (
     format_address,
     is_link_local,
     parse_address,
-    parse_interface,
+    parse_own,
 )
 from asyncstack.network.ipv4 import Ipv4
 from asyncstack.network.ipv6 import Ipv6
@@ -97,7 +98,9 @@ class Interfaces:
 
         Raises OSError with what is missing (a capability, /dev/net/tun), EADDRINUSE, EALREADY for a device that is an
         interface already, EOPNOTSUPP for a word that needs Ethernet, TimeoutError that says which source waited for
-        what; ValueError for what is neither address nor word. The interface is gone then.
+        what; ValueError for what is neither address nor word, for an address without its prefix length, and for a name
+        that another interface has. The interface is gone then. Without a name it has its device's, numbered if that is
+        taken: "lan", "lan#2".
         """
         self._check_open()
         _check_device(device)
@@ -136,7 +139,7 @@ class Interfaces:
         name: str | None = None,
     ) -> Interface:
         """`add_interface` for a device that is open already, or needs no opening. It waits for nothing: addresses are
-        used, and announced, unchecked. Raises ValueError for a word, which needs waiting."""
+        used, and announced, unchecked. Raises ValueError as that does, and for a word, which needs waiting."""
         self._check_open()
         _check_device(device)
         words, own = parse_addresses(addresses)
@@ -154,7 +157,7 @@ class Interfaces:
     def _attach(self, device: Device, name: str | None) -> Interface:
         index = next(self._indices)
         interface = Interface(
-            name or device.name or f"if{index}",
+            self._free_name(name, device.name or f"if{index}"),
             index,
             device,
             loop=self.loop,
@@ -176,9 +179,17 @@ class Interfaces:
         self._tell(InterfaceUp(interface))
         return interface
 
+    def _free_name(self, wished: str | None, usual: str) -> str:
+        """`wished`, or else `usual`, with a number behind it if there is an interface of that name."""
+        taken = {interface.name for interface in self.interfaces}
+        if wished in taken:
+            raise ValueError(f"name={wished!r}: there is an interface of that name, {self!r}")
+        numbered = (f"{usual}#{number}" for number in itertools.count(2))
+        return wished or (usual if usual not in taken else next(one for one in numbered if one not in taken))
+
     def _give(self, interface: Interface, addresses: Iterable[str], hops: Iterable[bytes]) -> None:
         """Addresses that nobody else has, and default routes by `hops`, which may be on their network."""
-        own = [parse_interface(text) for text in addresses]
+        own = [parse_own(text) for text in addresses]
         # a link-local address first: then none has to be made
         for address, length in sorted(own, key=lambda one: not is_link_local(one[0])):
             self.add_address(interface, address, length)
@@ -412,7 +423,7 @@ class _Given:
 
     async def start(self) -> None:
         stack, interface = self._stack, self._interface
-        own = [parse_interface(text)[0] for text in self._addresses]
+        own = [parse_own(text)[0] for text in self._addresses]
         checks = [stack.check_address(interface, address) for address in own]
         if not any(map(is_link_local, own)) and any(len(address) == 16 for address in own):
             checks.append(stack.have_link_local(interface))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from asyncstack.errors import os_error
 from asyncstack.events import Event, SourceFailed
-from asyncstack.network.addresses import parse_interface, parse_own
+from asyncstack.network.addresses import parse_own
 
 if TYPE_CHECKING:
     from asyncstack.interfaces import Interfaces
@@ -92,7 +92,7 @@ def parse_addresses(texts: Iterable[str]) -> tuple[list[str], list[str]]:
         if is_word(text):
             words[check_word(text)] = None
         else:
-            parse_interface(text)
+            parse_own(text)
             addresses.append(text)
     return list(words), addresses
 

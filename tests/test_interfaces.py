@@ -114,3 +114,28 @@ async def test_events_can_be_read():
         ]
         assert repr(entry) == "<InterfaceAddress 10.1.0.3/24 on office, dhcp4>"
         assert "<Route 10.1.0.0/24 dev office metric 0>" in map(repr, a.routes.routes())
+
+
+@pytest.mark.parametrize(("given", "meant"), [("10.0.0.5", "10.0.0.5/24"), ("2001:db8::5", "2001:db8::5/64")])
+async def test_an_address_needs_its_prefix_length(given, meant):
+    """Without one there would be no network on the link: `ip address add` takes it, and is regretted."""
+    async with Stack() as stack:
+        device, _ = memory_pair(ethernet=True)
+        said = f"'{given}' needs a prefix length, such as {meant}"
+        with pytest.raises(ValueError, match=said):
+            await stack.add_interface(device, [given])
+        with pytest.raises(ValueError, match=said):
+            stack.attach(device, ["10.1.0.1/24", given])
+        assert [interface.name for interface in stack.interfaces] == ["lo"]
+        stack.attach(device, ["10.0.0.5/32"])
+
+
+async def test_interfaces_of_one_stack_have_names_of_their_own():
+    async with Stack() as stack:
+        names = [stack.attach(memory_pair()[0]).name for _ in range(3)]
+        assert names == ["memory0", "memory0#2", "memory0#3"]
+        await stack.remove_interface(stack.interfaces[2])
+        assert stack.attach(memory_pair()[0]).name == "memory0#2"
+        with pytest.raises(ValueError, match="name='memory0': there is an interface of that name"):
+            stack.attach(memory_pair()[0], name="memory0")
+        assert stack.attach(memory_pair()[0], name="office").name == "office"

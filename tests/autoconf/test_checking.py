@@ -189,7 +189,7 @@ async def test_a_static_address_waits_until_both_of_its_kind_are_checked():
         assert sorted(origins) == ["link-local", "static"]
         near, far = memory_pair(ethernet=True, rng=a._rng)
         b.attach(far, ["2001:db8::7/64"])
-        with pytest.raises(OSError, match=r"2001:db8::7 on memory0: .* has it") as caught:
+        with pytest.raises(OSError, match=r"2001:db8::7 on memory0#2: .* has it") as caught:
             await a.add_interface(near, ["2001:db8::7/64"])
         assert caught.value.errno == errno.EADDRINUSE
         assert a.interfaces[1:] == [interface]

@@ -210,3 +210,11 @@ async def test_bad_use(network):
     async with Network() as other:
         with pytest.raises(ValueError, match="is no host of this network"):
             network.lan("third", other.host("b"))
+
+
+async def test_two_ports_of_one_host_have_two_names():
+    async with Network(seed=1) as net:
+        router = net.host("router", "10.0.0.1/24")
+        lan = net.lan("lan", router)
+        router.attach(lan.port("second"), ["10.0.1.1/24"])
+        assert [interface.name for interface in router.interfaces] == ["lo", "lan", "lan#2"]
