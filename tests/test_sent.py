@@ -65,9 +65,8 @@ async def test_tshark_finds_no_fault_in_what_was_sent(sampling, sent):
     packets, processes = await packets_in([sent]), len(sampling.processes)
     faulty = []
     for test in await faults_by_interface(sent):
-        alone = sampling.joined(
-            test
-        )  # without those of another test, to whose port a dissector may have clung
+        # a dissector may have clung to the port of another test
+        alone = sampling.joined(test)
         for lines in (await faults_by_interface(alone)).values():
             faulty.append(f"{test}: {left(alone, file_of(test))}: {len(lines)} faults, packet {lines[0]}")
     if faulty:
