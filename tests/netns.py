@@ -41,7 +41,7 @@ def _loopback_up() -> None:
 def check_addresses(checked: bool = True) -> None:
     """Whether the kernel first looks for duplicates of the IPv6 addresses of interfaces made from now on, in the
     namespace of the calling thread. Until it has, which takes a second or two, it can ask nobody from them."""
-    with suppress(FileNotFoundError):  # no IPv6
+    with suppress(OSError):  # no IPv6; or /proc/sys can not be written to, as in Docker: then it takes longer
         Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text(str(int(checked)))
 
 

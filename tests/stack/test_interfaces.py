@@ -47,7 +47,9 @@ async def test_added_and_removed_again_and_again(medium):
             await until(lambda: not stack.tcp.connections)
             await stack.remove_interface(interface)
             await asyncio.sleep(0)
-            stack.config.dad_transmits = int(turn < 1)  # twice is enough to see what checking addresses leaves
+            stack.config.dad_transmits = int(
+                turn < 1
+            )  # twice is enough to see what checking addresses leaves
             after = census()
             after.timers = min(after.timers, 1 + before.timers)  # the TIME-WAIT table has one
             assert after == before or turn == 0
