@@ -211,7 +211,10 @@ class DhcpServer:
         self._timer.arm(machine.deadline)
 
     async def _check(self, machine: ServerMachine, address: bytes) -> None:
-        used = await is_used(self._stack, self.interface, address, self._check_seconds)
+        try:
+            used = await is_used(self._stack, self.interface, address, self._check_seconds)
+        except RuntimeError:
+            return  # the stack is being closed, and asks nobody any more
         machine.checked(address, not used, self._stack.clock())
         self._serve()
 

@@ -61,8 +61,13 @@ class RouterAdvertiser:
         for name, given in (("prefixes", prefixes), ("dns", dns), ("search", search)):
             if isinstance(given, str):
                 raise ValueError(f"{name}={given!r}: give a list")
-        if not 0 <= lifetime <= LONGEST_LIFETIME:
-            raise ValueError(f"lifetime={lifetime}: 0 to {LONGEST_LIFETIME} seconds (RFC 4861 6.2.1)")
+        if lifetime and not interval[1] <= lifetime <= LONGEST_LIFETIME:
+            raise ValueError(
+                f"lifetime={lifetime}: 0, or the {interval[1]:g} s of the longest interval to {LONGEST_LIFETIME} "
+                "seconds (RFC 4861 6.2.1)"
+            )
+        if not 0 <= hop_limit <= 255:
+            raise ValueError(f"hop_limit={hop_limit}: 0 to 255, 0: nothing is said")
         if mtu and not LEAST_MTU <= mtu <= interface.mtu:
             raise ValueError(f"mtu={mtu}: {LEAST_MTU} to the {interface.mtu} of {interface.name}")
         if preference not in PREFERENCES:
@@ -125,8 +130,8 @@ class RouterAdvertiser:
         self._serve()
 
     def _serve(self) -> None:
-        if self._interface.up:
-            for due in self._times.advertisements_to_send(self._stack.clock()):
+        for due in self._times.advertisements_to_send(self._stack.clock()):
+            if self._interface.up:
                 self._advertise(due)
         self._timer.arm(self._times.deadline)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 from socket import inet_aton
 
 import pytest
@@ -326,6 +327,26 @@ async def test_what_is_malformed_is_counted_and_passed_over():
         assert (await wire.ask(Type.DISCOVER, mac(1), long)).message.yiaddr == (
             await wire.lease()
         ).message.yiaddr
+
+
+async def test_who_asks_while_the_stack_is_being_closed_gets_nothing():
+    said = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    async with office() as wire:
+        stack = wire.server.stack
+        drain = stack.tcp.drain
+
+        async def slow(timeout):
+            wire.say(wire.message(Type.DISCOVER))
+            await asyncio.sleep(3)
+            await drain(timeout)
+
+        stack.tcp.drain = slow
+        await stack.close()
+        assert stack.counters["dhcp.address_in_use"] == 0 and wire.seen == []
+    gc.collect()
+    await asyncio.sleep(0)
+    assert said == []
 
 
 async def test_where_it_can_not_serve_it_says_so():

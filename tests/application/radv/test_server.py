@@ -170,6 +170,18 @@ async def test_a_router_that_loses_its_address_is_silent_until_it_has_another():
             assert len(cable.advertisements()) >= 2
 
 
+async def test_an_interface_that_is_gone_is_not_advertised_on():
+    async with asyncstack.Stack(seed=1) as stack:
+        cable = Cable(stack)
+        async with RouterAdvertiser(stack, cable.interface, ["fd00:1::/64"]) as router:
+            await asyncio.sleep(1)
+            cable.advertisements()
+            await stack.remove_interface(cable.interface)
+            await asyncio.sleep(3000)
+            assert cable.advertisements() == []
+            assert router._times.advertisements_to_send(stack.clock()) == []  # nor kept for later
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -184,6 +196,8 @@ async def test_a_router_that_loses_its_address_is_silent_until_it_has_another():
         ({"search": ["a b"]}, "no domain name"),
         ({"prefixes": "fd00:1::/64"}, "prefixes='fd00:1::/64': give a list"),
         ({"lifetime": 9001}, "9000 seconds"),
+        ({"lifetime": 599}, "lifetime=599: 0, or the 600 s of the longest interval to 9000"),
+        ({"hop_limit": 256}, "hop_limit=256: 0 to 255"),
         ({"mtu": 1279}, "1280 to the 1500"),
         ({"mtu": 1501}, "1280 to the 1500"),
         ({"dns": ["fd00::1"] * 100}, "does not fit the 1500"),
