@@ -97,10 +97,6 @@ class Icmpv6:
             self._counters["icmpv6.ignored"] += 1
 
     def _answer(self, packet: Packet, request: icmpv6.Message) -> None:
-        if is_multicast(packet.dst):
-            # RFC 4443 4.2 allows an answer to a group; silence keeps us out of amplified floods, as for IPv4
-            self._counters["icmpv6.to_group"] += 1
-            return
         self._counters["icmpv6.echo_replies"] += 1
         rest = request.rest
         if len(packet.raw) > MINIMUM_IPV6:
@@ -186,10 +182,12 @@ class Icmpv6:
         return payload[0] >= 128 and payload[0] != icmpv6.REDIRECT
 
     def _reply(self, packet: Packet, kind: int, code: int, rest: int, body: bytes, tos: int) -> None:
-        """Send a message where `packet` came from, from the address it was sent to."""
+        """Send a message where `packet` came from, from the address it was sent to; if that was a group, from one of
+        the link that it came from (RFC 4443 4.2)."""
         source = packet.dst if self._ip.addresses.is_local(packet.dst) else b""
         # a link-local address means something only on the link that it came from
-        interface = packet.interface if is_link_local(packet.src) else None
+        of_link = is_link_local(packet.src) or is_multicast(packet.dst)
+        interface = packet.interface if of_link else None
         try:
             path = self._ip.routes.lookup(packet.src, source, interface)
             message = icmpv6.build(path.source, path.destination, kind, code, rest, body)

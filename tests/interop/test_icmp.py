@@ -23,6 +23,15 @@ async def test_kernel_pings_us(peered, ours, peer_address):
         assert "wrong data" not in text
 
 
+@pytest.mark.parametrize("medium", [TAP])
+async def test_kernel_asks_who_is_on_the_link(peered):
+    own = next(
+        str(entry) for entry in peered.stack.addresses.of(peered.interface, 16) if entry.address[0] == 0xFE
+    )
+    text = await run("ping", "-n", "-c2", "-i0.3", "-w5", "ff02::1%as0")  # it answers itself, too
+    assert f"from {own.partition('/')[0]}%as0" in text, text
+
+
 @BOTH
 async def test_we_ping_the_kernel(peered, ours, peer_address):
     for sequence, size in enumerate((0, 1, 56, 1452, 1472, 1473, 3001, 60000, 65507)):

@@ -75,9 +75,15 @@ def test_a_large_echo_is_answered_in_fragments():
         peer.icmpv6.send_echo(peer.path("fd00::1"), 5, 6, payload + b"x")
 
 
-def test_an_echo_to_a_group_is_not_answered(host):
-    assert host.receive(echo(1, 1, dst=A("ff02::1"))) == []
-    assert host.counters == {"icmpv6.to_group": 1}
+@pytest.mark.parametrize(("asks", "answers"), [("fd00::9", "fd00::1"), ("fe80::9", "fe80::1")])
+def test_an_echo_to_a_group_is_answered_from_an_address_of_its_link(host, asks, answers):
+    """RFC 4443 4.2; `ping ff02::1%eth0` is how people look who is there."""
+    eth1 = host.attach("eth1", "fd00:0:0:1::1/64", "fe80::2/64")
+    (reply,) = host.receive(echo(1, 1, b"who", src=A(asks), dst=A("ff02::1")))
+    read_reply = read(reply)
+    assert (read_reply.src, read_reply.dst, reply[40], reply[48:]) == (A(answers), A(asks), 129, b"who")
+    assert host.receive(echo(1, 1, src=A(asks), dst=A("ff02::1")), eth1) == []
+    assert [read(data).src for data in host.sent(eth1)] == ([A("fe80::2")] if asks == "fe80::9" else [])
 
 
 def test_an_echo_from_nowhere_is_not_answered(host):
