@@ -28,6 +28,7 @@ class InterfaceOptions:
 
     tun: str | None
     tap: str | None
+    mac: str | None
     address: tuple[str, ...]
     peer: tuple[str, ...]
     gateway: tuple[str, ...]
@@ -37,10 +38,18 @@ class InterfaceOptions:
 
     def check(self, instead: str = "") -> None:
         """Raises click.UsageError for what makes no interface; `instead`: what could be said in its place."""
+        from asyncstack.link.address import parse_mac
         from asyncstack.sources import check_own
 
         if (self.tun is None) == (self.tap is None):
             raise click.UsageError(f"say which interface: one of --tun NAME and --tap NAME{instead}")
+        if self.mac is not None:
+            if self.tap is None:
+                raise click.UsageError("--mac is for a TAP: a TUN has no Ethernet addresses")
+            try:
+                parse_mac(self.mac)
+            except ValueError as exc:
+                raise click.UsageError(f"--mac: {exc}") from None
         if not self.address:
             raise click.UsageError(
                 "the stack needs an address of its own: --address 10.9.0.2/24, or on a TAP --address dhcp4"
@@ -53,7 +62,7 @@ class InterfaceOptions:
 
     def check_unused(self, reason: str) -> None:
         """Raises click.UsageError if something was asked for that needs a TUN or TAP."""
-        for name in ("tun", "tap", "address", "peer", "gateway"):
+        for name in ("tun", "tap", "mac", "address", "peer", "gateway"):
             if getattr(self, name):
                 raise click.UsageError(f"{reason}: leave out --{name}")
 
@@ -67,7 +76,12 @@ class InterfaceOptions:
     def device(self) -> Device:
         """The device, not yet open."""
         kind, name = self.kind()
-        return kind(name, peer=list(self.peer) or None, mtu=self.mtu, offload=self.offload)
+        return kind(name, **self.options())
+
+    def options(self) -> dict[str, Any]:
+        """What the device is made with."""
+        own = {} if self.mac is None else {"address": self.mac}
+        return {"peer": list(self.peer) or None, "mtu": self.mtu, "offload": self.offload, **own}
 
     @property
     def gateways(self) -> list[str]:
@@ -93,6 +107,7 @@ class InterfaceOptions:
         table = {
             "tun": self.tun,
             "tap": self.tap,
+            "mac": self.mac,
             "addresses": list(self.address),
             "peer": list(self.peer),
             "gateway": list(self.gateway),
@@ -169,6 +184,11 @@ def interface_options(command: Callable[..., Any]) -> Callable[..., Any]:
 _OPTIONS = (
     click.option("--tun", metavar="NAME", help="Work on the TUN device NAME, made if it is not there."),
     click.option("--tap", metavar="NAME", help="Work on the TAP device NAME, made if it is not there."),
+    click.option(
+        "--mac",
+        metavar="MAC",
+        help="The stack's Ethernet address on a TAP, such as 02:00:5e:10:00:01; random if not given.",
+    ),
     click.option(
         "--address",
         multiple=True,

@@ -36,9 +36,7 @@ async def supervise(
     """
     check(interface, port, published)
     kind, name = interface.kind()
-    shared = SharedInterface(
-        kind, name, count, peer=list(interface.peer) or None, mtu=interface.mtu, offload=interface.offload
-    )
+    shared = SharedInterface(kind, name, count, **interface.options())
     async with shared:
 
         def start(index: int, control: int) -> Start:

@@ -256,8 +256,10 @@ def _captured(stack: Stack, capture: Capture) -> Callable[[], None]:
 
 
 def _device(settings: InterfaceSettings) -> Device:
-    kind, name = (TapDevice, settings.tap) if settings.tap is not None else (TunDevice, settings.tun)
-    return kind(name or "", peer=settings.peer or None, mtu=settings.mtu, offload=settings.offload)
+    peer, mtu, offload = settings.peer or None, settings.mtu, settings.offload
+    if settings.tap is None:
+        return TunDevice(settings.tun or "", peer=peer, mtu=mtu, offload=offload)
+    return TapDevice(settings.tap, peer=peer, mtu=mtu, offload=offload, address=settings.mac)
 
 
 def _listen(host: str, port: int) -> socket.socket:

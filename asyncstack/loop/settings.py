@@ -2,7 +2,7 @@
 
     loopback = false                        # whether 127/8 and ::1 are the stack's too
 
-    [[interface]]                           # one on the kernel; `tap = ` for a TAP
+    [[interface]]                           # one on the kernel; `tap = ` for a TAP, and `mac = ` for ours on it
     tun = "as0"
     addresses = ["10.9.0.2/24", "fd09::2/64"]   # or, on a TAP, "dhcp4", "slaac", "dhcp6", "link-local"
     peer = "10.9.0.1/24"                    # the kernel's own address on it
@@ -40,9 +40,9 @@
     tcp.congestion = "bbr"                  # of TcpConfig
     dns.nameservers = ["10.9.0.1"]          # and of DnsConfig
 
-A file is named by ASYNCSTACK_CONFIG. Without one, the variables ASYNCSTACK_TUN or ASYNCSTACK_TAP, _ADDRESSES, _PEER,
-_GATEWAY, _MTU, _OFFLOAD and _CAPTURE say what the keys of one `[[interface]]` say, and _NAMESERVERS whom to ask for
-names; lists have commas in them.
+A file is named by ASYNCSTACK_CONFIG. Without one, the variables ASYNCSTACK_TUN or ASYNCSTACK_TAP, _MAC, _ADDRESSES,
+_PEER, _GATEWAY, _MTU, _OFFLOAD and _CAPTURE say what the keys of one `[[interface]]` say, and _NAMESERVERS whom to ask
+for names; lists have commas in them.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from asyncstack.config import StackConfig
+from asyncstack.link.address import parse_mac
 from asyncstack.link.kernel import parse_peer
 from asyncstack.loop.tables import SettingsError, read_table
 from asyncstack.network.addresses import parse_address, parse_interface, parse_own
@@ -65,11 +66,12 @@ PREFIX: Final = "ASYNCSTACK_"
 
 @dataclass(slots=True)
 class InterfaceSettings:
-    """A TUN or TAP. Addresses have prefix lengths, or are words such as "dhcp4" (on a TAP). `gateway`, the
-    default route, may be one of each family."""
+    """A TUN or TAP. Addresses have prefix lengths, or are words such as "dhcp4" (on a TAP). `mac` is the
+    stack's own on a TAP, random if not given. `gateway`, the default route, may be one of each family."""
 
     tun: str | None = None
     tap: str | None = None
+    mac: str | None = None
     addresses: list[str] = field(default_factory=list)
     peer: list[str] = field(default_factory=list)
     gateway: list[str] = field(default_factory=list)
@@ -85,6 +87,10 @@ class InterfaceSettings:
         if not self.addresses:
             raise ValueError('addresses: the stack needs one of its own, such as "10.9.0.2/24"')
         ethernet = self.tap is not None
+        if self.mac is not None:
+            if not ethernet:
+                raise ValueError("mac: a TUN has no Ethernet address, a TAP does")
+            _check("mac", parse_mac, [self.mac])
         _check("addresses", lambda text: check_own(text, ethernet), self.addresses)
         _check("peer", parse_peer, self.peer)
         _check("gateway", parse_address, self.gateway)

@@ -84,3 +84,35 @@ def test_ping_without_answer(kind):
     done = run(*cli("ping", "10.9.0.77", *interface(kind), "-c", "1", "-W", "0.2"))
     assert done.returncode == 1, done
     assert "1 packets transmitted, 0 received, 100% packet loss" in done.stdout
+
+
+PROGRAM = """
+import asyncio
+
+async def main():
+    async with await asyncio.start_server(lambda reader, writer: None, "10.9.0.2", 80) as server:
+        print("http://10.9.0.2:80/", flush=True)
+        await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "workers", "run"])
+def test_the_mac_is_the_one_that_was_asked_for(kind, command, tmp_path: Path, netns: NetworkNamespace):
+    """So that a DHCP server knows the stack again."""
+    require_program("ip")
+    if kind == "tun":
+        return  # has none: tests/cli/test_misuse.py
+    mac = "02:00:5e:10:00:01"
+    words = (*interface(kind), "--mac", mac)
+    if command == "run":
+        (tmp_path / "program.py").write_text(PROGRAM)
+        words = ("run", *words, str(tmp_path / "program.py"))
+    else:
+        words = ("serve", str(tmp_path), *words, *(["--workers", "2"] if command == "workers" else []))
+    with Running(*cli(*words)) as server:
+        server.url()
+        netns.run("ping", "-c1", "-W5", "10.9.0.2")
+        assert f"lladdr {mac}" in netns.run("ip", "neigh", "show", "10.9.0.2")
+        server.end(signal.SIGTERM)

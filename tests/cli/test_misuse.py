@@ -51,6 +51,11 @@ MISTAKES = {
         "--address: 'fd09::2' needs a prefix length, such as fd09::2/64",
     ),
     "a peer without length": (("serve", ".", *TUN, "--peer", "10.9.0.1"), "10.9.0.1/24"),
+    "a MAC on a TUN": (("serve", ".", *TUN, "--mac", "02:00:5e:10:00:01"), "--mac is for a TAP"),
+    "a MAC of a group": (
+        ("ping", "10.9.0.1", "--tap", "as0", "--address", "10.9.0.2/24", "--mac", "03:00:5e:10:00:01"),
+        "--mac: '03:00:5e:10:00:01' is no unicast Ethernet address",
+    ),
     "too long a name": (("serve", ".", "--tun", "a" * 16, "--address", "10.9.0.2/24"), "15 bytes"),
     "a simulated network on a TUN": (("serve", ".", *TUN, "--publish", "127.0.0.1:0"), "leave out --tun"),
     "workers without a TUN": (

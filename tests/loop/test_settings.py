@@ -123,6 +123,7 @@ MISTAKES = {
         INTERFACE + "[stack.tcp]\nmss = 1",
         ": stack: tcp: unknown key 'mss'; there are accecn_option",
     ),
+    "a MAC on a TUN": (INTERFACE + 'mac = "02:00:5e:10:00:01"', ": mac: a TUN has no Ethernet address"),
     "a text for a number": (INTERFACE + 'mtu = "x"', ": interface 1: mtu: 'x' is not a whole number"),
     "a number for a text": (INTERFACE + "capture = 1", ": capture: 1 is not a text"),
     "true for a number": (INTERFACE + "[stack]\nttl = true", ": stack: ttl: True is not a whole number"),
@@ -204,12 +205,13 @@ def test_variables():
             "ASYNCSTACK_MTU": "9000",
             "ASYNCSTACK_OFFLOAD": "false",
             "ASYNCSTACK_CAPTURE": "x.pcapng",
+            "ASYNCSTACK_MAC": "02:00:5e:10:00:01",
             "ASYNCSTACK_NAMESERVERS": "10.9.0.1,fd09::1",
             "HOME": "/",
         }
     )
     (interface,) = settings.interface
-    assert (interface.tun, interface.tap) == (None, "as0")
+    assert (interface.tun, interface.tap, interface.mac) == (None, "as0", "02:00:5e:10:00:01")
     assert interface.addresses == ["10.9.0.2/24", "fd09::2/64"]
     assert (interface.peer, interface.gateway) == (["10.9.0.1/24"], ["10.9.0.254"])
     assert (interface.mtu, interface.offload, interface.capture) == (9000, False, "x.pcapng")
