@@ -80,8 +80,8 @@ def check_own(text: str, ethernet: bool) -> None:
 
 
 def parse_addresses(texts: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The words, and the addresses, of an `addresses=[...]`. Raises ValueError for what is neither, TypeError for what
-    is no text."""
+    """The words, and the addresses with their prefix lengths, of an `addresses=[...]`. Raises ValueError for what is
+    neither, TypeError for what is no text."""
     if isinstance(texts, str):
         raise ValueError(f"addresses={texts!r}: give a list")
     words: dict[str, None] = {}

@@ -67,16 +67,31 @@ def parse_interface(text: InterfaceLike) -> tuple[bytes, int]:
 
     Raises ValueError.
     """
-    parsed = ipaddress.ip_interface(text)
+    try:
+        parsed = ipaddress.ip_interface(text)
+    except ValueError:
+        raise ValueError(_what_is_wrong(str(text))) from None
     return parsed.packed, parsed.network.prefixlen
+
+
+def _what_is_wrong(text: str) -> str:
+    """Why `text` is no address with a prefix length."""
+    address, _, length = text.partition("/")
+    try:
+        bits = ipaddress.ip_address(address).max_prefixlen
+    except ValueError:
+        return f"{text!r}: {address!r} is no IPv4 or IPv6 address"
+    return f"{text!r}: {length!r} is no prefix length, which is 0 to {bits}"
 
 
 def parse_own(text: str) -> tuple[bytes, int]:
     """As `parse_interface`, but the length has to be there: who leaves it out has forgotten it more often than not.
 
-    Raises ValueError.
+    Raises ValueError, also for what no host can have.
     """
     parsed = parse_interface(text)
+    if is_multicast(parsed[0]) or not any(parsed[0]):
+        raise ValueError(f"{text!r} can not be a host's own: give the address of one host")
     if "/" not in text:
         length = 24 if len(parsed[0]) == 4 else 64
         raise ValueError(f"{text!r} needs a prefix length, such as {text}/{length}")

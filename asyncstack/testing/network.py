@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 from asyncstack.config import StackConfig
 from asyncstack.events import AddressAdded, AddressRemoved, Event
-from asyncstack.network.addresses import format_address, is_link_local, is_loopback
+from asyncstack.network.addresses import format_address, is_link_local, is_loopback, parse_own
+from asyncstack.sources import is_word
 from asyncstack.stack import Stack
 from asyncstack.testing.impairment import LossModel, Rule
 from asyncstack.testing.lan import MAC_LIMIT, Lan
@@ -93,7 +94,12 @@ class Network:
         if key in self._table:
             raise ValueError(f"the network has a host {name!r} already")
         for address in addresses:
-            ipaddress.ip_interface(address)
+            if is_word(address):
+                raise ValueError(
+                    f"{address!r} is no address: where one comes from is said with the interface, "
+                    f'`await host.add_interface(lan.port(), ["{address}"])`'
+                )
+            parse_own(address)
         stack = Stack(config or self._config, name=name, hosts=self._table, seed=f"{self.seed}/{name}/stack")
         self.hosts[name] = stack
         self._table[key] = [address.partition("/")[0] for address in addresses]

@@ -138,7 +138,7 @@ MISTAKES = {
     "no address": ('[[interface]]\ntun = "as0"', ": interface 1: addresses: the stack needs one of its own"),
     "what is no address": (
         INTERFACE.replace("10.9.0.2/24", "10.9.0"),
-        ": addresses: '10.9.0' does not appear",
+        ": addresses: '10.9.0': '10.9.0' is no IPv4 or IPv6 address",
     ),
     "an address without length": (
         INTERFACE.replace("10.9.0.2/24", "10.9.0.2"),

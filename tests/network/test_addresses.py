@@ -1,5 +1,6 @@
 import errno
 import ipaddress
+import re
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from asyncstack.network.addresses import (
     is_multicast,
     parse_address,
     parse_interface,
+    parse_own,
     scope_of,
 )
 from tests.network.host import Interface
@@ -65,8 +67,30 @@ def test_interface_text():
     assert parse_interface("10.0.0.1/24") == (A("10.0.0.1"), 24)
     assert parse_interface("10.0.0.1/255.255.0.0") == (A("10.0.0.1"), 16)
     assert parse_interface("fd00::1") == (A("fd00::1"), 128)
-    with pytest.raises(ValueError):
-        parse_interface("10.0.0.1/33")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("10.0.0.1/33", "'10.0.0.1/33': '33' is no prefix length, which is 0 to 32"),
+        ("fd00::1/129", "'fd00::1/129': '129' is no prefix length, which is 0 to 128"),
+        ("10.0.0.1/x", "'10.0.0.1/x': 'x' is no prefix length, which is 0 to 32"),
+        ("10.0.0.300/24", "'10.0.0.300/24': '10.0.0.300' is no IPv4 or IPv6 address"),
+        ("", "'': '' is no IPv4 or IPv6 address"),
+    ],
+)
+def test_which_half_of_it_is_wrong(text, complaint):
+    with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
+        parse_interface(text)
+
+
+def test_an_address_of_our_own_has_its_prefix_length_and_is_of_one_host():
+    assert parse_own("10.0.0.1/24") == (A("10.0.0.1"), 24)
+    with pytest.raises(ValueError, match=r"'10\.0\.0\.1' needs a prefix length, such as 10\.0\.0\.1/24"):
+        parse_own("10.0.0.1")
+    for text in ("224.0.0.1/24", "ff02::1/64", "0.0.0.0/0", "::/0"):
+        with pytest.raises(ValueError, match="can not be a host's own"):
+            parse_own(text)
 
 
 @given(st.ip_addresses())
