@@ -102,11 +102,20 @@ class DnsConfig:
     query_limit: int = 256  # questions out at a time; others wait
 
     def __post_init__(self) -> None:
-        for name in ("nameservers", "search"):
-            if isinstance(getattr(self, name), str):
-                raise ValueError(f"{name}={getattr(self, name)!r}: give a list")
-        for server in self.nameservers:
+        check_servers("nameservers", self.nameservers)
+        if isinstance(self.search, str):
+            raise ValueError(f"search={self.search!r}: give a list")
+
+
+def check_servers(name: str, servers: Sequence[str]) -> None:
+    """Raises ValueError unless `servers`, which an argument called `name` says, are a list of addresses."""
+    if isinstance(servers, str):
+        raise ValueError(f"{name}={servers!r}: give a list")
+    for server in servers:
+        try:
             ipaddress.ip_address(server)
+        except ValueError:
+            raise ValueError(f"{name}={servers!r}: {server!r} is no address") from None
 
 
 @dataclass(slots=True)

@@ -47,6 +47,8 @@ async def test_bad_use():
         with pytest.raises(ValueError, match=r"timeout=0: give seconds, more than 0"):
             await stack.add_interface(device, timeout=0)
         for call in (stack.add_interface, stack.attach):
-            with pytest.raises(ValueError, match=r"'10\.0\.0\.2' needs a prefix length, such as 10\.0\.0\.2/24"):
+            with pytest.raises(
+                ValueError, match=r"'10\.0\.0\.2' needs a prefix length, such as 10\.0\.0\.2/24"
+            ):
                 await call(device, ["10.0.0.2"])
         assert [one.name for one in stack.interfaces] == ["lo"]

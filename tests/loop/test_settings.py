@@ -251,7 +251,7 @@ VARIABLES = {
     "no number": ({"TUN": "as0", "ADDRESSES": "10.9.0.2/24", "MTU": "x"}, "mtu: 'x' is not a whole number"),
     "what is no server": (
         {"TUN": "as0", "ADDRESSES": "10.9.0.2/24", "NAMESERVERS": "x"},
-        "NAMESERVERS: dns: 'x' does not",
+        "NAMESERVERS: dns: nameservers=['x']: 'x' is no address",
     ),
     "neither yes nor no": ({"TUN": "as0", "OFFLOAD": "perhaps"}, "offload: 'perhaps' is not true or false"),
 }

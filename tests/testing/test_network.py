@@ -85,7 +85,9 @@ async def test_errors_of_use_are_told(network):
         network.host("c", "10.0.0.300/24")
     with pytest.raises(ValueError, match=r"'10\.0\.0\.3' needs a prefix length, such as 10\.0\.0\.3/24"):
         network.host("c", "10.0.0.3")
-    with pytest.raises(ValueError, match=r"'dhcp4' is no address: .*add_interface\(lan\.port\(\), \[\"dhcp4\"\]\)"):
+    with pytest.raises(
+        ValueError, match=r"'dhcp4' is no address: .*add_interface\(lan\.port\(\), \[\"dhcp4\"\]\)"
+    ):
         network.host("c", "dhcp4")
     with pytest.raises(ValueError, match="loss=7"):
         network.link(a, b, loss=7, addresses=("10.9.0.1/24", "10.9.0.2/24"))

@@ -17,7 +17,7 @@ from asyncstack.application.dns.streams import Reply, Stream
 from asyncstack.application.dns.zone import TTL, Found, Zone
 from asyncstack.application.dns.zones import Zones
 from asyncstack.application.host import Host as StackHost
-from asyncstack.config import DnsConfig
+from asyncstack.config import DnsConfig, check_servers
 from asyncstack.names import Host, Hosts
 
 PORT: Final = 53
@@ -80,6 +80,7 @@ class DnsServer:
         self.limits = limits or ServerLimits()
         self.zones = Zones(zones, hosts, limit=self.limits.names)
         self._stack = stack
+        check_servers("upstreams", upstreams)
         self._upstreams = DnsConfig(nameservers=upstreams)
         self._answer = answer
         if not 1 <= port <= 0xFFFF:

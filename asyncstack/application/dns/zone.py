@@ -139,9 +139,13 @@ class Zone:
     def add(self, name: str, entry: Entry, *, ttl: int | None = None) -> None:
         """Let `name` have what `entry` says, too. Raises ValueError."""
         owner = name_of(name)
-        for item in items(entry):
+        try:
+            parsed = [(item, parse_item(item)) for item in items(entry)]
+        except (ValueError, TypeError) as exc:  # which of many names it is
+            raise type(exc)(f"{name}: {exc}") from None
+        for item, rdata in parsed:
             default = self._ttl if ttl is None else ttl
-            self._add(owner, default if isinstance(item, str) else item.ttl, parse_item(item))
+            self._add(owner, default if isinstance(item, str) else item.ttl, rdata)
 
     def _add(self, name: Name, ttl: int, rdata: Rdata) -> None:
         check_sendable(rdata, ttl)

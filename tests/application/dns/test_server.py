@@ -237,6 +237,18 @@ async def test_an_answer_comes_from_the_address_that_was_asked(site):
                 await sock.recv(100)
 
 
+@pytest.mark.parametrize(
+    ("upstreams", "complaint"),
+    [
+        ("10.0.1.53", r"^upstreams='10\.0\.1\.53': give a list$"),
+        (["dns.example.org"], r"^upstreams=\['dns\.example\.org'\]: 'dns\.example\.org' is no address"),
+    ],
+)
+async def test_upstreams_that_are_none(site, upstreams, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        site.serve(upstreams=upstreams)
+
+
 async def test_nothing_is_left_of_a_server(site):
     async with site.serve(TABLE):
         with pytest.raises(OSError, match="in use"):

@@ -222,6 +222,12 @@ def test_an_entry_that_is_none(entry):
         Zones({"www.example.test": entry}, limit=1)
 
 
+@pytest.mark.parametrize("entry", ["10.0.0.300", "MX", None, ["10.0.0.1", "FOO x"], ["10.0.0.1", None]])
+def test_the_bad_one_of_many_names_is_said(entry):
+    with pytest.raises((ValueError, TypeError), match=r"^bad\.example\.test: "):
+        Zones({"good.example.test": "10.0.0.1", "bad.example.test": entry}, limit=1)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
