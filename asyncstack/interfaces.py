@@ -324,7 +324,11 @@ class Interfaces:
         mac = bytes(interface.device.address)
         if self.config.address_generation == "eui64":
             return prefix[:8] + identifiers.eui64(mac)
-        return prefix[:8] + identifiers.stable(prefix, mac, self.secret, counter)
+        made = prefix[:8] + identifiers.stable(prefix, mac, self.secret, counter)
+        owner = self.addresses.local.get(made)
+        if owner is None or owner.interface is interface:
+            return made
+        return self.own_address(interface, prefix, counter + identifiers.IDGEN_RETRIES)  # it has the same MAC
 
     async def check_address(self, interface: Interface, address: bytes) -> None:
         """Return once nobody on the link of `interface` seems to have `address`, which is not ours yet: how often to

@@ -168,6 +168,16 @@ async def test_the_ethernet_address_may_be_part_of_it():
         assert a.addresses.of(interface, 16)[1].address[8:] == identifier
 
 
+async def test_two_interfaces_with_one_mac_have_addresses_of_their_own():
+    """RFC 7217 5: what names the interface has to be different for each."""
+    mac = b"\2\0\0\0\0\1"
+    async with Stack(seed=1) as a:
+        near = [memory_pair(ethernet=True, addresses=(mac, None))[0] for _ in range(3)]
+        made = [a.attach(near[0], ["fd00::1/64"]), a.attach(near[1], ["fd01::1/64"])]
+        made.append(await a.add_interface(near[2], ["fd02::1/64"]))
+        assert [len(a.addresses.of(interface, 16)) for interface in made] == [2, 2, 2]
+
+
 async def test_a_secret_keeps_the_addresses():
     made = []
     for _ in range(2):
