@@ -10,6 +10,7 @@ class Dig:
     """What dig printed: the status, the flags, the sizes of the sections, and its records as words."""
 
     def __init__(self, text):
+        assert "status: " in text, text
         self.text = text
         self.status = re.search(r"status: (\w+)", text)[1]
         self.flags = set(re.search(r";; flags:([^;]*);", text)[1].split())
