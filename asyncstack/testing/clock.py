@@ -241,8 +241,15 @@ class VirtualTimeLoop(RoutingLoop, asyncio.SelectorEventLoop):
         else:
             raise DeadlockError(
                 f"every task waits and no timer is set at t={self._now:.6f} s: nothing can happen any more"
+                + self._housekeeping()
                 + describe_tasks(self)
             )
+
+    def _housekeeping(self) -> str:
+        """Who waits for the end of a lease has timers to wait for, and wants to know why they do not count."""
+        if all(timer._cancelled or when == math.inf for when, _, timer in self._timers):
+            return ""
+        return ", but for the end of leases and the like: the clock runs for these only while a task sleeps"
 
     def _jump(self) -> None:
         timers = self._timers

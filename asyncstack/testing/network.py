@@ -56,6 +56,7 @@ class Network:
         self.lans: dict[str, Lan] = {}
         self._table: dict[str, list[str]] = {}  # names to addresses, shared by all hosts
         self._unused: dict[str, list[str]] = {}  # addresses of a host that are on no link yet
+        self._addressed: dict[str, bool] = {}  # whether it was made with addresses
         self._captures: list[Capture] = []
 
     def __repr__(self) -> str:
@@ -104,6 +105,7 @@ class Network:
         self.hosts[name] = stack
         self._table[key] = [address.partition("/")[0] for address in addresses]
         self._unused[name] = list(addresses)
+        self._addressed[name] = bool(addresses)
         stack.subscribe(partial(self._name_address, self._table[key]))
         return stack
 
@@ -198,6 +200,13 @@ class Network:
         """
         if name in self.lans:
             raise ValueError(f"the network has a LAN {name!r} already")
+        for host in hosts:
+            self._check_host(host)
+            if self._addressed[host.name] and not self._unused[host.name]:
+                raise ValueError(
+                    f"{host.name} has no address left for the LAN {name!r}, all are in use: join it by "
+                    f'{host.name}.attach({name}.port(), ["10.0.1.1/24"])'
+                )
         lan = Lan(name, loop=asyncio.get_running_loop(), seed=self.seed, mtu=mtu, mac_limit=mac_limit)
         lan.set(
             delay=delay,
@@ -216,7 +225,6 @@ class Network:
         for capture in self._captures:
             capture.attach(lan)
         for host in hosts:
-            self._check_host(host)
             addresses, self._unused[host.name] = self._unused[host.name], []
             host.attach(lan.port(host.name), addresses)
         return lan

@@ -160,12 +160,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, Any, Any
     mark = metafunc.definition.get_closest_marker("virtual_time")
     if mark is None:
         return (yield)
-    _mark_asyncio(metafunc.definition)
-    manager = metafunc.config.pluginmanager
     if not hasattr(metafunc.config.hook, _HOOK):
         raise pytest.UsageError(
-            f"{metafunc.definition.nodeid}: virtual_time needs pytest-asyncio 1.5 or later"
+            f"{metafunc.definition.nodeid}: virtual_time needs pytest-asyncio: "
+            "pip install 'pytest-asyncio>=1.5'"
         )
+    _mark_asyncio(metafunc.definition)
+    manager = metafunc.config.pluginmanager
     name = manager.register(_VirtualLoop(_loop_factory(mark, metafunc.definition.nodeid)))
     try:
         return (yield)

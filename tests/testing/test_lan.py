@@ -207,6 +207,15 @@ async def test_bad_use(network):
         lan.port("a")
     with pytest.raises(ValueError, match="loss"):
         network.lan("other", loss=2.0)
+    router, b = network.host("router", "10.0.0.1/24", "10.0.1.1/24"), network.host("b", "10.0.1.2/24")
+    first = network.lan("first", router)
+    with pytest.raises(
+        ValueError, match=r"router has no address left for the LAN 'second'.*router\.attach\(second\."
+    ):
+        network.lan("second", b, router)
+    assert (
+        set(network.lans) == {"lan", "first"} and set(first.cables) == {"router"} and len(b.interfaces) == 1
+    )
     async with Network() as other:
         with pytest.raises(ValueError, match="is no host of this network"):
             network.lan("third", other.host("b"))

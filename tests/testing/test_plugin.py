@@ -75,6 +75,12 @@ def test_mark_chooses_the_loop_and_leaves_names_alone(run_pytest):
     )
 
 
+def test_what_is_missing_is_said(run_pytest):
+    result = run_pytest(SIMPLE, "-p", "no:asyncio")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*needs pytest-asyncio: pip install 'pytest-asyncio>=1.5'*"])
+
+
 def test_pytest_asyncio_may_be_strict(run_pytest):
     source = SIMPLE.replace("async def test_real_time", "@pytest.mark.asyncio\n    async def test_real_time")
     result = run_pytest(source, "-v", "-o", "asyncio_mode=strict", "-W", "error::pytest.PytestWarning")
