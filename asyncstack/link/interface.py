@@ -51,6 +51,14 @@ class Sender(Protocol):
         """The device has had no room for `BLOCKED_SECONDS`."""
 
 
+def check_interface(given: object) -> None:
+    """Raises TypeError for what is no interface, such as the name of one."""
+    if not isinstance(given, Interface):
+        raise TypeError(
+            f"{given!r} is no interface: give what `add_interface` returned, or one of `stack.interfaces`"
+        )
+
+
 class Interface:
     """A device with its framing, neighbours and ready queue. Made by `Stack.add_interface`. Raises ValueError for an
     MTU below 68 bytes."""

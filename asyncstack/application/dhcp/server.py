@@ -18,6 +18,7 @@ from asyncstack.application.dhcp.neighbor import is_used
 from asyncstack.application.dhcp.pool import Pool, check_apart
 from asyncstack.application.dhcp.serving import ServerMachine
 from asyncstack.errors import WireError, os_error
+from asyncstack.link.interface import check_interface
 from asyncstack.timing import LoopTimer
 from asyncstack.transport.udp.interface_port import InterfacePort
 from asyncstack.wire import dhcp
@@ -60,6 +61,7 @@ class DhcpServer:
         per_second: float = 500.0,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        check_interface(interface)
         if not interface.device.ethernet:
             raise os_error(errno.EOPNOTSUPP, f"DHCP on {interface.name}, which is no Ethernet")
         self.interface = interface

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from asyncstack.application.host import Host
 from asyncstack.application.radv.times import AdvertisementTimes, Due
-from asyncstack.link.interface import Interface
+from asyncstack.link.interface import Interface, check_interface
 from asyncstack.network.addresses import ANY_IPV6, format_address, is_link_local, parse_address, parse_network
 from asyncstack.timing import LoopTimer
 from asyncstack.wire.ndp import ALL_NODES, ALL_ROUTERS, Dnssl, Prefix, Rdnss, RouterAdvertisement, build
@@ -56,6 +56,7 @@ class RouterAdvertiser:
         hop_limit: int = 64,
         interval: tuple[float, float] = INTERVAL,
     ) -> None:
+        check_interface(interface)
         if not interface.device.ethernet:
             raise ValueError(f"{interface.name} is no Ethernet interface: nobody there looks for routers")
         for name, given in (("prefixes", prefixes), ("dns", dns), ("search", search)):

@@ -354,6 +354,8 @@ async def test_where_it_can_not_serve_it_says_so():
         with pytest.raises(OSError) as raised:
             DhcpServer(stack, stack.interfaces[0], Pool(**POOL))
         assert raised.value.errno == errno.EOPNOTSUPP
+        with pytest.raises(TypeError, match="'eth0' is no interface: give what `add_interface` returned"):
+            DhcpServer(stack, "eth0", Pool(**POOL))
         interface = stack.attach(memory_pair(ethernet=True)[0])
         with pytest.raises(OSError) as raised:
             async with DhcpServer(stack, interface, Pool(**POOL)):

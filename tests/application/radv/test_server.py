@@ -211,6 +211,12 @@ async def test_what_can_not_be_advertised(arguments, complaint):
             RouterAdvertiser(stack, cable.interface, **arguments)
 
 
+async def test_the_name_of_an_interface_is_none():
+    async with asyncstack.Stack(seed=1) as stack:
+        with pytest.raises(TypeError, match="'eth0' is no interface: give what `add_interface` returned"):
+            RouterAdvertiser(stack, "eth0", ["fd00:1::/64"])
+
+
 async def test_a_prefix_of_another_length_may_be_called_on_link():
     async with asyncstack.Stack(seed=1) as stack:
         cable = Cable(stack)
