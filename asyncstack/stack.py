@@ -63,6 +63,9 @@ class Stack(Interfaces, Calls):
     Made inside a coroutine; `async with` ends it: listeners close, connections end gracefully within
     `config.close_timeout` seconds and then by RST, devices are closed. `hosts` maps names to addresses.
     `seed` makes every random choice repeatable (simulation only; real stacks leave it None).
+
+    `interfaces` is the list of them, loopback first; `addresses.of(interface, 4)` what one has of IPv4, 16: of IPv6
+    (`str` of each is "10.0.0.2/24"); `routes.routes()` the routes; `counters` what was counted, by name.
     """
 
     def __init__(

@@ -106,6 +106,15 @@ async def test_ping_and_names(hosts):
         assert found[0][4] == (THERE, 80, 0, index(a, f"a-{name}"))
 
 
+@pytest.mark.parametrize(("scope", "link"), [("", "a-b"), ("%a-c", "a-c")])
+async def test_an_error_says_which_link_it_was(hosts, scope, link):
+    a, _, _ = hosts
+    with pytest.raises(TimeoutError, match=f"^no echo reply from fe80::77%{link} within 1 s$"):
+        await a.ping(f"fe80::77{scope}")
+    with pytest.raises(OSError, match=f"connect to fe80::77%{link} port 80$"):
+        await a.open_connection(f"fe80::77{scope}", 80)
+
+
 async def test_an_interface_that_is_not_there(hosts):
     a, _, _ = hosts
     for call in (

@@ -44,6 +44,9 @@ def run(
     hosts: names and their addresses. config: the stack's settings. loop: "uvloop" or "selector".
 
     asyncio's calls to addresses of the stack, or to where it has a route, are answered by it; all others by the kernel.
+    For what asyncio has no call for (`ping`, `subscribe`, the servers of `asyncstack.application`) the stack itself is
+    `asyncio.get_running_loop().stacks.current`.
+
     Without `tun`, `tap` and `network` it is what the environment says (ASYNCSTACK_CONFIG, ASYNCSTACK_TUN, ...).
 
     Raises SettingsError (a ValueError) for settings that can not be, TypeError for a `main` that is no coroutine,

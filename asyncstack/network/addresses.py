@@ -62,6 +62,12 @@ def format_address(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
+def format_on(address: bytes, interface: Interface) -> str:
+    """As `format_address`, with the link if the address says nothing without it (RFC 4007 11): "fe80::1%eth0"."""
+    text = format_address(address)
+    return f"{text}%{interface.name}" if len(address) == 16 and is_of_a_link(address) else text
+
+
 def parse_interface(text: InterfaceLike) -> tuple[bytes, int]:
     """(address, prefix length) of "10.0.0.1/24"; without a length the prefix is the one address.
 

@@ -8,7 +8,7 @@ from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from asyncstack.network.addresses import format_address
+from asyncstack.network.addresses import format_address, format_on
 from asyncstack.network.errors import IcmpError, Unreachable
 from asyncstack.network.icmp import Icmp
 from asyncstack.network.icmpv6 import Icmpv6
@@ -86,7 +86,7 @@ class Ping:
         try:
             answer = await self.echo(path, sequence, size, ttl, timeout)
         except TimeoutError:
-            where = format_address(path.destination)
+            where = format_on(path.destination, path.interface)
             raise TimeoutError(f"no echo reply from {where} within {timeout:g} s") from None
         if answer.error is not None:
             raise UnreachableError(answer.error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from asyncstack.config import TcpConfig
 from asyncstack.errors import os_error
-from asyncstack.network.addresses import format_address
+from asyncstack.network.addresses import format_on
 from asyncstack.transport.tcp.endpoint import Owner, TcpEndpoint
 from asyncstack.transport.tcp.transport import ProtocolFactory, TcpTransport
 
@@ -58,7 +58,7 @@ class Connecting(Owner):
         """The peer refused, or nobody answered."""
         if not self._result.done():
             reason = error or os_error(errno.ECONNABORTED)
-            remote = f"{format_address(endpoint.key[2])} port {endpoint.key[3]}"
+            remote = f"{format_on(endpoint.key[2], endpoint.path.interface)} port {endpoint.key[3]}"
             self._result.set_exception(os_error(reason.errno or errno.ECONNABORTED, f"connect to {remote}"))
 
     def finish(self, endpoint: TcpEndpoint) -> None:
