@@ -55,8 +55,8 @@ class DnsServer:
 
     zones: a table as `Zone` has it, whose zones are of the last two labels of its names; or `Zone` objects, which may
     be of a zone file. hosts: names, in lower case, and their addresses, looked into at every question: what is put
-    there later counts; `stack.names.table` of a simulated host has all hosts of its network. Both ways: of an address
-    too.
+    there later counts; `stack.names.table` of a simulated host has all hosts of its network. These, and names that are
+    registered, are answered both ways: of an address too; a zone only with PTR records that it has.
 
     What is in no zone goes to `answer(question)`, a coroutine that returns what a table may have for the name, or None
     for what it does not know, or raises `DnsError`; then, if the client wants it, to the `upstreams`, addresses of
