@@ -141,6 +141,20 @@ async def test_an_address_that_was_made_twice_is_given_up_at_the_end():
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_stop_while_the_link_local_address_is_checked():
+    async with site("r") as (_, lan, pc, router):
+        interface = pc.attach(lan.port("pc"))
+        source = Slaac(pc, interface)
+        task = asyncio.ensure_future(source.start())
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await source.stop()
+        await asyncio.sleep(5)
+        router.say(prefix_of(PREFIX))
+        await asyncio.sleep(5)
+        assert (addresses(pc), routes(pc, interface), pc.addresses.of(interface)) == ([], set(), [])
+
+
 async def test_a_prefix_that_is_longer_than_an_address_is_nothing():
     async with site("r") as (_, lan, pc, router):
         await configured(lan, pc, router)

@@ -203,6 +203,9 @@ class Life:
             act()
             await asyncio.sleep(pause)
             self.check()
+        for act in (self._add, self._add, self._check_address, self._check_address):
+            act()
+        await asyncio.sleep(0.3)
         for task in self._tasks:
             task.cancel()
         await self.stack.close()
