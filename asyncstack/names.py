@@ -57,6 +57,7 @@ class Names:
         self.table: Hosts = {} if table is None else table
         self.order = order
         self.dns: Callable[[], Dns] | None = None
+        self._reverse = ReverseNames(self.table)
 
     # names to addresses
 
@@ -144,18 +145,64 @@ class Names:
     # addresses to names
 
     async def name_of(self, address: bytes) -> str:
-        """A name of `address`: the first of the table that has it, localhost, or what DNS says.
+        """A name of `address`: one of the table that has it, localhost, or what DNS says.
 
         Raises socket.gaierror.
         """
-        for name, addresses in self.table.items():
-            if address in map(parse_address, [addresses] if isinstance(addresses, str) else addresses):
-                return name
+        name = self._reverse.name_of(address)
+        if name is not None:
+            return name
         if address in (LOOPBACK_IPV4, LOOPBACK_IPV6):
             return "localhost"
         if self.dns is None:
             raise _unknown(ipaddress.ip_address(address), "has no name in the stack's hosts table")
         return await self.dns().name_of(address)
+
+
+class ReverseNames:
+    """The way from addresses to names of `table`, which may change at any time; made when it is first asked for.
+
+    What is known is looked up in the table before it is said, so that it is never stale. For what is not known the
+    table is gone through, as somebody may have put it there meanwhile; only texts that are new are parsed for that,
+    which is what takes the time.
+    """
+
+    def __init__(self, table: Hosts) -> None:
+        self.table = table
+        self._names: dict[bytes, str] = {}
+        self._parsed: dict[str, bytes] = {}
+
+    def name_of(self, address: bytes) -> str | None:
+        """A name of `address` (4 or 16 bytes), the first of the table when it was last gone through."""
+        name = self._names.get(address)
+        if name is None or address not in self._addresses(name):
+            self._read()
+            name = self._names.get(address)
+        return name
+
+    def _addresses(self, name: str) -> list[bytes]:
+        return [self._parse(text) for text in _texts(self.table.get(name, ()))]
+
+    def _parse(self, text: str) -> bytes:
+        known = self._parsed.get(text)
+        if known is None:
+            known = self._parsed[text] = parse_literal(text)
+        return known
+
+    def _read(self) -> None:
+        self._names = {}
+        count = 0
+        for name, entry in self.table.items():
+            for text in _texts(entry):
+                self._names.setdefault(self._parse(text), name)
+                count += 1
+        self._names.pop(b"", None)  # what is no address
+        if len(self._parsed) > 2 * count:
+            self._parsed = {}  # most of it was of names that are gone
+
+
+def _texts(entry: list[str] | tuple[str, ...] | str) -> list[str] | tuple[str, ...]:
+    return [entry] if isinstance(entry, str) else entry
 
 
 def parse_literal(text: str) -> bytes:

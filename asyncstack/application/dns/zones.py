@@ -20,7 +20,7 @@ from dns.rrset import RRset
 from asyncstack.application.dns.rdata import Entry, Rdata, name_of
 from asyncstack.application.dns.zone import AAAA, NS, SOA, A, Found, Zone, cut_to
 from asyncstack.errors import os_error
-from asyncstack.names import Hosts, parse_literal
+from asyncstack.names import Hosts, ReverseNames, parse_literal
 from asyncstack.network.addresses import format_address
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -44,6 +44,7 @@ class Zones:
         self._zones: dict[Name, Zone] = {}
         self._depth = 1  # labels of the longest origin
         self._hosts: Hosts = {} if hosts is None else hosts
+        self._reverse = ReverseNames(self._hosts)
         self._limit = limit
         self._registered: set[tuple[Name, str]] = set()
         self._made: set[Name] = set()  # origins of zones that came with a registered name
@@ -181,10 +182,9 @@ class Zones:
             number = ipaddress.ip_address(dns.reversename.to_address(name) or "")
         except (dns.exception.DNSException, ValueError):
             return None
-        for host, entry in self._hosts.items():
-            if number.packed in _addresses(entry):
-                with suppress(ValueError):  # a name that DNS can not say
-                    return Zone(key, {key: f"PTR {host}"}).find(name, kind)
+        host = self._reverse.name_of(number.packed)
+        with suppress(ValueError):  # a name that DNS can not say
+            return None if host is None else Zone(key, {key: f"PTR {host}"}).find(name, kind)
         return None
 
     def additional(self, found: Found) -> list[RRset]:
