@@ -136,7 +136,9 @@ class StackConfig:
     stable_secret: bytes = b""
     # use addresses of a day for connections made (RFC 8981); Linux: use_tempaddr
     temporary_addresses: bool = False
-    ipv4_conflict_probes: int = 0  # RFC 5227 has 3, which take 4 to 7 s; announced and defended in any case
+    # before an IPv4 address is used, also one of DHCP (RFC 2131 4.4.1): 1 takes 2 to 3 s, RFC 5227 has 3, which take 4
+    # to 7 s; 0: it is used at once. Announced and defended in any case
+    ipv4_conflict_probes: int = 0
     # from the router in use, to another one on its link; Linux: accept_redirects
     accept_redirects: bool = True
     fragment_datagrams: int = 256

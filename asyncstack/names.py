@@ -149,6 +149,8 @@ class Names:
 
         Raises socket.gaierror.
         """
+        if self._reverse.table is not self.table:
+            self._reverse = ReverseNames(self.table)
         name = self._reverse.name_of(address)
         if name is not None:
             return name

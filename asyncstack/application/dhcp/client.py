@@ -42,6 +42,10 @@ class Dhcp4Client:
     The first question goes out at once. RFC 2131 4.4.1 would have a client wait 1 to 10 seconds for its turn, after a
     power cut; as most clients do, this one leaves that out: somebody waits, and repetitions are spread at random.
 
+    Nor is an offered address looked for by ARP before it is used, which 4.4.1 recommends: that costs at least 2 s, and
+    servers look before they offer (2.2). With `StackConfig.ipv4_conflict_probes` it is, and declined if somebody has
+    it; without, when the other host is heard of.
+
     `lease` is what it holds. It goes on without end: an address whose time runs out, or that a server takes away, is
     removed from the stack with an error that says so, and another one asked for.
 
