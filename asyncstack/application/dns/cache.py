@@ -9,7 +9,7 @@ from asyncstack.application.dns.errors import DnsError, NoAnswer, ServerFailure
 from asyncstack.application.dns.messages import Question
 from asyncstack.application.dns.records import CNAME, SOA, Record
 
-LARGEST: Final = 64  # records; an answer of more is not kept, so that entries bound the memory
+LARGEST: Final = 4096  # characters, written out; an answer of more is not kept, so that entries bound the memory
 FAILURES: Final = (ServerFailure, NoAnswer)
 FAILURE_TTL: Final = 30  # seconds at most, RFC 9520 3.2
 
@@ -65,7 +65,7 @@ class Cache:
     def put(self, question: Question, outcome: Outcome, now: float) -> None:
         """Remember an outcome, unless it may not be."""
         before = self._entries.pop(question, None)
-        if outcome.ttl <= 0 or self._limit <= 0 or len(outcome.records) > LARGEST:
+        if outcome.ttl <= 0 or self._limit <= 0 or len(repr(outcome)) > LARGEST:
             return
         if outcome.error in FAILURES and before is not None and before[1].error in FAILURES:
             outcome = replace(outcome, ttl=min(2 * before[1].ttl, FAILURE_TTL))

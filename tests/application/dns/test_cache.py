@@ -1,9 +1,9 @@
 """What is remembered, for how long, and how much of it."""
 
-from asyncstack.application.dns.cache import FAILURE_TTL, LARGEST, Cache, Outcome
+from asyncstack.application.dns.cache import FAILURE_TTL, Cache, Outcome
 from asyncstack.application.dns.errors import NoAnswer, NxDomain
 from asyncstack.application.dns.messages import Question
-from asyncstack.application.dns.records import CNAME, SOA, A
+from asyncstack.application.dns.records import CNAME, MX, SOA, TXT, A, Other
 
 
 def asked(name):
@@ -36,13 +36,36 @@ def test_what_is_not_remembered():
     cache = Cache(10)
     cache.put(asked("a"), outcome("a", 0), 0.0)
     cache.put(asked("b"), Outcome(error=NxDomain), 0.0)
-    cache.put(asked("c"), outcome("c", 60, LARGEST + 1), 0.0)
+    cache.put(asked("c"), outcome("c", 60, 200), 0.0)
     assert len(cache) == 0
-    cache.put(asked("c"), outcome("c", 60, LARGEST), 0.0)
+    cache.put(asked("c"), outcome("c", 60, 50), 0.0)
     assert len(cache) == 1
     nothing = Cache(0)
     nothing.put(asked("a"), outcome("a", 60), 0.0)
     assert len(nothing) == 0
+
+
+def big(name, size):
+    soa = SOA("org", 60, "n" * size, "root.org", 1, 2, 3, 4, 5)
+    return [
+        Outcome((TXT(name, 60, (b"x" * 255,) * (size // 255)),), ttl=60),
+        Outcome((Other(name, 60, "TYPE65400", b"x" * size),), ttl=60),
+        Outcome(tuple(MX(name, 60, i, "x" * 200) for i in range(size // 200)), ttl=60),
+        Outcome(chain=tuple(CNAME(name, 60, "x" * 200) for i in range(size // 200)), ttl=60),
+        Outcome(error=NxDomain, why="x" * size, ttl=60),
+        Outcome(error=NxDomain, soa=soa, ttl=60),
+    ]
+
+
+def test_however_much_a_stranger_has_to_say_the_memory_is_bounded():
+    """4096 answers of 60 kB are 250 MB."""
+    cache = Cache(10)
+    for number, outcome in enumerate(big("a", 6000)):
+        cache.put(asked(str(number)), outcome, 0.0)
+    assert len(cache) == 0
+    for number, outcome in enumerate(big("a", 1000)):
+        cache.put(asked(str(number)), outcome, 0.0)
+    assert len(cache) == 6
 
 
 def test_the_one_used_longest_ago_gives_way():
