@@ -20,6 +20,8 @@ _ERRNO: Final = {
     tftp.OPTIONS: errno.EPROTO,
 }
 
+LONGEST_TIMEOUT: Final = 10  # seconds that a client may have: one that falls silent holds its place for six times that
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -59,7 +61,7 @@ def answer(asked: Options, most: Terms, size: int | None) -> tuple[Terms, Option
         elif name == "windowsize" and given in WINDOW_SIZES:
             window = min(given, most.window)
             agreed[name] = str(window)
-        elif name == "timeout" and given in TIMEOUTS:
+        elif name == "timeout" and given in TIMEOUTS and given <= LONGEST_TIMEOUT:
             timeout = float(given)
             agreed[name] = value
         elif name == "tsize" and given >= 0 and size is not None:

@@ -80,6 +80,19 @@ async def test_a_file_that_can_not_be_opened_is_said_so(hosts, tmp_path, name, w
     assert server.counters["tftp.refused"] == 1
 
 
+@pytest.mark.parametrize(("asked", "agreed"), [("5", {"timeout": "5"}), ("255", {})])
+async def test_nobody_holds_a_place_for_long_by_saying_nothing(hosts, tmp_path, asked, agreed):
+    """Who waits for 255 s, and forges its address, would have it for 25 minutes."""
+    client, server = hosts
+    (tmp_path / "file").write_bytes(b"x")
+    async with tftp.TftpServer(server, tmp_path) as serving, client.socket(type=socket.SOCK_DGRAM) as sock:
+        options = {"timeout": asked, "tsize": "0"}
+        await sock.sendto(wire.build(wire.Request(wire.READ, "file", options=options)), ("10.0.0.2", 69))
+        assert wire.parse((await sock.recvfrom(1000))[0]) == wire.OptionAck(agreed | {"tsize": "1"})
+        await asyncio.sleep(60)
+        assert serving._transfers == {}
+
+
 async def test_an_end_while_a_file_is_made_leaves_none(hosts, tmp_path, monkeypatch):
     client, server = hosts
     loop, begun, go_on, made = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), []
