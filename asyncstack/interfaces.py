@@ -212,9 +212,12 @@ class Interfaces:
             await interface.device.close()
 
     async def _end_sources(self, interface: Interface) -> None:
-        configuration = self._configurations.pop(interface, None)
+        configuration = self._configurations.get(interface)
         if configuration is not None:
-            await configuration.stop(self.config.close_timeout)
+            try:
+                await configuration.stop(self.config.close_timeout)
+            finally:
+                self._configurations.pop(interface, None)
 
     def _device_down(self, interface: Interface, error: OSError) -> None:
         self._interface_down(interface, error)

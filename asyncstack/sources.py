@@ -121,6 +121,7 @@ class Configuration:
         self._tell = tell
         self._starting: dict[asyncio.Task[None], str] = {}
         self._stopped = False
+        self._ended = asyncio.Event()
 
     async def start(self) -> None:
         """Return when every one has given an address. Raises what the first raises that fails; TimeoutError that has
@@ -166,11 +167,16 @@ class Configuration:
 
     def link_changed(self, up: bool) -> None:
         """Tell all of them."""
+        if self._stopped:
+            return
         for source in self._sources.values():
             (source.link_up if up else source.link_down)()
 
     async def stop(self, timeout: float) -> None:
-        """End all of them, `timeout` seconds at most. Never raises."""
+        """End all of them, `timeout` seconds at most. Who calls it meanwhile waits for that too. Never raises."""
+        if self._stopped:
+            await self._ended.wait()
+            return
         loop = self._interface.loop
         self._stopped = True
         for task in self._starting:
@@ -183,6 +189,7 @@ class Configuration:
                 if not task.cancel() and not task.cancelled() and (error := task.exception()) is not None:
                     self._report(word, "stopping", error)
             self._starting.clear()
+            self._ended.set()
 
     def _report(self, word: str, doing: str, error: BaseException) -> None:
         message = f"{doing} {word} on {self._interface.name}"

@@ -177,6 +177,22 @@ async def test_an_interface_that_is_removed_while_it_is_configured():
 
 
 @pytest.mark.virtual_time
+async def test_who_waits_for_the_interface_does_not_end_it_before_its_sources_have_ended():
+    """They say goodbye over it: DHCP gives its lease back."""
+    async with Configured({"dhcp4": (10.0, None), "stop": 0.8}) as stack:
+        adding = asyncio.create_task(stack.add_interface(device(), ["dhcp4"]))
+        await asyncio.sleep(1.0)
+        [_, interface] = stack.interfaces
+        removing = asyncio.create_task(stack.remove_interface(interface))
+        await asyncio.sleep(0.5)
+        assert interface.up and not adding.done()
+        await removing
+        with pytest.raises(OSError, match="near was removed while it was configured"):
+            await adding
+        assert stack.log[-1] == "dhcp4 has stopped" and not stack._configurations
+
+
+@pytest.mark.virtual_time
 async def test_a_cancelled_add_leaves_nothing():
     async with Configured({"dhcp4": (10.0, None)}) as stack:
         with pytest.raises(TimeoutError):

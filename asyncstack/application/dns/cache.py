@@ -9,9 +9,7 @@ from asyncstack.application.dns.errors import DnsError, NoAnswer, ServerFailure
 from asyncstack.application.dns.messages import Question
 from asyncstack.application.dns.records import CNAME, SOA, Record
 
-LARGEST: Final = (
-    4096  # characters, written out; an answer of more is not kept, so that entries bound the memory
-)
+LARGEST: Final = 4096  # characters of an answer written out; a larger one is not kept, to bound the memory
 FAILURES: Final = (ServerFailure, NoAnswer)
 FAILURE_TTL: Final = 30  # seconds at most, RFC 9520 3.2
 

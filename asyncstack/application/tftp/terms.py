@@ -20,9 +20,7 @@ _ERRNO: Final = {
     tftp.OPTIONS: errno.EPROTO,
 }
 
-LONGEST_TIMEOUT: Final = (
-    10  # seconds that a client may have: one that falls silent holds its place for six times that
-)
+LONGEST_TIMEOUT: Final = 10  # seconds of a client's: who falls silent holds its place for six times that
 
 
 @dataclass(frozen=True, slots=True)
