@@ -164,7 +164,12 @@ FAMILY = (
     "--count", "-c", type=COUNT, default=4, show_default=True, help="Echo requests; 0 goes on until Ctrl-C."
 )
 @click.option("--interval", "-i", type=SECONDS, default=1.0, show_default=True, help="Seconds between two.")
-@click.option("--timeout", "-W", type=SECONDS, default=1.0, show_default=True, help="Seconds for a reply.")
+@click.option(
+    "--timeout",
+    "-W",
+    type=SECONDS,
+    help="Seconds for a reply.  [default: 1, and 10 for the last while none has come]",
+)
 @click.option("--size", "-s", type=ECHO_SIZE, default=56, show_default=True, help="Payload bytes.")
 @click.option("--ttl", "-t", type=HOPS, default=0, help="Time to live, or hop limit; the stack's is 64.")
 @click.option("--source", "-I", metavar="A", help="The address of the stack to ping from.")

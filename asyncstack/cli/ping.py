@@ -34,14 +34,18 @@ WORDS: Final = {  # for an IPv4 and an IPv6 destination
     Unreachable.HEADERS: ("Parameter problem", "Parameter problem: Incomplete header chain"),
 }
 
+TIMEOUT: Final = 1.0  # seconds for a reply
+LINGER: Final = 10.0  # for the last, while none has come: that nobody is there is known after three
+
 
 @dataclass(slots=True)
 class PingOptions:
-    """What was asked for. `count` 0: until Ctrl-C. Times are seconds, `size` bytes, `ttl` 0 the stack's."""
+    """What was asked for. `count` 0: until Ctrl-C. Times are seconds, `size` bytes, `ttl` 0 the stack's, `timeout` None
+    `TIMEOUT` or `LINGER`."""
 
     count: int
     interval: float
-    timeout: float
+    timeout: float | None
     size: int
     ttl: int
     source: str | None
@@ -109,12 +113,15 @@ async def ping(interface: InterfaceOptions, host: str, options: PingOptions) -> 
 
 async def _one(stack: Stack, address: str, options: PingOptions, tally: _Tally) -> None:
     number = tally.sent
+    timeout = options.timeout
+    if timeout is None:
+        timeout = LINGER if number == options.count and not tally.received else TIMEOUT
     try:
         reply = await stack.ping(
             address,
             source=options.source,
             sequence=number & 0xFFFF,
-            timeout=options.timeout,
+            timeout=timeout,
             size=options.size,
             ttl=options.ttl,
         )

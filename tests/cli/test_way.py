@@ -99,3 +99,13 @@ def test_ping_through_both_routers(routers, host, ttl):
     done = run(*cli("ping", host, *INTERFACE, "-c", "2", "-i", "0.01", "-s", "3000"))
     assert done.returncode == 0, done
     assert f"3008 bytes from {host}: icmp_seq=2 ttl={ttl} time=" in done.stdout
+
+
+def test_ping_says_why_at_the_end(netns):
+    """Also where a reply is waited for less long than a neighbour is."""
+    tap = ("--tap", "as0", "--address", "10.9.0.2/24", "--peer", "10.9.0.1/24")
+    done = run(*cli("ping", "10.9.0.77", *tap, "-c", "2", "-i", "0.01"))
+    assert done.returncode == 1, done
+    assert "no answer yet for icmp_seq=1" in done.stdout
+    assert "From 10.9.0.2 icmp_seq=2 Destination Host Unreachable" in done.stdout
+    assert "2 packets transmitted, 0 received, +1 errors, 100% packet loss" in done.stdout
