@@ -1,14 +1,12 @@
 """dnsmasq as a child program: a nameserver, a DHCP server, a router, or all in one, as its options say."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.interop.kernel import SECONDS
+from tests.interop.kernel import talking, until
 from tests.interop.medium import PEER, PEER6
-from tests.programs import require_program
 
 # port 53 of the kernel's addresses; each query is a line of what it says
 NAMESERVER = (f"--listen-address={PEER}", f"--listen-address={PEER6}", "--log-queries", "--no-poll")
@@ -24,36 +22,15 @@ DHCP4 = (
 async def dnsmasq(folder: Path, *options: str) -> AsyncIterator[list[str]]:
     """dnsmasq with `options` and no file of the system's, from when it serves; the lines that it says. Its leases are
     in `folder`/leases."""
-    process = await asyncio.create_subprocess_exec(
-        require_program("dnsmasq"),
+    own = (
         *("--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root"),
         *("--bind-interfaces", f"--pid-file={folder}/pid", f"--dhcp-leasefile={folder}/leases"),
-        *("--log-facility=-", *options),
-        stderr=asyncio.subprocess.PIPE,
+        "--log-facility=-",
     )
-    said: list[str] = []
-    started = asyncio.Event()
-
-    async def listen() -> None:
-        assert process.stderr is not None
-        while line := await process.stderr.readline():
-            said.append(line.decode().rstrip())
-            if "started" in said[-1]:
-                started.set()
-        started.set()
-
-    listening = asyncio.create_task(listen())
-    try:
-        async with asyncio.timeout(SECONDS):
-            await started.wait()
-        assert process.returncode is None and said, said
+    async with talking("dnsmasq", *own, *options) as (process, said):
+        await until(lambda: process.returncode is not None or count(said, "started"))
+        assert process.returncode is None, said
         yield said
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        await listening
-        print(*said, sep="\n")  # shown if the test fails
 
 
 def count(said: list[str], pattern: str) -> int:

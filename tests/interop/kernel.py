@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -81,6 +82,36 @@ async def run(command: str, *arguments: str, status: int = 0) -> str:
     text = output.decode()
     assert process.returncode == status, f"{command} {arguments}: {process.returncode}\n{text}"
     return text
+
+
+@asynccontextmanager
+async def talking(
+    command: str, *arguments: str, **environment: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
+    """A program of the system that runs until the end; its process, and the lines that it has said."""
+    process = await asyncio.create_subprocess_exec(
+        require_program(command),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | environment,
+    )
+    said: list[str] = []
+
+    async def listen() -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            said.append(line.decode().rstrip())
+
+    listening = asyncio.create_task(listen())
+    try:
+        yield process, said
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        await listening
+        print(*said, sep="\n")  # shown if the test fails
 
 
 async def until(condition: Callable[[], object]) -> None:

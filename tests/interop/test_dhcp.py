@@ -1,9 +1,7 @@
 """The DHCP client against dnsmasq; udhcpc and dhclient against the server; over a TAP."""
 
-import asyncio
 import contextlib
 import json
-import os
 import re
 import signal
 
@@ -13,9 +11,8 @@ import asyncstack
 from asyncstack.application.dhcp import BindingRemoved, Dhcp4Client, DhcpServer, Pool
 from asyncstack.application.dhcp import machine as client_machine
 from tests.interop.dnsmasq import DHCP4, count, dnsmasq
-from tests.interop.kernel import run, until
+from tests.interop.kernel import run, talking, until
 from tests.interop.loops import on_uvloop
-from tests.programs import require_program
 
 pytestmark = [pytest.mark.tun, pytest.mark.usefixtures("quick_claims")]
 
@@ -31,33 +28,6 @@ esac
 told="${new_routers:-$router} ${new_domain_name_servers:-$dns} ${new_dhcp_lease_time:-$lease}"
 echo "$reason $ip $mask $told" >> "$NOTES"
 """
-
-
-@contextlib.asynccontextmanager
-async def program(command, *arguments, **environment):
-    """A program that runs until the end of the test; its process, and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        require_program(command),
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=os.environ | environment,
-    )
-    said = []
-
-    async def listen():
-        while line := await process.stdout.readline():
-            said.append(line.decode().rstrip())
-
-    listening = asyncio.create_task(listen())
-    try:
-        yield process, said
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await listening
-        print(*said, sep="\n")  # shown if the test fails
 
 
 @contextlib.asynccontextmanager
@@ -162,7 +132,7 @@ async def test_udhcpc_is_leased_renews_and_releases(checked_capture, tmp_path):
     path, notes = script(tmp_path)
     async with server(checked_capture, lease_time=600) as (stack, ours):
         arguments = ("-f", "-i", "as0", "-s", path, "-x", "hostname:box")
-        async with program("udhcpc", *arguments, NOTES=str(notes)) as (process, _):
+        async with talking("udhcpc", *arguments, NOTES=str(notes)) as (process, _):
             [bound] = await noted(notes, "bound")
             address = bound.split()[1]
             assert bound.split()[1:] == [address, "255.255.255.0", "10.9.0.1", "10.9.0.1", "600"]
@@ -184,14 +154,14 @@ async def test_dhclient_is_leased_renews_and_releases(checked_capture, tmp_path)
     files = ("-lf", f"{tmp_path}/lease", "-pf", f"{tmp_path}/pid", "-cf", "/dev/null", "-sf", path)
     async with server(checked_capture, tmp_path / "kept", lease_time=600, t1=1) as (_, ours):
         note = ("-e", f"NOTES={notes}")
-        async with program("dhclient", "-4", "-d", *files, *note, "as0") as (_process, said):
+        async with talking("dhclient", "-4", "-d", *files, *note, "as0") as (_process, said):
             [bound] = await noted(notes, "BOUND")
             address = bound.split()[1]
             assert bound.split()[1:] == [address, "255.255.255.0", "10.9.0.1", "10.9.0.1", "600"]
             assert await kernels_address() == [f"{address}/24"]
             await noted(notes, "RENEW")
             assert count(said, "bad .*checksum") == 0
-            async with program("dhclient", "-4", "-r", "-d", *files, *note, "as0"):
+            async with talking("dhclient", "-4", "-r", "-d", *files, *note, "as0"):
                 await until(lambda: not ours.bindings)
     kept = [json.loads(line.partition(" ")[2]) for line in (tmp_path / "kept").read_text().splitlines()]
     first, renewed = kept[0], kept[1:-1]

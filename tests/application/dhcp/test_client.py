@@ -20,16 +20,13 @@ from tests.application.dhcp.world import (
     OFFERED,
     OTHER_MAC,
     SERVER,
+    addresses,
     client_world,
     lease,
     seconds,
 )
 
 pytestmark = pytest.mark.virtual_time(limit=200_000)
-
-
-def addresses(client):
-    return [str(entry) for entry in client.stack.addresses.of(client.interface, 4)]
 
 
 def routes(client):

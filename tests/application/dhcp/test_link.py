@@ -13,16 +13,13 @@ from tests.application.dhcp.world import (
     NOBODY,
     OFFERED,
     SERVER,
+    addresses,
     client_world,
     lease,
     seconds,
 )
 
 pytestmark = pytest.mark.virtual_time(limit=200_000)
-
-
-def addresses(client):
-    return [str(entry) for entry in client.stack.addresses.of(client.interface, 4)]
 
 
 async def test_after_the_link_was_cut_the_lease_is_asked_about_and_kept():

@@ -31,6 +31,11 @@ LEASE = {
 }
 
 
+def addresses(client):
+    """What the client's interface has of IPv4, as "10.0.0.50/24"."""
+    return [str(entry) for entry in client.stack.addresses.of(client.interface, 4)]
+
+
 def seconds(number):
     return number.to_bytes(4, "big")
 
