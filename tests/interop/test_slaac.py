@@ -137,7 +137,8 @@ async def test_lifetimes_run_out(segment, tmp_path):
         assert not stack.resolver.config.search
         assert entry.preferred_until <= stack.clock()
         assert own(stack) == [entry]
-        await until(lambda: own(stack) == [])
+        await until(lambda: removed)  # which is told a turn of the loop later
+        assert own(stack) == []
         [(when, event)] = removed
         assert 0 <= when - (entry.preferred_until + 2) < 0.5
         assert "valid lifetime" in str(event.error)
